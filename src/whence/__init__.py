@@ -1,0 +1,62 @@
+"""Whence: where a recommender system's behaviour comes from.
+
+The public names are loaded when they are first used, so that ``import whence`` stays fast.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES: dict[str, tuple[str, ...]] = {
+    "whence.data": (
+        "Interactions",
+        "make_baskets",
+        "make_sessions",
+        "read_interactions",
+        "split_last",
+        "split_random",
+        "split_temporal",
+        "write_interactions",
+    ),
+    "whence.models": ("ItemKNN", "Popularity", "Recommender", "TIFUKNN", "VMISKNN", "load_model"),
+    "whence.evaluation": ("Evaluation", "Metric", "Queries", "compare", "evaluate", "make_queries"),
+    "whence.attribution": ("Attribution",),
+    "whence.valuation": (
+        "Banzhaf",
+        "BetaShapley",
+        "LengthValue",
+        "LeaveOneOut",
+        "PopularityValue",
+        "RandomValue",
+        "RetrainingLeaveOneOut",
+        "RetrainingShapley",
+        "Shapley",
+    ),
+    "whence.curation": ("detection_report", "find_corrupted", "prune"),
+    "whence.illoominate": (
+        "data_loo_values",
+        "data_shapley_values",
+        "train_and_evaluate_for_sbr",
+        "train_and_evaluate_for_sbr_files",
+    ),
+    "whence.errors": ("WhenceError",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = ["__version__", *sorted(_HOME_OF)]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'whence' has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,123 @@
+"""The record of a run: all that is needed to obtain an attribution again."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from importlib import metadata as packages
+from typing import Any
+
+import numpy as np
+
+
+def describe_run(
+    method: str,
+    *,
+    by: str,
+    source: str,
+    metric: str | None = None,
+    model: object | None = None,
+    params: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    train: object | None = None,
+    validation: object | None = None,
+    elapsed_seconds: float | None = None,
+    n_queries: int | None = None,
+    n_empty_queries: int | None = None,
+    n_unknown_rows: int | None = None,
+    value_all: float | None = None,
+    value_nothing: float | None = None,
+    stopped: str = "exact",
+    relative_error: float | None = None,
+    efficiency: bool = False,
+    **more: Any,
+) -> dict[str, Any]:
+    """Build the metadata of an `Attribution`: all that is needed to obtain it again.
+
+    Parameters
+    ----------
+    method : str
+        Name of the method, such as ``"shapley"``.
+    by, source : str
+        What a source is, and the column that identifies it.
+    metric : str, optional
+        Name of the metric, such as ``"mrr@20"``.
+    model : object, optional
+        The recommender; its class name and its ``params`` are kept.
+    params : mapping, optional
+        Parameters of the method.
+    seed : int, optional
+        Seed of the random numbers.
+    train, validation : Interactions, optional
+        Their ``fingerprint`` is kept.
+    elapsed_seconds : float, optional
+        Wall clock time.
+    n_queries, n_empty_queries, n_unknown_rows : int, optional
+        Evaluation queries, those without a known item, and validation rows with unknown items.
+    value_all, value_nothing : float, optional
+        Metric with every source present, and with none.
+    stopped : {"exact", "tolerance", "max_permutations", "interrupted"}
+        Why the method came to an end.
+    relative_error : float, optional
+        Mean standard error relative to the mean absolute value.
+    efficiency : bool
+        Whether the scores add up to ``value_all - value_nothing``.
+    **more
+        Anything else worth keeping, JSON-able.
+
+    Returns
+    -------
+    dict
+        Plain Python values only, with the versions of the packages involved added.
+    """
+    described = {
+        "method": method,
+        "metric": metric,
+        "model": None if model is None else type(model).__name__,
+        "model_params": dict(getattr(model, "params", None) or {}),
+        "params": dict(params or {}),
+        "by": by,
+        "source": source,
+        "seed": seed,
+        "versions": versions(),
+        "fingerprint": {
+            "train": getattr(train, "fingerprint", None),
+            "validation": getattr(validation, "fingerprint", None),
+        },
+        "elapsed_seconds": elapsed_seconds,
+        "n_queries": n_queries,
+        "n_empty_queries": n_empty_queries,
+        "n_unknown_rows": n_unknown_rows,
+        "value_all": value_all,
+        "value_nothing": value_nothing,
+        "stopped": stopped,
+        "relative_error": relative_error,
+        "efficiency": efficiency,
+        **more,
+    }
+    plain: dict[str, Any] = plain_values(described)
+    return plain
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Whence, Python and the packages its numbers depend on."""
+    found = {"python": platform.python_version()}
+    for package in ("whence", "numpy", "numba", "polars"):
+        try:
+            found[package] = packages.version(package)
+        except packages.PackageNotFoundError:  # run from a source tree that is not installed
+            found[package] = "unknown"
+    return found
+
+
+def plain_values(value: Any) -> Any:
+    """Turn NumPy numbers, arrays, tuples and sets into what JSON can hold, keeping the rest."""
+    if isinstance(value, Mapping):
+        return {str(key): plain_values(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain_values(entry) for entry in value]
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return str(value)

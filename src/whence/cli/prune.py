@@ -1,0 +1,68 @@
+"""``whence prune``: the training data without its least valuable sources."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from whence.cli._terminal import say
+
+
+def prune_command(
+    values: Annotated[
+        Path, typer.Argument(help="Values: a file, or the folder that whence value wrote.")
+    ],
+    train: Annotated[Path, typer.Argument(help="The training data they were computed from.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Where to write: .csv, .tsv, .parquet, .arrow.")
+    ],
+    fraction: Annotated[
+        float | None,
+        typer.Option(help="Share of the sources to remove, lowest first.", show_default=False),
+    ] = None,
+    n: Annotated[
+        int | None,
+        typer.Option("--n", help="Number of sources to remove.", show_default=False),
+    ] = None,
+    below: Annotated[
+        float | None,
+        typer.Option(help="Remove the sources of a lower value than this.", show_default=False),
+    ] = None,
+    standard_errors: Annotated[
+        float | None,
+        typer.Option(
+            help="Remove only what is below (0, or --below) by this many standard errors.",
+            show_default=False,
+        ),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
+) -> None:
+    """Write the training data without its least valuable sources.
+
+    For example: whence prune whence-values train.csv --fraction 0.05 --output pruned.csv
+    """
+    from whence.attribution import Attribution
+    from whence.data import read_table, write_interactions
+    from whence.errors import OutputExistsError
+
+    if output.exists() and not overwrite:
+        raise OutputExistsError(
+            f"{output} exists already; choose another name with --output, or replace it with "
+            "--overwrite."
+        )
+    attribution = Attribution.load(values / "values.parquet" if values.is_dir() else values)
+    table = read_table(train)
+    kept = attribution.prune(
+        table, fraction=fraction, n=n, below=below, standard_errors=standard_errors
+    )
+    write_interactions(kept, output, overwrite=overwrite)
+    column = attribution.source
+    gone = table.height - kept.height
+    removed = gone if column == "row" else table[column].n_unique() - kept[column].n_unique()
+    say(
+        f"Removed {removed:,} of {len(attribution):,} {attribution.noun} ({gone:,} of "
+        f"{table.height:,} rows); the rest is in {output}."
+    )
+    say(f"Next: whence evaluate --train {output} --valid ... to see what that changed.")

@@ -1,0 +1,248 @@
+"""Text files without guesses that lose ids: separators, headers, sessions per line, columns."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import zlib
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+
+from whence.errors import FileFormatError, ParameterError
+
+SEPARATORS = ("\t", ",", ";", "|")
+_SAMPLED_LINES = 50
+_NULLS = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "<NA>")
+_MAGIC = {
+    b"\x1f\x8b": "gzip-compressed (rename it to end in .gz)",
+    b"PAR1": "a Parquet file (rename it to end in .parquet)",
+    b"ARROW1": "an Arrow file (rename it to end in .arrow)",
+    b"PK\x03\x04": "a zip archive (unpack it first)",
+    b"\xff\xfe": "UTF-16 text (save it as UTF-8)",
+    b"\xfe\xff": "UTF-16 text (save it as UTF-8)",
+}
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the content of a file, decompressed where its name ends in ``.gz``.
+
+    Raises
+    ------
+    FileFormatError
+        It cannot be read, is empty, or is not (wholly) gzip although its name says so.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise FileFormatError(f"{path} cannot be read ({error.strerror}).") from error
+    if path.suffix.lower() == ".gz" and content:
+        if not content.startswith(b"\x1f\x8b"):
+            raise FileFormatError(
+                f"{path} is not gzip-compressed although its name ends in .gz; rename it."
+            )
+        try:
+            content = gzip.decompress(content)
+        except (EOFError, OSError, zlib.error) as error:
+            raise FileFormatError(
+                f"{path} is truncated or damaged and cannot be decompressed; fetch it again."
+            ) from error
+    if not content:
+        raise FileFormatError(f"{path} is empty.")
+    return content
+
+
+def decode(content: bytes, path: Path) -> str:
+    """Return bytes as text, refusing what is no text.
+
+    Raises
+    ------
+    FileFormatError
+        It is of a known binary format, has NUL bytes, or is not UTF-8.
+    """
+    for magic, what in _MAGIC.items():
+        if content.startswith(magic):
+            raise FileFormatError(f"{path} is not text as its name says, but {what}.")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise FileFormatError(
+            f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8."
+        ) from error
+    if "\0" in text:
+        raise FileFormatError(f"{path} has NUL bytes, so it is no text file; check the format.")
+    return text
+
+
+@dataclass(frozen=True)
+class Sniffed:
+    """What the first lines of a text say: sessions per line, or the separator of a table."""
+
+    session_lines: bool
+    separator: str
+
+
+def sniff(text: str, path: Path, separator: str | None = None) -> Sniffed:
+    """Tell sessions per line from a table, and find the separator of the table.
+
+    Parameters
+    ----------
+    text : str
+    path : Path
+        For messages.
+    separator : str, optional
+        Given by the caller; must occur in the first line.
+
+    Raises
+    ------
+    FileFormatError
+        The table has no header line, names a column twice, or lacks the separator given.
+    ParameterError
+        The separator is not one character.
+    """
+    lines = [line for line in text[:200_000].splitlines()[:_SAMPLED_LINES] if line.strip()]
+    if not lines:
+        raise FileFormatError(f"{path} has blank lines only.")
+    header = lines[0]
+    if separator is not None:
+        if len(separator) != 1:
+            raise ParameterError(f"separator must be one character, not {separator!r}.")
+        if separator not in header:
+            raise FileFormatError(
+                f"The separator {separator!r} does not occur in the first line of {path}, "
+                f"{_shown(header)}; leave it out to have it recognised."
+            )
+    else:
+        counts = {candidate: header.count(candidate) for candidate in SEPARATORS}
+        separator = max(SEPARATORS, key=lambda candidate: counts[candidate])
+        if counts[separator] == 0:
+            if all(_is_integer(token) for line in lines for token in line.split()):
+                return Sniffed(True, " ")
+            separator = " " if " " in header.strip() else ","
+    _check_header(header, separator, path)
+    return Sniffed(False, separator)
+
+
+def _check_header(header: str, separator: str, path: Path) -> None:
+    cells = [cell.strip() for cell in next(csv.reader([header], delimiter=separator))]
+    if all(_is_number(cell) for cell in cells):
+        raise FileFormatError(
+            f"The first line of {path}, {_shown(header)}, has only numbers, so the columns have "
+            "no names; put a header line above it, e.g. session_id,item_id,timestamp, "
+            "or say format='session-lines'."
+        )
+    if twice := sorted({cell for cell in cells if cells.count(cell) > 1}):
+        raise FileFormatError(f"{path} has several columns named {twice[0]!r}; rename all but one.")
+
+
+def parse_table(text: str, separator: str, path: Path) -> pl.DataFrame:
+    """Return a delimited text as a table in which every column is still text.
+
+    Raises
+    ------
+    FileFormatError
+        A line has more fields than the header, or quotes are not closed.
+    """
+    try:
+        return pl.read_csv(text.encode(), separator=separator, infer_schema=False)
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).strip().split("\n", 1)[0].rstrip(".")
+        raise FileFormatError(
+            f"{path} cannot be read as a table separated by {separator!r} ({reason}); "
+            "check the separator and the quotes, and that all lines have as many fields "
+            "as the header."
+        ) from error
+
+
+def parse_session_lines(text: str) -> pl.DataFrame:
+    """Return a text of one session per line as columns ``session_id`` and ``item_id``.
+
+    The session id is the number of its line from 0; items are separated by blanks.
+    """
+    lines = pl.Series("item_id", text.replace("\r", "").replace("\t", " ").split("\n"))
+    return (
+        lines.str.split(" ")
+        .to_frame()
+        .with_row_index("session_id")
+        .with_columns(pl.col("session_id").cast(pl.Int64))
+        .explode("item_id")
+        .filter(pl.col("item_id") != "")
+    )
+
+
+def infer_types(
+    table: pl.DataFrame, ids: Collection[str] = (), times: Collection[str] = ()
+) -> pl.DataFrame:
+    """Turn columns of text into numbers where nothing is lost.
+
+    A column becomes integers if every value is one as Python would print it, so that ``007`` and
+    numbers beyond 64 bits stay text. Other columns of numbers become floats, unless they are ids,
+    where 1.1 and 1.10 may be two. Columns in `times` may also be dates and times.
+    """
+    return table.with_columns(
+        _infer(table[name], name in ids, name in times)
+        for name, dtype in table.schema.items()
+        if dtype == pl.String
+    )
+
+
+def _infer(column: pl.Series, is_id: bool, is_time: bool) -> pl.Series:
+    integers = _integers(column)
+    if integers is not None:
+        return integers
+    # What stands for "no value" is one only if all else are numbers: an item may be called NA.
+    values = column.set(column.is_in(_NULLS), None)
+    if values.null_count() == len(values):
+        return column
+    integers = _integers(values)
+    if integers is not None:
+        return integers
+    if not is_id and not column.str.contains("^0[0-9]").any():
+        floats = values.cast(pl.Float64, strict=False)
+        if floats.null_count() == values.null_count():
+            return floats
+    return _parse_times(values) if is_time else column
+
+
+def _integers(values: pl.Series) -> pl.Series | None:
+    """Return text as integers if every one, printed, is the same text again."""
+    for dtype in (pl.Int64(), pl.UInt64()):
+        integers = values.cast(dtype, strict=False)
+        if integers.null_count() == values.null_count():
+            return integers if (integers.cast(pl.String) == values).all() else None
+    return None
+
+
+def _parse_times(column: pl.Series) -> pl.Series:
+    """Return text as dates or datetimes, if all of it begins with the year.
+
+    Whether 07/04/2014 is in April or July is not for us to guess: that stays text.
+    """
+    if not column.str.contains(r"^[0-9]{4}[-/][0-9]{1,2}[-/][0-9]{1,2}").all():
+        return column
+    try:
+        if (column.str.len_bytes() <= 10).all():
+            return column.str.to_date()
+        unit: Literal["ns", "us"] = "ns" if column.str.contains(r"\.[0-9]{7}").any() else "us"
+        return column.str.to_datetime(time_unit=unit)
+    except pl.exceptions.PolarsError:
+        return column
+
+
+def _is_integer(token: str) -> bool:
+    return token.isdecimal() and token.isascii()
+
+
+def _is_number(token: str) -> bool:
+    try:
+        float(token)
+    except ValueError:
+        return False
+    return True
+
+
+def _shown(line: str) -> str:
+    return repr(line if len(line) <= 60 else line[:57] + "...")

@@ -1,0 +1,150 @@
+"""Every exception Whence raises on purpose, and the small checks that raise them.
+
+All derive from `WhenceError`, and from the built-in exception a caller would expect (`ValueError`
+for a bad value, `RuntimeError` for a wrong order of calls), so either can be caught.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import numbers
+from collections.abc import Iterable
+
+
+class WhenceError(Exception):
+    """Base of all errors that Whence raises on purpose."""
+
+
+class DataError(WhenceError, ValueError):
+    """The interaction data cannot be used as they are."""
+
+
+class ColumnError(DataError):
+    """A column is missing, misnamed or given two roles."""
+
+
+class ParameterError(WhenceError, ValueError):
+    """A parameter has a value that makes no sense."""
+
+
+class MetricError(ParameterError):
+    """A metric's name or setting is not understood."""
+
+
+class NotFittedError(WhenceError, RuntimeError):
+    """A model is asked for something before `fit`."""
+
+
+class UnsupportedError(WhenceError, TypeError):
+    """A combination of model, data and method that is not defined."""
+
+
+class FileFormatError(WhenceError, ValueError):
+    """A file is not what its name says, is truncated, or cannot be read."""
+
+
+class OutputExistsError(WhenceError, FileExistsError):
+    """The output is there already and overwriting was not asked for."""
+
+
+class ConfigError(WhenceError, ValueError):
+    """A configuration file has an unknown key or a value of the wrong type."""
+
+
+class DataWarning(UserWarning):
+    """The data can be used, but probably not as was meant."""
+
+
+def did_you_mean(word: object, options: Iterable[object], cutoff: float = 0.6) -> str:
+    """Return a hint at the option nearest to a word, ready to be appended to a sentence.
+
+    Parameters
+    ----------
+    word : object
+        What was given; compared as text, without regard to case.
+    options : iterable
+        What would have been accepted.
+    cutoff : float, default 0.6
+        Similarity (of `difflib`) below which nothing is suggested.
+
+    Returns
+    -------
+    str
+        ``" Did you mean 'x'?"`` with a leading space, or ``""`` where nothing is near.
+
+    Examples
+    --------
+    >>> did_you_mean("mmr", ["mrr", "ndcg"])
+    " Did you mean 'mrr'?"
+    """
+    by_lower = {str(option).lower(): str(option) for option in options}
+    near = difflib.get_close_matches(str(word).lower(), list(by_lower), n=1, cutoff=cutoff)
+    return f" Did you mean {by_lower[near[0]]!r}?" if near else ""
+
+
+def check_choice(name: str, value: object, options: Iterable[str]) -> str:
+    """Return `value` if it is one of the options.
+
+    Raises
+    ------
+    ParameterError
+        Otherwise, naming the options and the nearest one.
+    """
+    choices = list(options)
+    if isinstance(value, str) and value in choices:
+        return value
+    listed = ", ".join(repr(choice) for choice in choices)
+    raise ParameterError(
+        f"{name} must be one of {listed}, not {value!r}.{did_you_mean(value, choices)}"
+    )
+
+
+def check_int(
+    name: str, value: object, minimum: int | None = None, maximum: int | None = None
+) -> int:
+    """Return `value` as an `int` if it is an integer within the (inclusive) bounds.
+
+    NumPy integers are accepted, truth values and floats are not.
+
+    Raises
+    ------
+    ParameterError
+        Otherwise.
+    """
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        number = int(value)
+        if (minimum is None or number >= minimum) and (maximum is None or number <= maximum):
+            return number
+    raise ParameterError(f"{name} must be an integer{_bounds(minimum, maximum)}, not {value!r}.")
+
+
+def check_float(
+    name: str, value: object, minimum: float | None = None, maximum: float | None = None
+) -> float:
+    """Return `value` as a `float` if it is a finite number within the (inclusive) bounds.
+
+    Raises
+    ------
+    ParameterError
+        Otherwise.
+    """
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        number = float(value)
+        if (
+            math.isfinite(number)
+            and (minimum is None or number >= minimum)
+            and (maximum is None or number <= maximum)
+        ):
+            return number
+    raise ParameterError(f"{name} must be a number{_bounds(minimum, maximum)}, not {value!r}.")
+
+
+def _bounds(minimum: float | None, maximum: float | None) -> str:
+    if minimum is not None and maximum is not None:
+        return f" between {minimum} and {maximum}"
+    if minimum is not None:
+        return f" of at least {minimum}"
+    if maximum is not None:
+        return f" of at most {maximum}"
+    return ""

@@ -1,0 +1,93 @@
+"""How metrics and lists of sustainable items are written: the grammar, apart from the meaning."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from whence.errors import MetricError, did_you_mean
+
+RANKING_NAMES = ("mrr", "hitrate", "precision", "recall", "f1", "ndcg", "map")
+SUSTAINABLE_NAMES = ("st", "sustainablemrr", "sustainablendcg")
+METRIC_NAMES = RANKING_NAMES + SUSTAINABLE_NAMES
+"""The names of the metrics, without ``@K``."""
+
+_ALIASES = {"f1score": "f1", "hit": "hitrate", "sustainabilitycoverage": "st"}
+
+
+def canonical_name(text: str) -> str:
+    """``"name@K"`` in lower case, without aliases and spaces.
+
+    Raises
+    ------
+    MetricError
+        If the name is unknown, or K is missing or no whole number of at least 1.
+    """
+    base, k = split_name(text)
+    return f"{base}@{k}"
+
+
+def split_name(text: Any) -> tuple[str, int]:
+    """Base name and K of ``name@K``."""
+    if not isinstance(text, str):
+        raise MetricError(
+            f"A metric must be a name such as 'mrr@20' or a function, not {type(text).__name__}."
+        )
+    base, at, length = (part.strip().lower() for part in text.partition("@"))
+    base = _ALIASES.get(base, base)
+    if base not in METRIC_NAMES:
+        hint = did_you_mean(base, [*METRIC_NAMES, *_ALIASES])
+        raise MetricError(
+            f"Unknown metric {text!r}.{hint} Choose one of {', '.join(METRIC_NAMES)}, "
+            f"with '@' and the length of the list, such as 'mrr@20'."
+        )
+    if not at or not length:
+        raise MetricError(
+            f"Metric {text!r} does not say how many recommendations count: "
+            f"write it with '@K', such as '{base}@20'."
+        )
+    if not length.lstrip("-").isdecimal():
+        raise MetricError(
+            f"Metric {text!r} must have a whole number after '@', such as '{base}@20'."
+        )
+    return base, check_k(int(length), text)
+
+
+def check_k(k: Any, name: str) -> int:
+    """Length of the list as an int, at least 1."""
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)):
+        raise MetricError(f"The K of metric {name!r} must be a whole number, not {k!r}.")
+    if k < 1:
+        raise MetricError(f"The K of metric {name!r} must be at least 1: use for example 20.")
+    return int(k)
+
+
+def no_sustainable_items(name: str) -> MetricError:
+    """Error for a metric that needs the list of sustainable items and has none."""
+    return MetricError(
+        f"Metric '{name}' needs to know which items are sustainable: "
+        f"give their ids as sustainable_items=[…], with at least one."
+    )
+
+
+def external_ids(values: Any) -> tuple[Any, ...]:
+    """Python ids from an iterable, a series or a one-column dataframe of any library."""
+    columns = getattr(values, "columns", None)
+    if columns is not None:
+        if len(columns) != 1:
+            raise MetricError(
+                f"sustainable_items is a table with {len(columns)} columns: "
+                f"pass the column of item ids alone."
+            )
+        # pyarrow hands out the columns themselves, the others their names.
+        values = columns[0] if hasattr(columns[0], "to_pylist") else values[columns[0]]
+    if isinstance(values, (str, bytes)) or not hasattr(values, "__iter__"):
+        raise MetricError(
+            f"sustainable_items must be a list of item ids, not {type(values).__name__}: "
+            f"write sustainable_items=[…]."
+        )
+    for method in ("to_pylist", "to_list", "tolist"):
+        if hasattr(values, method):
+            return tuple(getattr(values, method)())
+    return tuple(values)

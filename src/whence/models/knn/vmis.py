@@ -1,0 +1,169 @@
+"""VMIS-kNN: next items from the most similar of the most recent sessions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from whence.data import Interactions
+from whence.engines import map_ordered
+from whence.errors import ParameterError, check_int
+from whence.evaluation.queries import Queries
+from whence.models.base import CodeArray, FloatArray, Recommender
+from whence.models.knn import _kernels
+
+_QUERIES_PER_TASK = 512
+
+
+@dataclass(frozen=True)
+class SessionIndex:
+    """Sessions and their items, from both sides, sessions by *position* (0: most recent).
+
+    Attributes
+    ----------
+    source_of : ndarray of int32, shape (positions,)
+        Session number at each position.
+    session_offsets, session_items : ndarray
+        Distinct items of each session (ascending).
+    posting_offsets, postings : ndarray
+        Positions of the sessions with each item (ascending, most recent first).
+    idf : ndarray of float64, shape (n_items,)
+        ln(sessions / sessions with the item), of the data that gave the numbering.
+    """
+
+    source_of: npt.NDArray[np.int32]
+    session_offsets: npt.NDArray[np.int64]
+    session_items: npt.NDArray[np.int32]
+    posting_offsets: npt.NDArray[np.int64]
+    postings: npt.NDArray[np.int32]
+    idf: FloatArray
+
+    @property
+    def n_items(self) -> int:
+        """Number of items in the numbering."""
+        return len(self.posting_offsets) - 1
+
+
+def index_sessions(train: Interactions) -> SessionIndex:
+    """Index sessions for candidate search."""
+    present = np.flatnonzero(train.recency >= 0)
+    source_of = present[np.argsort(train.recency[present])[::-1]].astype(np.int32)
+    position_of = np.full(train.n_sources, -1, dtype=np.int64)
+    position_of[source_of] = np.arange(len(source_of))
+
+    pairs = position_of[train.source_codes] * train.n_items + train.item_codes
+    pairs = np.unique(pairs)
+    positions, items = np.divmod(pairs, train.n_items)
+    by_item = np.argsort(items, kind="stable")
+    frequency = np.bincount(items, minlength=train.n_items)
+    with np.errstate(divide="ignore"):
+        idf = np.log(max(len(source_of), 1) / np.maximum(frequency, 1))
+    return SessionIndex(
+        source_of=source_of,
+        session_offsets=_offsets(np.bincount(positions, minlength=len(source_of))),
+        session_items=items.astype(np.int32),
+        posting_offsets=_offsets(frequency),
+        postings=positions[by_item].astype(np.int32),
+        idf=idf,
+    )
+
+
+def _offsets(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    return np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
+
+
+class VMISKNN(Recommender):
+    """Vector-multiplication indexed session kNN.
+
+    For a query q with U distinct items, an item whose last occurrence lies r events before the
+    end weighs ``(len(q) - r) / U``. Of the `m` most recent sessions that share an item with q,
+    the `k` with the largest sum of shared weights are the neighbours; each gives its items
+    ``0.1 * (10 - p) * similarity``, p being the place from the end of the most recent shared item
+    (nothing beyond the ninth). All weights of a query are integers over a common denominator, so
+    ties are exact. The last item of the query is never recommended.
+
+    Parameters
+    ----------
+    k : int
+        Number of neighbours.
+    m : int
+        Number of most recent matching sessions among which they are sought; at least k.
+    idf : bool
+        Multiply an item's score by ln(sessions / sessions with the item).
+
+    Attributes
+    ----------
+    train_ : Interactions
+        What it was fitted on.
+    index_ : SessionIndex
+        Inverted index of the sessions.
+
+    References
+    ----------
+    Kersbergen, Sprangers, Schelter: Serenade - Low-Latency Session-Based Recommendation in
+    e-Commerce at Scale. SIGMOD 2022.
+
+    Examples
+    --------
+    >>> import polars as pl, whence
+    >>> clicks = pl.DataFrame({"session_id": [1, 1, 2, 2, 2], "item_id": list("abbca"),
+    ...                        "timestamp": [1, 2, 3, 4, 5]})
+    >>> model = whence.VMISKNN(k=2, m=2).fit(clicks)
+    >>> model.recommend(["b"], k=2)[0].tolist()
+    ['a', 'c']
+    """
+
+    kinds = ("sessions",)
+
+    def __init__(self, k: int = 100, m: int = 500, idf: bool = False) -> None:
+        self.k = k
+        self.m = m
+        self.idf = idf
+
+    def _check_params(self) -> None:
+        check_int("k", self.k, minimum=1)
+        check_int("m", self.m, minimum=1)
+        if self.k > self.m:
+            raise ParameterError(
+                f"k ({self.k} neighbours) is larger than m ({self.m} candidate sessions); "
+                "neighbours are chosen among the candidates, so give k <= m."
+            )
+
+    def _fit(self, train: Interactions) -> None:
+        self.index_ = index_sessions(train)
+
+    def recommend_codes(
+        self, queries: Queries, k: int, *, threads: int | None = None
+    ) -> tuple[CodeArray, FloatArray]:
+        lists = np.full((len(queries), k), -1, dtype=np.int32)
+        scores = np.zeros((len(queries), k))
+        self._run(_kernels.vmis_recommend, queries, threads, lists, scores)
+        return lists, scores
+
+    def score_codes(self, queries: Queries, *, threads: int | None = None) -> FloatArray:
+        scores = np.zeros((len(queries), self.n_items))
+        self._run(_kernels.vmis_score_all, queries, threads, scores)
+        return scores
+
+    def _run(
+        self,
+        kernel: object,
+        queries: Queries,
+        threads: int | None,
+        *outputs: npt.NDArray[np.generic],
+    ) -> None:
+        """Run a kernel over blocks of queries; it writes its own rows of the outputs."""
+        index = self.index_
+
+        def block(start: int) -> None:
+            kernel(  # type: ignore[operator]
+                start, min(start + _QUERIES_PER_TASK, len(queries)),
+                queries.history_items, queries.history_start, queries.history_end,
+                index.n_items, index.posting_offsets, index.postings, index.session_offsets,
+                index.session_items, index.idf, self.idf, self.m, self.k, *outputs,
+            )  # fmt: skip
+
+        for _ in map_ordered(block, range(0, len(queries), _QUERIES_PER_TASK), threads):
+            pass

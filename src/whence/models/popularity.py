@@ -1,0 +1,85 @@
+"""The most popular items, for everybody: the baseline that every recommender must beat."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from whence.data import Interactions
+from whence.errors import ParameterError
+from whence.evaluation.queries import Queries
+from whence.models._histories import history_rows
+from whence.models.base import Recommender, slice_queries
+
+_BLOCK = 1024
+
+
+class Popularity(Recommender):
+    """Recommend the items with the most interactions in the training data.
+
+    The score of an item is its number of interactions (rows), the same for every query. As for
+    every model, a query without a known item, and a user without history, gets an empty list.
+
+    Parameters
+    ----------
+    exclude_seen : bool, default False
+        Leave out the items of the query's own history.
+
+    Attributes
+    ----------
+    counts_ : ndarray of int64, shape (n_items,)
+        Number of interactions of each item.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> clicks = pl.DataFrame({"session": [1, 1, 2, 2, 3], "item": ["a", "b", "b", "c", "b"]})
+    >>> items, scores = Popularity().fit(clicks).recommend(["c"], k=2)
+    >>> items.tolist(), scores.tolist()
+    (['b', 'a'], [3.0, 1.0])
+    """
+
+    def __init__(self, exclude_seen: bool = False) -> None:
+        self.exclude_seen = exclude_seen
+
+    def _check_params(self) -> None:
+        if not isinstance(self.exclude_seen, (bool, np.bool_)):
+            raise ParameterError(f"exclude_seen must be True or False, not {self.exclude_seen!r}.")
+
+    def _fit(self, train: Interactions) -> None:
+        self.counts_ = np.bincount(train.item_codes, minlength=train.n_items).astype(np.int64)
+        order = np.argsort(-self.counts_, kind="stable")
+        self._ranking = order[self.counts_[order] > 0].astype(np.int32)
+
+    def score_codes(
+        self, queries: Queries, *, threads: int | None = None
+    ) -> npt.NDArray[np.float64]:
+        """Score every item for every query, float64 [Q, n_items]; see `Recommender`."""
+        self._check_fitted()
+        history = history_rows(queries, self.train_)
+        scores = np.zeros(history.shape)
+        scores[np.diff(history.indptr) > 0] = self.counts_
+        if self.exclude_seen:
+            scores[history.nonzero()] = 0.0
+        return scores
+
+    def recommend_codes(
+        self, queries: Queries, k: int, *, threads: int | None = None
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
+        """Recommend item numbers, int32 and float64 [Q, k]; see `Recommender`."""
+        self._check_fitted()
+        lists = np.full((len(queries), k), -1, dtype=np.int32)
+        for start in range(0, len(queries), _BLOCK):
+            block = slice_queries(queries, start, start + _BLOCK)
+            history = history_rows(block, self.train_)
+            lengths = np.diff(history.indptr)
+            seen = int(lengths.max(initial=0)) if self.exclude_seen else 0
+            # However many of them a query has seen, k are left of the first k + seen.
+            best = self._ranking[: k + seen]
+            allowed = np.repeat((lengths > 0)[:, None], len(best), axis=1)
+            if self.exclude_seen:
+                allowed &= history[:, best].toarray() == 0.0
+            place = np.cumsum(allowed, axis=1) - 1
+            row, column = np.nonzero(allowed & (place < k))
+            lists[start + row, place[row, column]] = best[column]
+        return lists, np.where(lists >= 0, self.counts_[lists], 0).astype(np.float64)

@@ -1,0 +1,513 @@
+"""The game of one query: who is present, which list results, what it is worth.
+
+The *elements* of a game are training sessions or users, numbered by rank in the model's strict
+order of preference: 0 is the best neighbour. Of those present, the `m` most recent form the pool,
+and the best `k` of the pool are the neighbours. Each neighbour adds a *row* of integers to the
+keys of the *local items*, the items that any element could bring into the list.
+
+A key is ``step * score + tie``, where ``tie`` counts the tracked items with a larger number, so
+that comparing the key of any item with that of a tracked item compares (score, item number)
+exactly. *Tracked* items are those whose rank matters: the targets that can be reached and, for
+sustainability metrics, the sustainable items. For each the count of items above it is kept.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+_OPTIONS = {"nogil": True, "cache": True, "boundscheck": False}
+# Inner functions allocate nothing: without the runtime, no reference is counted in a loop.
+_INNER = {**_OPTIONS, "_nrt": False}
+_INLINE = {**_INNER, "inline": "always"}
+
+# How ranks become a value (see whence.evaluation.metrics).
+NO_RANKS, ADDITIVE, BEST, AVERAGE_PRECISION = 0, 1, 2, 3
+
+# Bits of `flags`: what a tracked item is.
+IS_TARGET, IS_SUSTAINABLE = 1, 2
+
+# Places in `state`: how many are in the pool, the worst neighbour, how many are present, the oldest
+# in the pool (by age), items with a score above 0; whether a tracked item may have moved, and the
+# row entries walked over, ever.
+N_POOL, WORST, N_PRESENT, OLDEST, N_POSITIVE, CHANGED, WORK = 0, 1, 2, 3, 4, 5, 6
+
+# Rows of `elements`, `items`, `tracks` and `entries`.
+PRESENT, IN_TIME, AGE, BY_AGE, RELEVANT = 0, 1, 2, 3, 4
+KEY, BASE, TRACKED_OF = 0, 1, 2
+ITEM, TRACKED_KEY, ABOVE, FLAGS = 0, 1, 2, 3
+ENTRY_ITEM, ENTRY_VALUE = 0, 1
+
+
+class Game(NamedTuple):
+    """Everything that one query's game needs; n elements, L local items, T tracked, E entries.
+
+    A walk unpacks it once: taking an array out of a tuple costs a reference count, which is too
+    much for an inner loop.
+
+    Attributes
+    ----------
+    limits : (n, k, m, step)
+        Elements; neighbours; size of the pool (m >= n: everyone is in it); keys of at least
+        `step` belong to items with a score above 0.
+    offsets : int64 (n + 1,); entries : int64 (2, E)
+        Rows: `ENTRY_ITEM`, a local item, and `ENTRY_VALUE`, what the element adds to its key.
+    elements : int64 (5, n)
+        `PRESENT` and `IN_TIME` (present, by place in time), `AGE` (0: most recent), `BY_AGE` (the
+        element at each place in time) and `RELEVANT` (the row touches a tracked item).
+    items : int64 (3, L)
+        `KEY` now, `BASE` without any row, and `TRACKED_OF`, index of the tracked item or -1.
+    tracks : int64 (4, T)
+        Tracked items: local `ITEM`, `TRACKED_KEY`, items `ABOVE`, and `FLAGS`.
+    state : int64 (8,)
+        Counters.
+    scoring : (mode, length, rank_factor, sustainable_factor, empty_value)
+        How ranks up to `length` become a value: rank_factor * ranks + sustainable_factor *
+        sustainable share of the list; and the value when no element is present.
+    gains : float64 (length + 1,)
+    """
+
+    limits: tuple[int, int, int, int]
+    offsets: np.ndarray
+    entries: np.ndarray
+    elements: np.ndarray
+    items: np.ndarray
+    tracks: np.ndarray
+    state: np.ndarray
+    scoring: tuple[int, int, float, float, float]
+    gains: np.ndarray
+
+
+@njit(**_INNER)
+def reset(elements, items, tracks, state):
+    """Nobody is present."""
+    for i in range(items.shape[1]):
+        items[KEY, i] = items[BASE, i]
+    for t in range(tracks.shape[1]):
+        tracks[TRACKED_KEY, t] = items[BASE, tracks[ITEM, t]]
+        tracks[ABOVE, t] = 0
+    for element in range(elements.shape[1]):
+        elements[PRESENT, element] = 0
+        elements[IN_TIME, element] = 0
+    state[N_POOL] = 0
+    state[WORST] = -1
+    state[N_PRESENT] = 0
+    state[OLDEST] = -1
+    state[N_POSITIVE] = 0
+    state[CHANGED] = 0
+
+
+@njit(**_INNER)
+def _many_value(step, tracks, state, scoring, gains):
+    """Value of the ranks of the tracked items, and of the sustainable share."""
+    mode, length, rank_factor, sustainable_factor, _ = scoring
+    ranks = 0.0
+    best = length
+    sustainable = 0
+    found = 0
+    for t in range(tracks.shape[1]):
+        above = tracks[ABOVE, t]
+        if tracks[TRACKED_KEY, t] < step or above >= length:
+            continue
+        if tracks[FLAGS, t] & IS_TARGET:
+            if mode == ADDITIVE:
+                ranks += gains[above + 1]
+            elif mode == BEST:
+                best = min(best, above)
+            elif mode == AVERAGE_PRECISION:
+                # Hits at or above this rank, itself included, over the rank.
+                found = 0
+                for u in range(tracks.shape[1]):
+                    found += (
+                        tracks[FLAGS, u] & IS_TARGET != 0
+                        and tracks[TRACKED_KEY, u] >= step
+                        and tracks[ABOVE, u] <= above
+                    )
+                ranks += found / (above + 1)
+        if tracks[FLAGS, t] & IS_SUSTAINABLE:
+            sustainable += 1
+    if mode == BEST and best < length:
+        ranks = gains[best + 1]
+    value = rank_factor * ranks
+    if sustainable > 0:
+        value += sustainable_factor * (sustainable / min(length, state[N_POSITIVE]))
+    return value
+
+
+@njit(**_INLINE)
+def value_of(step, tracks, state, scoring, gains):
+    """Value of the list with the elements now present."""
+    mode, length, rank_factor, sustainable_factor, empty_value = scoring
+    if state[N_PRESENT] == 0:
+        return empty_value
+    if tracks.shape[1] == 1 and sustainable_factor == 0.0 and mode != AVERAGE_PRECISION:
+        if tracks[TRACKED_KEY, 0] < step or tracks[ABOVE, 0] >= length:
+            return 0.0
+        return rank_factor * gains[tracks[ABOVE, 0] + 1]
+    return _many_value(step, tracks, state, scoring, gains)
+
+
+@njit(**_INNER)
+def recount(step, items, tracks, t):
+    """Count the items above tracked item t afresh."""
+    key = items[KEY, tracks[ITEM, t]]
+    tracks[TRACKED_KEY, t] = key
+    if key >= step:
+        count = 0
+        for i in range(items.shape[1]):
+            count += items[KEY, i] > key
+        tracks[ABOVE, t] = count
+
+
+@njit(**_INLINE)
+def _add_row(element, sign, offsets, entries, items):
+    """Add (sign 1) or take away (-1) a row, without counting."""
+    for e in range(offsets[element], offsets[element + 1]):
+        items[KEY, entries[ENTRY_ITEM, e]] += sign * entries[ENTRY_VALUE, e]
+
+
+@njit(**_INLINE)
+def _add_row_past_one(element, sign, key, offsets, entries, items):
+    """Add or take away a row; return the change of the number of items above a key."""
+    above = 0
+    for e in range(offsets[element], offsets[element + 1]):
+        item = entries[ENTRY_ITEM, e]
+        old = items[KEY, item]
+        new = old + sign * entries[ENTRY_VALUE, e]
+        items[KEY, item] = new
+        above += (new > key) - (old > key)
+    return above
+
+
+@njit(**_INNER)
+def _add_row_past_many(element, sign, step, count_positive, offsets, entries, items, tracks,
+                       state):  # fmt: skip
+    """Add or take away a row where several items are tracked.
+
+    Tracked items that the row touches need a recount after.
+    """
+    positive = 0
+    for e in range(offsets[element], offsets[element + 1]):
+        item = entries[ENTRY_ITEM, e]
+        old = items[KEY, item]
+        new = old + sign * entries[ENTRY_VALUE, e]
+        items[KEY, item] = new
+        positive += (new >= step) - (old >= step)
+        for t in range(tracks.shape[1]):
+            key = tracks[TRACKED_KEY, t]
+            tracks[ABOVE, t] += (new > key) - (old > key)
+    if count_positive:
+        state[N_POSITIVE] += positive
+
+
+@njit(**_INNER)
+def _recount_row(element, step, offsets, entries, items, tracks):
+    """Count afresh for the tracked items that a row touches."""
+    for e in range(offsets[element], offsets[element + 1]):
+        t = items[TRACKED_OF, entries[ENTRY_ITEM, e]]
+        if t >= 0:
+            recount(step, items, tracks, t)
+
+
+@njit(**_INNER)
+def _change_with_many(entering, leaving, step, count_positive, offsets, entries, elements, items,
+                      tracks, state):  # fmt: skip
+    """Change the neighbours where several items are tracked, or none."""
+    if entering >= 0:
+        _add_row_past_many(
+            entering, 1, step, count_positive, offsets, entries, items, tracks, state
+        )
+    if leaving >= 0:
+        _add_row_past_many(
+            leaving, -1, step, count_positive, offsets, entries, items, tracks, state
+        )
+    if entering >= 0 and elements[RELEVANT, entering]:
+        _recount_row(entering, step, offsets, entries, items, tracks)
+    if leaving >= 0 and elements[RELEVANT, leaving]:
+        _recount_row(leaving, step, offsets, entries, items, tracks)
+    state[CHANGED] = 1
+
+
+@njit(**_INNER)
+def change_neighbours(entering, leaving, step, count_positive, offsets, entries, elements, items,
+                      tracks, state):  # fmt: skip
+    """One element becomes a neighbour and one stops being one; -1 for none."""
+    if entering >= 0:
+        state[WORK] += offsets[entering + 1] - offsets[entering]
+    if leaving >= 0:
+        state[WORK] += offsets[leaving + 1] - offsets[leaving]
+    if tracks.shape[1] != 1 or count_positive:
+        _change_with_many(
+            entering, leaving, step, count_positive, offsets, entries, elements, items, tracks,
+            state,
+        )  # fmt: skip
+        return
+    # The common case, one target: its own key moves only with rows that touch it.
+    moves = (entering >= 0 and elements[RELEVANT, entering]) or (
+        leaving >= 0 and elements[RELEVANT, leaving]
+    )
+    key = tracks[TRACKED_KEY, 0]
+    if moves or key < step:
+        if entering >= 0:
+            _add_row(entering, 1, offsets, entries, items)
+        if leaving >= 0:
+            _add_row(leaving, -1, offsets, entries, items)
+        if moves:
+            recount(step, items, tracks, 0)
+            state[CHANGED] = 1
+        return
+    above = 0
+    if entering >= 0:
+        above += _add_row_past_one(entering, 1, key, offsets, entries, items)
+    if leaving >= 0:
+        above += _add_row_past_one(leaving, -1, key, offsets, entries, items)
+    if above != 0:
+        tracks[ABOVE, 0] += above
+        state[CHANGED] = 1
+
+
+@njit(**_INLINE)
+def _enter_pool(element, limits, count_positive, offsets, entries, elements, items, tracks, state):
+    """An element joins the pool; at most one neighbour makes room for it."""
+    _, k, _, step = limits
+    elements[PRESENT, element] = 1
+    state[N_POOL] += 1
+    entering, leaving = -1, -1
+    if state[N_POOL] <= k:
+        entering = element
+        state[WORST] = max(state[WORST], element)
+    elif element < state[WORST]:
+        entering, leaving = element, state[WORST]
+        worst = state[WORST] - 1
+        while elements[PRESENT, worst] == 0:
+            worst -= 1
+        state[WORST] = worst
+    if entering >= 0:
+        change_neighbours(
+            entering, leaving, step, count_positive, offsets, entries, elements, items, tracks,
+            state,
+        )  # fmt: skip
+
+
+@njit(**_INLINE)
+def _leave_pool(element, limits, count_positive, offsets, entries, elements, items, tracks, state):
+    """An element leaves the pool; the next best takes its place among the neighbours."""
+    _, k, _, step = limits
+    elements[PRESENT, element] = 0
+    state[N_POOL] -= 1
+    if element > state[WORST]:
+        return
+    entering = -1
+    if state[N_POOL] >= k:
+        entering = state[WORST] + 1
+        while elements[PRESENT, entering] == 0:
+            entering += 1
+        state[WORST] = entering
+    elif element == state[WORST]:
+        worst = element - 1
+        while worst >= 0 and elements[PRESENT, worst] == 0:
+            worst -= 1
+        state[WORST] = worst
+    change_neighbours(
+        entering, element, step, count_positive, offsets, entries, elements, items, tracks, state
+    )
+
+
+@njit(**_INNER)
+def _insert_recent(element, limits, count_positive, offsets, entries, elements, items, tracks,
+                   state):  # fmt: skip
+    """Insert where the pool holds the m most recent only."""
+    age = elements[AGE, element]
+    elements[IN_TIME, age] = 1
+    state[N_PRESENT] += 1
+    if state[N_PRESENT] > limits[2]:
+        if age > state[OLDEST]:
+            return
+        _leave_pool(
+            elements[BY_AGE, state[OLDEST]], limits, count_positive, offsets, entries, elements,
+            items, tracks, state,
+        )  # fmt: skip
+        oldest = state[OLDEST] - 1
+        while elements[IN_TIME, oldest] == 0:
+            oldest -= 1
+        state[OLDEST] = oldest
+    else:
+        state[OLDEST] = max(state[OLDEST], age)
+    _enter_pool(element, limits, count_positive, offsets, entries, elements, items, tracks, state)
+
+
+@njit(**_INNER)
+def _remove_recent(element, limits, count_positive, offsets, entries, elements, items, tracks,
+                   state):  # fmt: skip
+    """Remove where the pool holds the m most recent only."""
+    age = elements[AGE, element]
+    elements[IN_TIME, age] = 0
+    state[N_PRESENT] -= 1
+    if age > state[OLDEST]:
+        return
+    _leave_pool(element, limits, count_positive, offsets, entries, elements, items, tracks, state)
+    if state[N_PRESENT] >= limits[2]:
+        oldest = state[OLDEST] + 1
+        while elements[IN_TIME, oldest] == 0:
+            oldest += 1
+        state[OLDEST] = oldest
+        _enter_pool(
+            elements[BY_AGE, oldest], limits, count_positive, offsets, entries, elements, items,
+            tracks, state,
+        )  # fmt: skip
+    elif age == state[OLDEST]:
+        oldest = age - 1
+        while oldest >= 0 and elements[IN_TIME, oldest] == 0:
+            oldest -= 1
+        state[OLDEST] = oldest
+
+
+@njit(**_INLINE)
+def insert(element, limits, count_positive, offsets, entries, elements, items, tracks, state):
+    """An absent element becomes present."""
+    if limits[2] < limits[0]:
+        _insert_recent(
+            element, limits, count_positive, offsets, entries, elements, items, tracks, state
+        )
+    else:
+        state[N_PRESENT] += 1
+        _enter_pool(
+            element, limits, count_positive, offsets, entries, elements, items, tracks, state
+        )
+
+
+@njit(**_INLINE)
+def remove(element, limits, count_positive, offsets, entries, elements, items, tracks, state):
+    """A present element becomes absent."""
+    if limits[2] < limits[0]:
+        _remove_recent(
+            element, limits, count_positive, offsets, entries, elements, items, tracks, state
+        )
+    else:
+        state[N_PRESENT] -= 1
+        _leave_pool(
+            element, limits, count_positive, offsets, entries, elements, items, tracks, state
+        )
+
+
+@njit(**_INNER)
+def toggle(members, start, end, joining, limits, count_positive, offsets, entries, elements, items,
+           tracks, state):  # fmt: skip
+    """Insert, or remove, the elements ``members[start:end]`` of a player."""
+    for place in range(start, end):
+        if joining:
+            insert(
+                members[place], limits, count_positive, offsets, entries, elements, items, tracks,
+                state,
+            )  # fmt: skip
+        else:
+            remove(
+                members[place], limits, count_positive, offsets, entries, elements, items, tracks,
+                state,
+            )  # fmt: skip
+
+
+@njit(**_INNER)
+def insert_irrelevant(order, n_first, limits, offsets, entries, elements, items, tracks, state):
+    """Insert elements none of which touches a tracked item, from an empty start.
+
+    The value stays 0 meanwhile, so only the keys of the final neighbours are needed.
+    """
+    n, k, m, step = limits
+    if m < n:
+        for j in range(n_first):
+            _insert_recent(
+                np.int64(order[j]), limits, np.bool_(True), offsets, entries, elements, items, tracks, state
+            )
+        return
+    for j in range(n_first):
+        elements[PRESENT, order[j]] = 1
+    state[N_POOL] = n_first
+    state[N_PRESENT] = n_first
+    neighbours = 0
+    element = 0
+    while neighbours < min(n_first, k):
+        if elements[PRESENT, element]:
+            neighbours += 1
+            state[WORST] = element
+            start, end = offsets[element], offsets[element + 1]
+            state[WORK] += end - start
+            for e in range(start, end):
+                item = entries[ENTRY_ITEM, e]
+                old = items[KEY, item]
+                new = old + entries[ENTRY_VALUE, e]
+                items[KEY, item] = new
+                state[N_POSITIVE] += (new >= step) - (old >= step)
+        element += 1
+
+
+@njit(**_OPTIONS)
+def finish_game(n, k, m, offsets, row_items, row_values, numbers, empty_scores, flags, age, mode,
+                length, gains, rank_factor, sustainable_factor):  # fmt: skip
+    """Complete a game from its rows.
+
+    Parameters
+    ----------
+    row_items : int32 (E,), local items; row_values : int64 (E,), scores added
+    numbers : int32 (L,), item number of each local item
+    empty_scores : int64 (L,), scores when nobody is present
+    flags : uint8 (L,), flags of each local item, 0 where its rank does not matter
+    age : int32 (n,), place in time of each element; empty where the pool has room for all
+    """
+    n_local = len(numbers)
+    n_tracked = 0
+    for i in range(n_local):
+        n_tracked += flags[i] != 0
+    step = n_tracked + 1
+    tracks = np.zeros((4, n_tracked), np.int64)
+    items = np.empty((3, n_local), np.int64)
+    tracked_numbers = np.empty(n_tracked, np.int32)
+    t = 0
+    for i in range(n_local):
+        items[TRACKED_OF, i] = -1
+        if flags[i]:
+            tracks[ITEM, t] = i
+            tracks[FLAGS, t] = flags[i]
+            items[TRACKED_OF, i] = t
+            tracked_numbers[t] = numbers[i]
+            t += 1
+    for i in range(n_local):
+        larger = 0
+        for t in range(n_tracked):
+            larger += tracked_numbers[t] > numbers[i]
+        items[BASE, i] = larger
+    elements = np.zeros((5, n), np.int64)
+    entries = np.empty((2, len(row_items)), np.int64)
+    for element in range(n):
+        for e in range(offsets[element], offsets[element + 1]):
+            entries[ENTRY_ITEM, e] = row_items[e]
+            entries[ENTRY_VALUE, e] = step * row_values[e]
+            if items[TRACKED_OF, row_items[e]] >= 0:
+                elements[RELEVANT, element] = 1
+    for element in range(len(age)):
+        elements[AGE, element] = age[element]
+        elements[BY_AGE, age[element]] = element
+    state = np.zeros(8, np.int64)
+    scoring = (mode, length, rank_factor, sustainable_factor, 0.0)
+    empty_value = _empty_value(step, empty_scores, items, tracks, state, scoring, gains)
+    return Game(
+        (n, k, m, step), offsets, entries, elements, items, tracks, state,
+        (mode, length, rank_factor, sustainable_factor, empty_value), gains,
+    )  # fmt: skip
+
+
+@njit(**_INNER)
+def _empty_value(step, empty_scores, items, tracks, state, scoring, gains):
+    """Value of the list that results when nobody is present."""
+    positive = 0
+    for i in range(items.shape[1]):
+        items[KEY, i] = items[BASE, i] + step * empty_scores[i]
+        positive += empty_scores[i] > 0
+    if positive == 0:
+        return 0.0
+    state[N_POSITIVE] = positive
+    for t in range(tracks.shape[1]):
+        recount(step, items, tracks, t)
+    return _many_value(step, tracks, state, scoring, gains)

@@ -1,0 +1,304 @@
+"""From the game of one query to contributions of sources, summed over a block of queries.
+
+The family of a model supplies the games (`_vmis_kernels`, `_tifu_kernels`); here the players are
+formed, the cheapest right method is chosen, and its result is added to the sources.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from whence.models.knn._sort_kernels import stable_argsort
+from whence.valuation._walk_kernels import (
+    exact_semivalue,
+    group_identical,
+    leave_one_out,
+    permutation_shapley,
+    position_weights,
+    size_weights,
+    subset_banzhaf,
+    value_of_all,
+)
+
+_OPTIONS = {"nogil": True, "cache": True, "boundscheck": False}
+
+# What became of a query.
+SAMPLED, EXACT, CONSTANT = 0, 1, 2
+
+
+class Asked(NamedTuple):
+    """Queries in the numbering of the training data.
+
+    Attributes
+    ----------
+    history, starts, ends : windows of the histories (sessions)
+    targets, target_starts, target_ends : windows of the targets
+    users : int32 (Q,), training number of the user (baskets)
+    """
+
+    history: np.ndarray
+    starts: np.ndarray
+    ends: np.ndarray
+    targets: np.ndarray
+    target_starts: np.ndarray
+    target_ends: np.ndarray
+    users: np.ndarray
+
+
+class Worth(NamedTuple):
+    """A metric, as arrays (see whence.evaluation.metrics).
+
+    Attributes
+    ----------
+    mode, length : int; first_only : bool
+    gains : float64 (length + 1,)
+    rank_factors : float64 (Q,), factor of the ranks' part for each query
+    sustainable_factor : float
+    sustainable : uint8 (n_items,)
+    """
+
+    mode: int
+    length: int
+    first_only: bool
+    gains: np.ndarray
+    rank_factors: np.ndarray
+    sustainable_factor: float
+    sustainable: np.ndarray
+
+
+class Plan(NamedTuple):
+    """What to compute.
+
+    Attributes
+    ----------
+    semivalue : int; alpha, beta : float
+    exact_limit : int
+        Most coalitions that are enumerated.
+    seed : uint64; antithetic, shared : bool
+    group_of : int32 (n_sources,)
+        The player each source belongs to; empty where every source is one.
+    own_player : bool
+        Whether a query's user is a player without whom the value is 0.
+    fresh : bool
+        Whether this is the first round, in which exact values are computed.
+    """
+
+    semivalue: int
+    alpha: float
+    beta: float
+    exact_limit: int
+    seed: np.uint64
+    antithetic: bool
+    shared: bool
+    group_of: np.ndarray
+    own_player: bool
+    fresh: bool
+
+
+class Tally(NamedTuple):
+    """What a block of queries adds up, by player, and finds out, by query.
+
+    Attributes
+    ----------
+    exact, means, variances : float64 (n_players, 2)
+        Sums over queries of exact values, of estimates, and of the variances of the estimates;
+        column 0 as a neighbour, column 1 in the player's own queries.
+    appearances : int64 (n_players,)
+        In how many queries the player is a candidate.
+    status : uint8 (Q,); spread, work, value_all, value_nothing : float64 (Q,)
+        Fate of the query; trace of the variance of one replicate, and work of all; values with
+        everyone and with nobody.
+    """
+
+    exact: np.ndarray
+    means: np.ndarray
+    variances: np.ndarray
+    appearances: np.ndarray
+    status: np.ndarray
+    spread: np.ndarray
+    work: np.ndarray
+    value_all: np.ndarray
+    value_nothing: np.ndarray
+
+
+class Players(NamedTuple):
+    """Who is credited in one query.
+
+    Attributes
+    ----------
+    ids : int64 (P,), what each player is called
+    offsets : int64 (P + 1,); members : int64 (n,), elements of each player
+    owner : int, the player without whom the value is 0, or -1
+    singles : bool, whether player j is element j
+    """
+
+    ids: np.ndarray
+    offsets: np.ndarray
+    members: np.ndarray
+    owner: int
+    singles: bool
+
+
+@njit(**_OPTIONS)
+def form_players(sources, owner_source, group_of):
+    """Form players from the elements of a game.
+
+    Parameters
+    ----------
+    sources : int32 (n,), source of each element
+    owner_source : int, source that is a player though no element; -1 for none
+    group_of : int32, group of each source, or empty
+    """
+    n = len(sources)
+    order = np.arange(n).astype(np.int64)
+    ids = np.empty(n + 1, np.int64)
+    offsets = np.zeros(n + 2, np.int64)
+    owner = -1
+    if len(group_of) == 0:
+        for element in range(n):
+            ids[element] = sources[element]
+            offsets[element + 1] = element + 1
+        if owner_source < 0:
+            return Players(ids[:n].copy(), offsets[: n + 1].copy(), order, owner, True)
+        ids[n] = owner_source
+        offsets[n + 1] = n
+        return Players(ids, offsets, order, n, True)
+    groups = np.empty(n, np.int64)
+    for element in range(n):
+        groups[element] = group_of[sources[element]]
+    stable_argsort(groups, order)
+    n_players = 0
+    for place in range(n):
+        group = groups[order[place]]
+        if n_players == 0 or ids[n_players - 1] != group:
+            ids[n_players] = group
+            n_players += 1
+        offsets[n_players] = place + 1
+    if owner_source >= 0:
+        for player in range(n_players):
+            if ids[player] == group_of[owner_source]:
+                owner = player
+        if owner < 0:
+            owner = n_players
+            ids[n_players] = group_of[owner_source]
+            offsets[n_players + 1] = n
+            n_players += 1
+    return Players(ids[:n_players].copy(), offsets[: n_players + 1].copy(), order, owner, False)
+
+
+@njit(**_OPTIONS)
+def _exact_kinds(game, players, limit):
+    """Kinds of interchangeable players where enumeration is affordable, else none."""
+    n_players = len(players.ids)
+    no_counts, no_kinds = np.empty(0, np.int64), np.empty(0, np.int64)
+    if n_players < 62 and (1 << n_players) <= limit:
+        return np.ones(n_players, np.int64), np.arange(n_players).astype(np.int64)
+    n, k, m, _ = game.limits
+    if not players.singles or n > k or n > m:
+        return no_counts, no_kinds
+    counts, kinds = group_identical(game, limit // 2 if players.owner >= 0 else limit)
+    if players.owner < 0 or len(counts) == 0:
+        return counts, kinds
+    more_counts = np.ones(len(counts) + 1, np.int64)
+    for j in range(len(counts)):
+        more_counts[j] = counts[j]
+    more_kinds = np.full(len(kinds) + 1, players.owner, np.int64)
+    for j in range(len(kinds)):
+        more_kinds[j] = kinds[j]
+    return more_counts, more_kinds
+
+
+@njit(**_OPTIONS)
+def begin_query(query, game, players, plan, tally):
+    """In the first round: note the extreme values, and solve exactly what can be.
+
+    Returns
+    -------
+    bool
+        Whether there is nothing left to sample.
+    """
+    n_players, owner = len(players.ids), players.owner
+    if not plan.fresh:
+        return False
+    tally.value_all[query] = value_of_all(game)
+    tally.value_nothing[query] = game.scoring[4] if owner < 0 else 0.0
+    for player in range(n_players):
+        if player != owner:
+            tally.appearances[players.ids[player]] += 1
+    tally.status[query] = SAMPLED
+    if game.tracks.shape[1] == 0 or n_players == 0:
+        tally.status[query] = CONSTANT
+        return True
+    counts, kinds = _exact_kinds(game, players, plan.exact_limit)
+    if len(counts) == 0:
+        return False
+    values = np.empty(n_players)
+    weights = size_weights(plan.semivalue, plan.alpha, plan.beta, n_players)
+    exact_semivalue(
+        game, n_players, players.offsets, players.members, owner, weights, counts, kinds, values
+    )
+    for player in range(n_players):
+        tally.exact[players.ids[player], 1 if player == owner else 0] += values[player]
+    tally.status[query] = EXACT
+    return True
+
+
+@njit(**_OPTIONS)
+def _add_sample(query, players, units, sums, squares, work, tally):
+    """Add a sample's mean contributions, and the variances of the means, to the tally."""
+    spread = 0.0
+    for player in range(len(players.ids)):
+        column = 1 if player == players.owner else 0
+        mean = sums[player] / units
+        tally.means[players.ids[player], column] += mean
+        if units > 1:
+            variance = max(0.0, squares[player] - units * mean * mean) / (units - 1)
+            tally.variances[players.ids[player], column] += variance / units
+            spread += variance
+    tally.spread[query] = spread
+    tally.work[query] = work
+
+
+@njit(**_OPTIONS)
+def sample_permutations(query, game, players, plan, first, units, tally):
+    """Shapley or Beta-Shapley values of one query's players, from `units` replicates."""
+    n_players = len(players.ids)
+    sums, squares = np.zeros(n_players), np.zeros(n_players)
+    weights = position_weights(plan.semivalue, plan.alpha, plan.beta, n_players)
+    work = permutation_shapley(
+        game, players, weights, plan, query, first, units, sums, squares
+    )
+    _add_sample(query, players, units, sums, squares, work, tally)
+
+
+@njit(**_OPTIONS)
+def sample_subsets(query, game, players, plan, first, units, tally):
+    """Banzhaf values of one query's players, from `units` replicates."""
+    n_players = len(players.ids)
+    sums, squares = np.zeros(n_players), np.zeros(n_players)
+    work = subset_banzhaf(
+        game, n_players, players.offsets, players.members, players.owner, plan.seed, query, first,
+        units, plan.antithetic, sums, squares,
+    )  # fmt: skip
+    _add_sample(query, players, units, sums, squares, work, tally)
+
+
+@njit(**_OPTIONS)
+def solve_leave_one_out(query, game, players, tally):
+    """Leave-one-out values of one query's players, added to the tally."""
+    tally.value_nothing[query] = 0.0 if players.owner >= 0 else game.scoring[4]
+    tally.status[query] = EXACT
+    if game.tracks.shape[1] == 0:
+        tally.status[query] = CONSTANT
+        return
+    n_players = len(players.ids)
+    values = np.empty(n_players)
+    tally.value_all[query] = leave_one_out(
+        game, n_players, players.offsets, players.members, players.owner, values
+    )
+    for player in range(n_players):
+        column = 1 if player == players.owner else 0
+        tally.exact[players.ids[player], column] += values[player]

@@ -1,0 +1,417 @@
+"""Data Shapley and its relatives, for recommenders whose games Whence knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from whence.attribution import Attribution
+from whence.errors import ParameterError, UnsupportedError, check_choice, check_float, check_int
+from whence.evaluation.metrics import DEFAULT_SUSTAINABILITY_WEIGHT
+from whence.valuation import _walk_kernels
+from whence.valuation._solve_kernels import Plan
+from whence.valuation.base import Progress, Question, Valuation
+from whence.valuation.games import Games, make_games
+from whence.valuation.progress import reporter
+from whence.valuation.rounds import Estimate, next_units, run_round
+
+_PILOT_UNITS = 2
+_SMALL_BUDGET = 4000
+
+
+class Semivalue(Valuation):
+    """Base of the semivalues that are estimated by sampling where enumeration costs too much.
+
+    Parameters
+    ----------
+    metric, by, sustainable_items, sustainability_weight, relevant, unknown, target, threads
+        As in `Valuation`.
+    tolerance : float
+        Stop when the mean standard error is at most this share of the mean absolute value.
+        0: use the whole budget.
+    max_permutations : int
+        Budget: the cost of this many permutations of all queries. Queries with more variance get
+        a larger part of it (see `allocation`).
+    seed : int
+        Of the random numbers. They are keyed by (seed, query, replicate), so results do not
+        depend on threads.
+    candidates : {"fixed", "all"}
+        Players of a query: its candidates under the full data, as in KMC-Shapley; or every
+        session or user that could be a candidate of some subset: the true data-Shapley game.
+    own : {"given", "player"}
+        Baskets: a query user's own history is always there, or the user is a player without whom
+        the list is empty (column ``own_score``).
+    exact : int
+        Games with at most ``2**exact`` different coalitions are enumerated.
+    antithetic : bool
+        Draw every permutation together with its reverse.
+    allocation : {"variance", "uniform"}
+        Give a query replicates in proportion to the root of variance over cost, or all the same.
+    progress : bool or callable
+        Show a progress bar, or call ``progress(done, total, message)``.
+    """
+
+    semivalue: ClassVar[int]
+
+    def __init__(
+        self,
+        metric: Any = "mrr@20",
+        tolerance: float = 0.1,
+        max_permutations: int = 1000,
+        seed: int = 42,
+        *,
+        by: str | None = None,
+        candidates: str = "fixed",
+        own: str = "given",
+        exact: int = 12,
+        antithetic: bool = True,
+        allocation: str = "variance",
+        sustainable_items: Iterable[Any] | None = None,
+        sustainability_weight: float = DEFAULT_SUSTAINABILITY_WEIGHT,
+        relevant: str | None = None,
+        unknown: str = "ignore",
+        target: str = "rest",
+        threads: int | None = None,
+        progress: Progress = False,
+    ) -> None:
+        self.metric = metric
+        self.tolerance = tolerance
+        self.max_permutations = max_permutations
+        self.seed = seed
+        self.by = by
+        self.candidates = candidates
+        self.own = own
+        self.exact = exact
+        self.antithetic = antithetic
+        self.allocation = allocation
+        self.sustainable_items = sustainable_items
+        self.sustainability_weight = sustainability_weight
+        self.relevant = relevant
+        self.unknown = unknown
+        self.target = target
+        self.threads = threads
+        self.progress = progress
+
+    def _check_params(self) -> None:
+        super()._check_params()
+        check_float("tolerance", self.tolerance, minimum=0.0)
+        check_int("max_permutations", self.max_permutations, minimum=1)
+        check_int("seed", self.seed, minimum=0)
+        check_choice("candidates", self.candidates, ("fixed", "all"))
+        check_choice("own", self.own, ("given", "player"))
+        check_int("exact", self.exact, minimum=0, maximum=20)
+        check_choice("allocation", self.allocation, ("variance", "uniform"))
+
+    def attribute(
+        self, model: Any, validation: Any, *, resume: Attribution | None = None
+    ) -> Attribution:
+        """Value the training sessions or users of a fitted model.
+
+        Parameters
+        ----------
+        model : VMISKNN or TIFUKNN
+            A fitted model.
+        validation : Interactions, data frame or Queries
+            The evaluation set.
+        resume : Attribution, optional
+            A result of the same question; the sampling goes on where it stopped.
+
+        Returns
+        -------
+        Attribution
+            Columns: id, ``score``, ``std_error``, ``n_queries`` (in how many queries the source
+            is a candidate), and for baskets with ``own="player"`` ``own_score`` and
+            ``own_std_error``. If interrupted (Ctrl-C) after the first round, what is known by
+            then, with ``metadata["stopped"] == "interrupted"``.
+
+        Raises
+        ------
+        UnsupportedError
+            If Whence does not know the games of this model.
+        ParameterError
+            If an argument is out of range, or `resume` answers another question.
+        """
+        question = self._ask(model, validation)
+        if question.metric.function is not None:
+            from whence.valuation.custom import attribute_custom
+
+            return attribute_custom(self, question)
+        games = make_games(
+            model, question.queries, question.metric, self.candidates, type(self).__name__
+        )
+        estimate = self._resumed(question, resume)
+        stopped = self._sample(games, question, estimate)
+        return self._wrap(games, question, estimate, stopped)
+
+    # Sampling
+
+    def _plan(self, question: Question, fresh: bool) -> Plan:
+        alpha, beta = self._shape()
+        return Plan(
+            self.semivalue, alpha, beta, 2**self.exact, np.uint64(self.seed), self.antithetic,
+            False, question.sources.group_of, self.own == "player", fresh,
+        )  # fmt: skip
+
+    def _shape(self) -> tuple[float, float]:
+        """Parameters of the Beta distribution over coalition sizes; (1, 1) is Shapley."""
+        return 1.0, 1.0
+
+    def _sample(self, games: Games, question: Question, estimate: Estimate) -> str:
+        """Draw rounds until precise enough, out of budget or interrupted; say which."""
+        passes = 2 if self.antithetic else 1
+        with reporter(self.progress) as report:
+            try:
+                if not estimate.units:
+                    units = np.full(len(question.queries), self._pilot(len(question.queries)))
+                    plan = self._plan(question, fresh=True)
+                    run_round(
+                        games, plan, estimate, units, None, self.threads, report, "first round"
+                    )
+                plan = self._plan(question, fresh=False)
+                while estimate.work.sum() > 0:
+                    error = estimate.relative_error
+                    if error <= self.tolerance:
+                        return "tolerance"
+                    budget = self.max_permutations / passes * float(estimate.unit_work.sum())
+                    share = next_units(
+                        estimate, budget, passes, self.tolerance, self.allocation == "variance"
+                    )
+                    if share is None:
+                        return "max_permutations"
+                    message = f"standard error {error:.1%} of the mean |value|"
+                    run_round(games, plan, estimate, *share, self.threads, report, message)
+            except KeyboardInterrupt:
+                if not estimate.units:
+                    raise
+                return "interrupted"
+        return "exact"
+
+    def _pilot(self, n_queries: int) -> int:
+        """Replicates of the first round: more where few queries would leave variances unsure."""
+        passes = 2 if self.antithetic else 1
+        most = max(2, self.max_permutations // passes)
+        return int(np.clip(_SMALL_BUDGET // n_queries, _PILOT_UNITS, min(most, 64)))
+
+    def _resumed(self, question: Question, resume: Attribution | None) -> Estimate:
+        n_players, n_queries = len(question.sources), len(question.queries)
+        if resume is None:
+            return Estimate.nothing(n_players, n_queries)
+        then = dict(resume.metadata)
+        now = self._answer(question, {"score": np.zeros(n_players)}).metadata
+        for part in ("method", "metric", "model", "model_params", "by", "seed", "fingerprint"):
+            if then.get(part) != now[part]:
+                raise ParameterError(
+                    f"These values cannot be resumed: their {part.replace('_', ' ')} was "
+                    f"{then.get(part)}, now it is {now[part]}; ask the same question again."
+                )
+        changed = {
+            name
+            for name, value in now["params"].items()
+            if name not in ("tolerance", "max_permutations", "seed")
+            and then["params"].get(name) != value
+        }
+        if changed or resume.state is None:
+            raise ParameterError(
+                "These values cannot be resumed: "
+                + (
+                    f"{', '.join(sorted(changed))} differ; ask the same question again."
+                    if changed
+                    else "the state of the sampling is not in the file; save to .parquet."
+                )
+            )
+        return Estimate.from_state(resume.state)
+
+    # The answer
+
+    def _wrap(
+        self, games: Games, question: Question, estimate: Estimate, stopped: str
+    ) -> Attribution:
+        values, errors = estimate.values, estimate.std_errors
+        columns: dict[str, Any] = {
+            "score": values[:, 0],
+            "std_error": errors[:, 0],
+            "n_queries": estimate.appearances,
+        }
+        if self.own == "player" and question.queries.kind == "baskets":
+            columns |= {"own_score": values[:, 1], "own_std_error": errors[:, 1]}
+        passes = 2 if self.antithetic else 1
+        n_sampled = int((estimate.status == 0).sum())
+        return self._answer(
+            question,
+            columns,
+            state=estimate.to_state(),
+            recompute=lambda query: self._one_query(games, question, estimate, query),
+            value_all=float(estimate.value_all.mean()),
+            value_nothing=float(estimate.value_nothing.mean()),
+            stopped=stopped,
+            relative_error=estimate.relative_error,
+            efficiency=self.semivalue == _walk_kernels.SHAPLEY,
+            n_exact_queries=int((estimate.status == 1).sum()),
+            n_sampled_queries=n_sampled,
+            mean_permutations=float(estimate.drawn.sum() * passes / max(n_sampled, 1)),
+        )
+
+    def _one_query(
+        self, games: Games, question: Question, estimate: Estimate, query: int
+    ) -> Attribution:
+        """Values of one query, from the very replicates that went into the whole."""
+        part = Estimate.nothing(len(question.sources), len(question.queries))
+        units = np.zeros(len(question.queries), dtype=np.int64)
+        for number, (drawn, weight) in enumerate(zip(estimate.units, estimate.weights)):
+            units[query] = drawn[query]
+            _solve_one(games, self._plan(question, number == 0), part, units, weight, query)
+        values = part.values * len(question.queries)
+        errors = part.std_errors * len(question.queries)
+        shown = np.flatnonzero(part.appearances + np.abs(values).sum(axis=1))
+        columns: dict[str, Any] = {"score": values[shown, 0], "std_error": errors[shown, 0]}
+        if self.own == "player" and question.queries.kind == "baskets":
+            columns["own_score"] = values[shown, 1]
+        return self._part(question, columns, shown, query, estimate)
+
+    def _part(
+        self,
+        question: Question,
+        columns: dict[str, Any],
+        shown: npt.NDArray[np.int64],
+        query: int,
+        estimate: Estimate,
+    ) -> Attribution:
+        from dataclasses import replace
+
+        some = replace(question.sources, ids=question.sources.ids.gather(shown))
+        return self._answer(
+            replace(question, sources=some),
+            columns,
+            value_all=float(estimate.value_all[query]),
+            value_nothing=float(estimate.value_nothing[query]),
+            stopped="exact" if estimate.status[query] else "max_permutations",
+            efficiency=self.semivalue == _walk_kernels.SHAPLEY,
+            query=question.queries.ids.row(query, named=True),
+        )
+
+
+def _solve_one(
+    games: Games,
+    plan: Plan,
+    part: Estimate,
+    units: npt.NDArray[np.int64],
+    weight: float,
+    query: int,
+) -> None:
+    """Add one query's share of one round to an estimate."""
+    from whence.valuation._solve_kernels import Tally
+
+    n_players, n_queries = part.exact.shape[0], len(units)
+    own = [np.zeros((n_players, 2)) for _ in range(3)]
+    tally = Tally(
+        *own, part.appearances, part.status, np.zeros(n_queries), np.zeros(n_queries),
+        part.value_all, part.value_nothing,
+    )  # fmt: skip
+    games.solve(query, query + 1, plan, part.drawn, units, tally)
+    part.exact += tally.exact
+    part.means += weight * tally.means
+    part.variances += weight**2 * tally.variances
+    part.units.append(units.copy())
+    part.weights.append(weight)
+
+
+class Shapley(Semivalue):
+    """Data Shapley values of training sessions or users.
+
+    The game of a query: the players are its candidates, and a coalition is worth the metric of
+    the list that the model gives when only the coalition is in the training data. The value of a
+    source is its Shapley value, averaged over the queries; values add up to the metric with
+    everyone minus the metric with nobody.
+
+    Small games are enumerated. In the others, permutations are drawn independently for each
+    query, which leaves the sums over queries far less noise than one permutation shared by all.
+
+    See `Semivalue` for the parameters.
+
+    References
+    ----------
+    Ghorbani, Zou: Data Shapley. ICML 2019, equation 1.
+    Kersbergen, Sprangers, Karlas, de Rijke, Schelter: Scalable Data Debugging for
+    Neighborhood-based Recommendation with Data Shapley Values. RecSys 2025 (KMC-Shapley, with
+    ``candidates="fixed"``).
+
+    Examples
+    --------
+    >>> import whence
+    >>> data = whence.make_sessions(n_sessions=300, seed=1)
+    >>> model = whence.VMISKNN(k=50, m=100).fit(data.train)
+    >>> values = whence.Shapley(metric="mrr@20").attribute(model, data.validation)
+    >>> sum_of_values = values.scores.sum()
+    >>> gain = values.metadata["value_all"] - values.metadata["value_nothing"]
+    >>> bool(abs(sum_of_values - gain) < 1e-9)
+    True
+    """
+
+    method = "shapley"
+    semivalue = _walk_kernels.SHAPLEY
+
+
+class BetaShapley(Semivalue):
+    """Beta-Shapley values: Shapley with more weight on small (or large) coalitions.
+
+    Parameters
+    ----------
+    alpha, beta : float
+        Of the Beta distribution, above 0; (1, 1) is Shapley, (16, 1) the authors' choice for
+        finding corrupted data: it looks at small coalitions, where noise is less.
+    metric, ... :
+        As in `Semivalue`. The values do not add up to the metric.
+
+    References
+    ----------
+    Kwon, Zou: Beta Shapley. AISTATS 2022, equation 5.
+    """
+
+    method = "beta-shapley"
+    semivalue = _walk_kernels.BETA
+
+    def __init__(
+        self, metric: Any = "mrr@20", alpha: float = 16.0, beta: float = 1.0, **arguments: Any
+    ) -> None:
+        super().__init__(metric, **arguments)
+        self.alpha = alpha
+        self.beta = beta
+
+    @property
+    def params(self) -> dict[str, Any]:
+        import inspect
+
+        names = inspect.signature(Semivalue.__init__).parameters
+        shared = {name: getattr(self, name) for name in names if name != "self"}
+        return {**shared, "alpha": self.alpha, "beta": self.beta}
+
+    def _check_params(self) -> None:
+        super()._check_params()
+        for name in ("alpha", "beta"):
+            value = check_float(name, getattr(self, name), minimum=0.0)
+            if value == 0:
+                raise ParameterError(f"{name} is 0; a Beta distribution needs it above 0.")
+
+    def _shape(self) -> tuple[float, float]:
+        return float(self.alpha), float(self.beta)
+
+
+class Banzhaf(Semivalue):
+    """Data Banzhaf values: the mean effect of joining a random subset of the others.
+
+    In every sampled subset each player's effect is read off, so that no two different subsets
+    are compared. See `Semivalue` for the parameters. The values do not add up to the metric.
+
+    References
+    ----------
+    Wang, Jia: Data Banzhaf. AISTATS 2023, definition 3.
+    """
+
+    method = "banzhaf"
+    semivalue = _walk_kernels.BANZHAF
+
+
+__all__ = ["Banzhaf", "BetaShapley", "Semivalue", "Shapley", "UnsupportedError"]

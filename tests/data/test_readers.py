@@ -1,0 +1,295 @@
+from __future__ import annotations
+
+import datetime
+import gzip
+import json
+
+import polars as pl
+import pytest
+
+from whence.data import Interactions, read_interactions, read_table, write_interactions
+from whence.errors import (
+    ColumnError,
+    DataError,
+    FileFormatError,
+    OutputExistsError,
+    ParameterError,
+)
+
+TABLE = pl.DataFrame(
+    {"session_id": [2, 1, 2], "item_id": [2**60 + 1, 5, 6], "timestamp": [1.5, 1.25, 3.0]}
+)
+
+
+def put(path, content):
+    content = content if isinstance(content, bytes) else content.encode()
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    return path
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "csv.gz", "tsv.gz", "parquet", "arrow"])
+def test_written_files_read_the_same(tmp_path, ending):
+    path = write_interactions(Interactions.from_frame(TABLE), tmp_path / f"clicks.{ending}")
+    data = read_interactions(path)
+    assert data.frame.equals(TABLE)
+    assert data.fingerprint == Interactions.from_frame(TABLE).fingerprint
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+    assert read_table(path).equals(TABLE)
+
+
+def test_text_ids_and_datetimes_round_trip(tmp_path):
+    table = pl.DataFrame(
+        {
+            "user": ['a,"b"', "ü", "NA"],
+            "item": ["007", "7", "1.10"],
+            "time": [datetime.datetime(2020, 1, 1, 0, 0, 0, us) for us in (3, 1, 2)],
+        }
+    )
+    for ending in ("csv", "tsv", "parquet"):
+        data = read_interactions(write_interactions(table, tmp_path / f"t.{ending}"))
+        assert data.frame.equals(table)
+
+
+def test_existing_output_is_kept_unless_overwriting(tmp_path):
+    path = put(tmp_path / "t.csv", "precious")
+    with pytest.raises(OutputExistsError, match="exists already"):
+        write_interactions(TABLE, path)
+    assert path.read_text() == "precious"
+    write_interactions(TABLE, path, overwrite=True)
+    assert read_interactions(path).n_rows == 3
+
+
+def test_a_failed_write_leaves_nothing_behind(tmp_path):
+    with pytest.raises(DataError, match="cannot be written as csv"):
+        write_interactions(TABLE.with_columns(x=pl.lit([1])), tmp_path / "t.csv")
+    for name in ("t.xlsx", "t.parquet.gz", "t.json"):
+        with pytest.raises(FileFormatError):
+            write_interactions(TABLE, tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("separator", [",", "\t", ";", "|", " "])
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.txt", "t.csv.gz"])
+def test_the_separator_is_recognised_whatever_the_ending(tmp_path, separator, name):
+    lines = ["SessionId,ItemId,Time", "1,2,3.5", "1,3,4.5"]
+    path = put(tmp_path / name, "\r\n".join(lines).replace(",", separator))
+    data = read_interactions(path)
+    assert data.frame.rows() == [(1, 2, 3.5), (1, 3, 4.5)]
+    assert read_interactions(path, separator=separator).fingerprint == data.fingerprint
+
+
+def test_byte_order_mark_and_quotes(tmp_path):
+    path = put(tmp_path / "t.csv", '\ufeff"session_id","item_id"\n1,"a,b"\n')
+    assert read_interactions(path).frame.rows() == [(1, "a,b")]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (["1", "22"], [1, 22]),
+        (["7", "007"], ["7", "007"]),
+        (["+1", "1"], ["+1", "1"]),
+        (["1", str(2**64 - 1)], [1, 2**64 - 1]),
+        (["1", str(2**64)], ["1", str(2**64)]),
+        (["1.10", "1.1"], ["1.10", "1.1"]),
+        (["x", "NA"], ["x", "NA"]),
+    ],
+)
+def test_ids_in_text_lose_nothing(tmp_path, values, expected):
+    path = put(tmp_path / "t.csv", "session,item\n" + "\n".join(f"1,{v}" for v in values))
+    assert read_interactions(path).frame["item"].to_list() == expected
+
+
+@pytest.mark.parametrize("null", ["", "NA", "nan", "NULL", "None"])
+def test_missing_values_among_numbers_are_named_with_the_file(tmp_path, null):
+    path = put(tmp_path / "t.csv", f"session,item,time\n1,2,3\n1,{null},4\n")
+    with pytest.raises(DataError, match=r"t\.csv: Column 'item' has 1 null value"):
+        read_interactions(path)
+    path = put(tmp_path / "t.csv", f"session,item,time\n1,2,3.5\n1,2,{null}\n")
+    with pytest.raises(DataError, match=r"t\.csv: Column 'time' has 1 null timestamp"):
+        read_interactions(path)
+
+
+@pytest.mark.parametrize(
+    ("texts", "kind"),
+    [
+        (["2014-04-07T10:51:09.277Z", "2014-04-07T10:51:09.278Z"], pl.Datetime),
+        (["2014-04-07 10:51:09", "2014-04-07 10:51:10"], pl.Datetime),
+        (["2014-04-07", "2014-04-08"], pl.Date),
+        (["1396437466.94", "1e12"], pl.Float64),
+        ([str(2**62), str(2**62 + 1)], pl.Int64),
+    ],
+)
+def test_timestamps_in_text_are_parsed(tmp_path, texts, kind):
+    path = put(tmp_path / "t.csv", "session,item,time\n1,1,{}\n2,2,{}\n".format(*texts[::-1]))
+    data = read_interactions(path)
+    assert isinstance(data.frame.schema["time"], kind)
+    assert data.vocabulary.sources.to_list() == [2, 1]
+
+
+@pytest.mark.parametrize("text", ["07/04/2014", "07/04/2014 10:00", "20140407x", "2014-13-01"])
+def test_dates_that_could_be_two_are_not_guessed(tmp_path, text):
+    path = put(tmp_path / "t.csv", f"session,item,time\n1,1,{text}\n")
+    with pytest.raises(DataError, match="'time' has text, not timestamps"):
+        read_interactions(path)
+
+
+def test_nanoseconds_in_text_are_kept(tmp_path):
+    times = ["2020-01-01T00:00:00.000000002", "2020-01-01T00:00:00.000000001"]
+    path = put(tmp_path / "t.csv", "session,item,time\n1,1,{}\n2,2,{}\n".format(*times))
+    assert read_interactions(path).vocabulary.sources.to_list() == [2, 1]
+
+
+def test_timestamps_that_cannot_be_parsed(tmp_path):
+    path = put(tmp_path / "t.csv", "session,item,time\n1,1,yesterday\n")
+    with pytest.raises(DataError, match="'time' has text, not timestamps"):
+        read_interactions(path)
+    path = put(tmp_path / "t.csv", "session,item,time\n1,1,inf\n")
+    with pytest.raises(DataError, match="infinite timestamp"):
+        read_interactions(path)
+
+
+def test_session_lines(tmp_path):
+    path = put(tmp_path / "s.txt.gz", "3 4 3\r\n5\n\n 6  7 \n")
+    data = read_interactions(path)
+    assert data.frame.rows() == [(0, 3), (0, 4), (0, 3), (1, 5), (3, 6), (3, 7)]
+    assert data.columns.time is None
+    assert data.recency.tolist() == [0, 1, 2]
+    words = put(tmp_path / "w.txt", "milk bread\nbread\n")
+    with pytest.raises(ColumnError, match=r"w\.txt: No session or user column"):
+        read_interactions(words)
+    named = read_interactions(words, format="session-lines")
+    assert named.vocabulary.items.to_list() == ["milk", "bread"]
+    padded = put(tmp_path / "p.txt", "7 007\n")
+    assert read_interactions(padded).vocabulary.items.to_list() == ["7", "007"]
+
+
+def test_basket_json(tmp_path):
+    users = {"10": [[3, 4], [], [3]], "9": [[5, 5]], "11": []}
+    data = read_interactions(put(tmp_path / "b.json", json.dumps(users)))
+    assert data.kind == "baskets"
+    assert data.frame.rows() == [(10, 0, 3), (10, 0, 4), (10, 2, 3), (9, 0, 5), (9, 0, 5)]
+    assert data.sequences.baskets.tolist() == [0, 0, 1, 0, 0]
+    text = put(tmp_path / "t.json.gz", json.dumps({"ann": [["milk"]], "9": [["bread"]]}))
+    assert read_interactions(text).vocabulary.sources.to_list() == ["ann", "9"]
+    assert read_interactions(put(tmp_path / "b.dat", json.dumps(users)), format="basket-json")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"1": [[1, 2]', "not valid JSON .*truncated"),
+        ("[[1, 2]]", "not baskets of users"),
+        ('{"1": [1, 2]}', "not baskets of users"),
+        ('{"1": 5}', "not baskets of users"),
+        ('{"1": [[[1]]]}', "not baskets of users"),
+        ('{"1": [[1, "a"]]}', "mixed types"),
+        ('{"1": [[1, null]]}', "'item_id' has 1 null value"),
+        ("{}", "has no rows"),
+    ],
+)
+def test_bad_basket_json(tmp_path, content, message):
+    with pytest.raises((FileFormatError, DataError), match=message):
+        read_interactions(put(tmp_path / "b.json", content))
+
+
+def test_truncated_and_falsely_named_files(tmp_path):
+    whole = gzip.compress(b"session_id,item_id\n" + b"1,2\n" * 5000)
+    parquet = write_interactions(TABLE, tmp_path / "p.parquet").read_bytes()
+    arrow = write_interactions(TABLE, tmp_path / "a.arrow").read_bytes()
+    cases = [
+        ("t.csv.gz", whole[:-20], "truncated or damaged"),
+        ("u.csv.gz", b"session_id,item_id\n1,2\n", "not gzip-compressed although"),
+        ("v.csv", whole, "gzip-compressed .rename it to end in .gz"),
+        ("w.csv", parquet, "a Parquet file"),
+        ("x.tsv", arrow, "an Arrow file"),
+        ("y.parquet", parquet[:-10], "not a readable Parquet file"),
+        ("z.parquet", b"session_id,item_id\n1,2\n", "not a readable Parquet file"),
+        ("a.feather", arrow[: len(arrow) // 2], "not a readable Arrow file"),
+        ("b.csv", b'{"1": [[1]]}', "looks like JSON"),
+        ("c.csv", b"", "is empty"),
+        ("d.csv", b"\n \n", "blank lines only"),
+        ("e.csv", "session,item\n1,é".encode("latin-1"), "not UTF-8"),
+        ("f.csv", "session,item\n1,2".encode("utf-16"), "UTF-16"),
+        ("g.csv", b"session,item\n1,\x002", "NUL bytes"),
+        ("h.csv", b"1,2,3\n1,3,4\n", "only numbers, so the columns have no names"),
+        ("i.csv", b"session,item,item\n1,2,3\n", "several columns named 'item'"),
+        ("j.csv", b"session,item\n1,2,3\n", "cannot be read as a table separated by ','"),
+        ("k.xls", b"x", "not known by its ending"),
+    ]
+    for name, content, message in cases:
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(FileFormatError, match=message):
+            read_interactions(tmp_path / name)
+
+
+def test_header_without_rows(tmp_path):
+    with pytest.raises(DataError, match=r"t\.csv: The table has no rows"):
+        read_interactions(put(tmp_path / "t.csv", "session_id,item_id\n"))
+
+
+def test_missing_file_suggests_the_nearest_name(tmp_path):
+    put(tmp_path / "train.csv", "session,item\n1,2\n")
+    with pytest.raises(FileFormatError, match=r"does not exist.*Did you mean 'train.csv'"):
+        read_interactions(tmp_path / "tran.csv")
+    with pytest.raises(FileFormatError, match="is a folder"):
+        read_interactions(tmp_path)
+    with pytest.raises(FileFormatError, match="does not exist"):
+        read_interactions(str(tmp_path / "no" / "such.csv"))
+
+
+def test_wrong_parameters(tmp_path):
+    path = put(tmp_path / "t.csv", "session_id,item_id\n1,2\n")
+    with pytest.raises(FileFormatError, match="separator ';' does not occur"):
+        read_interactions(path, separator=";")
+    with pytest.raises(ParameterError, match="one character"):
+        read_interactions(path, separator="::")
+    with pytest.raises(ParameterError, match=r"format must be one of .* Did you mean 'parquet'"):
+        read_interactions(path, format="parket")
+    with pytest.raises(ParameterError, match="separator is for text files"):
+        read_interactions(write_interactions(TABLE, tmp_path / "t.parquet"), separator=",")
+    with pytest.raises(ParameterError, match="are for files"):
+        read_interactions(TABLE, separator=",")
+
+
+def test_misnamed_columns_of_a_file(tmp_path):
+    path = put(tmp_path / "t.csv", "sesion_id,item_id\n1,2\n")
+    with pytest.raises(ColumnError, match=r"t\.csv: .*Did you mean 'sesion_id'"):
+        read_interactions(path)
+    assert read_interactions(path, session="sesion_id").n_rows == 1
+    with pytest.raises(ColumnError, match=r"no column 'item' to use as item.* mean 'item_id'"):
+        read_interactions(path, session="sesion_id", item="item")
+
+
+def test_tables_pass_through():
+    data = read_interactions(TABLE)
+    assert data.frame.equals(TABLE)
+    assert read_interactions(data) is data
+    assert read_interactions(TABLE, user="session_id").columns.source == "session_id"
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "sources", "items", "kind"),
+    [
+        ("rsc15-100k/train.csv", 53_254, 13_629, 2_873, "sessions"),
+        ("rsc15-100k/valid.csv", 16_539, 4_084, None, "sessions"),
+        ("rsc15-100k/test.csv", 13_568, 3_416, None, "sessions"),
+        ("tafeng-1k/train.csv", 34_620, 1_000, None, "baskets"),
+        ("tafeng-1k/valid.csv", 6_801, 1_000, None, "baskets"),
+        ("tafeng/tafeng_merged.json.gz", 571_933, 13_858, 11_997, "baskets"),
+        ("diginetica/train_sessions.txt.gz", 906_140, 186_670, None, "sessions"),
+        ("diginetica/test_sessions.txt.gz", 76_821, 15_963, None, "sessions"),
+    ],
+)
+def test_real_data_have_their_published_counts(data_dir, name, rows, sources, items, kind):
+    data = read_interactions(data_dir / name)
+    assert (data.n_rows, data.n_sources, data.kind) == (rows, sources, kind)
+    assert items in (None, data.n_items)
+    if "rsc15" in name:
+        assert data.frame.schema[data.columns.time] == pl.Float64
+
+
+def test_real_list_of_items(data_dir):
+    table = read_table(data_dir / "rsc15-100k" / "sustainable.csv")
+    assert table.columns == ["item_id"]
+    assert table["item_id"].dtype == pl.Int64

@@ -1,0 +1,266 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+import yaml
+
+from whence.config import (
+    METHODS,
+    AttributionConfig,
+    Config,
+    DataConfig,
+    EvaluationConfig,
+    ModelConfig,
+    OutputConfig,
+    load_config,
+    read_parts,
+)
+from whence.errors import ConfigError, DataError, DataWarning, FileFormatError
+
+SESSIONS = pl.DataFrame(
+    {"session_id": [1, 1, 2, 2, 3, 3], "item_id": [7, 8, 8, 9, 7, 9], "timestamp": range(6)}
+)
+BASKETS = pl.DataFrame(
+    {"user_id": [1, 1, 1, 2, 2], "basket_id": [0, 1, 2, 3, 4], "item_id": [7, 8, 8, 9, 7]}
+)
+
+
+def write(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_every_key_is_described():
+    for section in (DataConfig, ModelConfig, EvaluationConfig, AttributionConfig, OutputConfig):
+        assert section.__doc__
+        for name, field in section.model_fields.items():
+            assert field.description, name
+
+
+def test_yaml_and_toml_say_the_same(tmp_path):
+    keys = {
+        "data": {"train": "train.csv", "fractions": [0.5, 0.25, 0.25]},
+        "model": {"name": "tifu", "k": 50, "alpha": 0.2},
+        "evaluation": {"metrics": ["ndcg@20", "st@5"]},
+        "attribution": {"method": "loo", "seed": 3},
+        "output": {"directory": "out"},
+    }
+    one = load_config(write(tmp_path, "a.yaml", yaml.safe_dump(keys)))
+    text = """
+        [data]
+        train = "train.csv"
+        fractions = [0.5, 0.25, 0.25]
+        [model]
+        name = "tifu"
+        k = 50
+        alpha = 0.2
+        [evaluation]
+        metrics = ["ndcg@20", "st@5"]
+        [attribution]
+        method = "loo"
+        seed = 3
+        [output]
+        directory = "out"
+    """
+    assert load_config(write(tmp_path, "a.toml", text)) == one
+    assert one.model.k == 50
+    assert one.metric == "ndcg@20"
+    assert one.data.train == str(tmp_path / "train.csv")
+    assert one.output.directory == str(tmp_path / "out")
+
+
+def test_defaults_and_overrides():
+    assert load_config() == Config()
+    config = load_config(
+        overrides=["attribution.seed=5", "evaluation.metrics=mrr@10", "model.idf=true"]
+    )
+    assert (config.attribution.seed, config.metric, config.model.idf) == (5, "mrr@10", True)
+    assert load_config(overrides={"model.k": 7, "attribution.metric": "st@2"}).metric == "st@2"
+
+
+def test_an_override_wins_over_the_file_and_keeps_its_own_path(tmp_path):
+    path = write(tmp_path, "a.yaml", "data: {train: a.csv}\nattribution: {seed: 1}\n")
+    config = load_config(path, {"data.train": "b.csv"})
+    assert config.data.train == "b.csv"
+    assert config.attribution.seed == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("attribution: {tolerence: 0.1}", "'attribution.tolerence' in a.yaml. Did you mean 'tol"),
+        ("seed: 3", "Did you mean 'attribution.seed'"),
+        ("atribution: {seed: 3}", "Did you mean 'attribution'"),
+        ("data: {seed: 3}", "Did you mean 'attribution.seed'"),
+        ("model: {name: vmiss}", "must be one of vmis, tifu.* Did you mean 'vmis'"),
+        ("attribution: {seed: many}", "attribution.seed in a.yaml must be a valid integer.*'many'"),
+        ("attribution: 3", "attribution"),
+        ("- a\n- b", "no sections"),
+        ("data: {train: [", "cannot be read"),
+    ],
+)
+def test_mistakes_are_one_sentence_with_the_nearest_name(tmp_path, text, message):
+    path = write(tmp_path, "a.yaml", text)
+    with pytest.raises(ConfigError, match=message) as error:
+        load_config(path)
+    assert "\n" not in str(error.value)
+
+
+def test_unreadable_files(tmp_path):
+    with pytest.raises(ConfigError, match="There is no configuration file"):
+        load_config(tmp_path / "none.yaml")
+    with pytest.raises(ConfigError, match="--train"):
+        load_config(write(tmp_path, "train.csv", "a,b\n"))
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(write(tmp_path, "a.toml", "[model\n"))
+    (tmp_path / "b.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path / "b.yaml")
+    assert load_config(write(tmp_path, "empty.yaml", "")) == Config()
+
+
+@pytest.mark.parametrize("text", ["seed=3", "attribution.seed", "attribution.seed=[", "a.b=1"])
+def test_wrong_overrides(text):
+    with pytest.raises(ConfigError):
+        load_config(overrides=[text])
+
+
+ILLOOMINATE = (
+    '[model]\nname = "{model}"\n[hpo]\nk = 50\nm = 500\n{more}\n[metric]\nname="{metric}"\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "metric"),
+    [("MRR", "mrr@20"), ("ndcg", "ndcg@20"), ("ResponsibleMrr", "sustainablemrr@20")],
+)
+def test_illoominate_config_is_understood(tmp_path, name, metric):
+    text = ILLOOMINATE.format(model="vmis", metric=name, more="") + "length=20\n"
+    path = write(tmp_path, "config.toml", text)
+    for file in ("train.csv", "valid.csv", "sustainable.csv"):
+        write(tmp_path, file, "")
+    config = load_config(path)
+    assert (config.model.name, config.model.k, config.model.m) == ("vmis", 50, 500)
+    assert config.metric == metric
+    assert config.data.train == str(tmp_path / "train.csv")
+    assert config.data.validation == str(tmp_path / "valid.csv")
+    assert config.data.test is None
+    assert config.data.sustainable_items == str(tmp_path / "sustainable.csv")
+    assert config.data.unknown == "drop"
+
+
+def test_illoominate_baskets_are_split_where_there_is_one_file(tmp_path):
+    more = (
+        'r_b = 0.9\nr_g = 0.7\nalpha = 0.7\n[nbr]\nvalidation_ratio=1.0\n[logging]\nlevel = "info"'
+    )
+    text = ILLOOMINATE.format(model="tifu", metric="ndcg", more=more) + "length=20\n"
+    path = write(tmp_path, "config.toml", text)
+    BASKETS.write_csv(tmp_path / "baskets.csv", separator="\t")
+    config = load_config(path)
+    assert (config.model.r_b, config.model.r_g, config.model.alpha) == (0.9, 0.7, 0.7)
+    parts = read_parts(config)
+    assert parts.validation is not None
+    assert (parts.train.n_rows, parts.validation.n_rows) == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[model]\nname='vmis'\n[hpo]\nkk = 3\n[metric]\nname='MRR'\nlength=20", "hpo.kk"),
+        ("[hpo]\nk = 3\n[metrics]\nname='MRR'", "Did you mean 'metric'"),
+        ("[hpo]\nk = 3\n[metric]\nname='MRR'", "metric.length"),
+    ],
+)
+def test_wrong_illoominate_config(tmp_path, text, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(write(tmp_path, "config.toml", text))
+
+
+def test_models_are_built_with_the_parameters_given():
+    assert load_config(overrides=["model.k=5"]).model.build().params["k"] == 5
+    tifu = load_config(overrides=["model.name=tifu", "model.alpha=0.1"]).model.build()
+    assert (type(tifu).__name__, tifu.alpha) == ("TIFUKNN", 0.1)
+    with pytest.raises(ConfigError, match="vmis has no such parameter; it takes k, m, idf"):
+        load_config(overrides=["model.alpha=0.1"]).model.build()
+
+
+def test_methods_are_built_with_the_parameters_given():
+    import whence.valuation
+
+    method = load_config(overrides=["attribution.tolerance=0.3"]).attribution.build(
+        "mrr@5", unknown="drop"
+    )
+    assert type(method).__name__ == "Shapley"
+    assert (method.metric, method.tolerance, method.seed, method.unknown) == (
+        "mrr@5",
+        0.3,
+        42,
+        "drop",
+    )
+    beta = load_config(
+        overrides=["attribution.method=beta-shapley", "attribution.alpha=4", "attribution.by=user"]
+    ).attribution.build("mrr@5")
+    assert (beta.alpha, beta.by, beta.metric) == (4, "user", "mrr@5")
+    with pytest.warns(DataWarning, match=r"attribution\.tolerance has no use for loo"):
+        load_config(
+            overrides=["attribution.method=loo", "attribution.tolerance=0.1"]
+        ).attribution.build("mrr@5")
+    for name in METHODS:
+        if hasattr(whence.valuation, METHODS[name]):
+            AttributionConfig.model_validate({"method": name}).build("mrr@5")
+
+
+def test_reading_parts(tmp_path):
+    SESSIONS.write_csv(tmp_path / "train.csv")
+    SESSIONS.rename({"session_id": "SessionId", "item_id": "ItemId"}).write_csv(
+        tmp_path / "v.tsv", separator="\t"
+    )
+    pl.DataFrame({"item_id": [7, 9]}).write_csv(tmp_path / "good.csv")
+    config = load_config(
+        overrides={
+            "data.train": str(tmp_path / "train.csv"),
+            "data.validation": str(tmp_path / "v.tsv"),
+            "data.sustainable_items": str(tmp_path / "good.csv"),
+        }
+    )
+    parts = read_parts(config)
+    assert parts.train.n_sources == 3
+    assert parts.validation is not None
+    assert list(parts.sustainable_items) == [7, 9]
+    assert parts.test is None
+    assert (
+        read_parts(load_config(overrides={"data.train": str(tmp_path / "train.csv")})).test is None
+    )
+
+
+def test_splitting_one_file(tmp_path):
+    SESSIONS.write_csv(tmp_path / "train.csv")
+    keys = {"data.train": str(tmp_path / "train.csv"), "data.fractions": [1 / 3, 1 / 3, 1 / 3]}
+    for split, test in (("temporal", 1), ("random", 1), ("last", None)):
+        parts = read_parts(load_config(overrides={**keys, "data.split": split}))
+        assert parts.validation is not None
+        assert (None if parts.test is None else parts.test.describe()["sessions"]) == test
+
+
+def test_the_model_and_the_data_must_fit(tmp_path):
+    SESSIONS.write_csv(tmp_path / "s.csv")
+    BASKETS.write_csv(tmp_path / "b.csv")
+    for file, model, other in (("s.csv", "tifu", "vmis"), ("b.csv", "vmis", "tifu")):
+        config = load_config(overrides={"data.train": str(tmp_path / file), "model.name": model})
+        with pytest.raises(DataError, match=f"--model {other}"):
+            read_parts(config)
+    both = SESSIONS.with_columns(basket_id=1, user_id=pl.col("session_id"))
+    both.write_csv(tmp_path / "both.csv")
+    for model, kind in (("vmis", "sessions"), ("tifu", "baskets")):
+        keys = {"data.train": str(tmp_path / "both.csv"), "model.name": model}
+        assert read_parts(load_config(overrides=keys)).train.kind == kind
+
+
+def test_missing_files_are_named():
+    with pytest.raises(ConfigError, match="--train"):
+        read_parts(Config())
+    with pytest.raises(FileFormatError, match="nowhere"):
+        read_parts(load_config(overrides={"data.train": "nowhere.csv"}))
