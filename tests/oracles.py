@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 import polars as pl
 
-from whence import Interactions, evaluate, make_queries
+from whence import Interactions, make_queries
 from whence.evaluation import parse_metric
 from whence.evaluation.metrics import values_from_lists
 
@@ -103,6 +103,11 @@ def naive_user_vector(baskets: list[set], m, r_b, r_g, grouping) -> dict:
     return vector
 
 
+def on_grid(value):
+    """Distances compare vectors in steps of 2**-24."""
+    return round(value * 2**24)
+
+
 def naive_tifu(train: Interactions, user, model, length: int) -> list:
     """TIFU-kNN by the definition: (item, score) pairs, best first, all with a score above 0."""
     numbers = {item: n for n, item in enumerate(train.vocabulary.items.to_list())}
@@ -124,7 +129,7 @@ def naive_tifu(train: Interactions, user, model, length: int) -> list:
         if model.similarity == "jaccard":
             return -Fraction(len(own.keys() & vector.keys()), len(own.keys() | vector.keys()))
         items = own.keys() | vector.keys()
-        return round(sum((own.get(i, 0) - vector.get(i, 0)) ** 2 for i in items), 12)
+        return sum((on_grid(own.get(i, 0)) - on_grid(vector.get(i, 0))) ** 2 for i in items)
 
     others = [u for u in vectors if u != user]
     if model.similarity == "jaccard":
@@ -232,7 +237,8 @@ class RefittedGame:
             )
 
         x, y = vector(a), vector(b)
-        return round(sum((x.get(i, 0) - y.get(i, 0)) ** 2 for i in x.keys() | y.keys()), 12)
+        items = x.keys() | y.keys()
+        return sum((on_grid(x.get(i, 0)) - on_grid(y.get(i, 0))) ** 2 for i in items)
 
 
 def semivalue(value, players, weight):
@@ -264,5 +270,3 @@ def beta_weight(alpha, beta):
         log_beta(s + beta, n - 1 - s + alpha) - log_beta(alpha, beta)
     )
 
-
-__all__ = ["evaluate"]

@@ -17,6 +17,8 @@ from whence.models.knn import _tifu_kernels
 IntArray = npt.NDArray[np.int64]
 
 FIXED_POINT = 2.0**40
+# Coarser, so that squares and their sums are exact in 64-bit floats: ties of distances are ties.
+DISTANCE_GRID = 2.0**24
 _QUERIES_PER_TASK = 64
 
 
@@ -29,7 +31,7 @@ class UserVectors:
     offsets : ndarray of int64, shape (n + 1,)
     items : ndarray of int32
     values : ndarray of float64
-        Entries of the vectors, in [0, 1].
+        Entries of the vectors in steps of 2**-24, for distances: whole numbers.
     own, neighbour : ndarray of int64
         alpha and (1 - alpha) times the values in fixed point (steps of 2**-40): sums of these do
         not depend on the order of the terms.
@@ -69,8 +71,8 @@ class TIFUKNN(Recommender):
     later groups more in the user's vector (`r_g`). The score of an item is ``alpha`` times the
     user's own entry plus ``1 - alpha`` times the mean entry of the `k` most similar other users.
 
-    Vectors are held in fixed point (steps of 2**-40), so that sums do not depend on their order
-    and the effect of removing a user is exact.
+    Vectors are held in fixed point (steps of 2**-40; for distances, 2**-24), so that sums do not
+    depend on their order and the effect of removing a user is exact.
 
     Parameters
     ----------
@@ -169,7 +171,7 @@ class TIFUKNN(Recommender):
         return UserVectors(
             offsets=np.concatenate(([0], np.cumsum(counts))).astype(np.int64),
             items=columns.astype(np.int32),
-            values=values,
+            values=np.rint(values * DISTANCE_GRID),
             own=np.rint(self.alpha * values * FIXED_POINT).astype(np.int64),
             neighbour=np.rint((1 - self.alpha) * values * FIXED_POINT).astype(np.int64),
         )

@@ -1,0 +1,236 @@
+"""Standard errors, stopping, interruption, resuming, threads: what sampling promises."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from oracles import random_baskets, random_sessions
+
+from whence import (
+    TIFUKNN,
+    VMISKNN,
+    Attribution,
+    Banzhaf,
+    BetaShapley,
+    LeaveOneOut,
+    Shapley,
+    make_sessions,
+)
+from whence.errors import NotFittedError, ParameterError, UnsupportedError
+from whence.valuation import rounds
+
+
+@pytest.fixture(scope="module")
+def data():
+    return make_sessions(n_sessions=400, n_validation=120, n_test=10, seed=4)
+
+
+@pytest.fixture(scope="module")
+def model(data):
+    return VMISKNN(k=30, m=80).fit(data.train)
+
+
+@pytest.fixture(scope="module")
+def basket_model():
+    rng = np.random.default_rng(0)
+    return TIFUKNN(k=10, m=3, alpha=0.4).fit(random_baskets(rng, 40, 30))
+
+
+@pytest.fixture(scope="module")
+def basket_valid():
+    rng = np.random.default_rng(1)
+    return random_baskets(rng, 40, 30, most_baskets=1, first_basket=500)
+
+
+@pytest.mark.parametrize("make", [Shapley, BetaShapley, Banzhaf])
+def test_the_same_numbers_for_any_number_of_threads(make, model, data, basket_model, basket_valid):
+    for fitted, valid in ((model, data.validation), (basket_model, basket_valid)):
+        runs = [
+            make("mrr@5", tolerance=0, max_permutations=20, threads=threads).attribute(
+                fitted, valid
+            )
+            for threads in (1, 2, 4)
+        ]
+        for run in runs[1:]:
+            assert run.frame.equals(runs[0].frame)
+
+
+def test_leave_one_out_does_not_depend_on_threads(model, data):
+    frames = [
+        LeaveOneOut("ndcg@5", threads=threads).attribute(model, data.validation).frame
+        for threads in (1, 2, 4)
+    ]
+    assert frames[0].equals(frames[1])
+    assert frames[0].equals(frames[2])
+
+
+@pytest.mark.parametrize("metric", ["mrr@5", "ndcg@5"])
+def test_intervals_cover_the_truth(metric, model, data):
+    """Over seeds, about 95% of the true values lie within two standard errors."""
+    truth = Shapley(metric, tolerance=0, max_permutations=6000, seed=1).attribute(
+        model, data.validation
+    )
+    hits, ratios = [], []
+    for seed in range(100, 112):
+        drawn = Shapley(metric, tolerance=0, max_permutations=40, seed=seed).attribute(
+            model, data.validation
+        )
+        errors = drawn.frame["std_error"].to_numpy()
+        moving = errors > 0
+        off = np.abs(drawn.scores - truth.scores)[moving]
+        hits.append(np.mean(off <= 2 * errors[moving]))
+        ratios.append(np.mean(off**2) / np.mean(errors[moving] ** 2))
+    assert 0.90 <= np.mean(hits) <= 0.99
+    assert 0.8 <= np.mean(ratios) <= 1.25
+
+
+def test_more_permutations_are_more_precise_and_tolerance_stops(model, data):
+    few = Shapley(tolerance=0, max_permutations=10).attribute(model, data.validation)
+    many = Shapley(tolerance=0, max_permutations=160).attribute(model, data.validation)
+    assert many.metadata["relative_error"] < 0.5 * few.metadata["relative_error"]
+    stopped = Shapley(tolerance=0.2, max_permutations=10_000).attribute(model, data.validation)
+    assert stopped.metadata["stopped"] == "tolerance"
+    assert stopped.metadata["relative_error"] <= 0.2
+    assert stopped.metadata["mean_permutations"] < 1000
+
+
+def test_budget_by_variance_beats_a_uniform_one(model, data):
+    truth = Shapley(tolerance=0, max_permutations=6000, seed=1).attribute(model, data.validation)
+
+    def error(**options):
+        runs = [
+            Shapley(tolerance=0, max_permutations=60, seed=seed, **options)
+            .attribute(model, data.validation)
+            .scores
+            for seed in range(200, 206)
+        ]
+        return np.mean([(run - truth.scores) ** 2 for run in runs])
+
+    assert error(allocation="variance") < 0.9 * error(allocation="uniform")
+
+
+def test_fast_and_general_walks_are_the_same(model, data, monkeypatch):
+    """Groups of one make the general walk do what the fast one does, draw for draw."""
+    import polars as pl
+
+    column = data.train.columns.source
+    table = data.train.frame.with_columns(pl.col(column).alias("copy"))
+    twin = VMISKNN(k=model.k, m=model.m).fit(table)
+    for metric in ("mrr@5", "map@5"):
+        options = {"tolerance": 0, "max_permutations": 30, "target": "next"}
+        fast = Shapley(metric, **options).attribute(model, data.validation)
+        table = Shapley(metric, by="copy", candidates="fixed", **options)
+        general = table.attribute(twin, data.validation)
+        # The order of elements decides which player a draw means, so compare in distribution ...
+        assert general.scores.sum() == pytest.approx(fast.scores.sum(), abs=1e-12)
+        spread = np.sqrt(
+            fast.frame["std_error"].to_numpy() ** 2 + general.frame["std_error"].to_numpy() ** 2
+        )
+        off = np.abs(fast.scores - general.scores)
+        assert np.mean(off <= 2 * spread + 1e-12) > 0.9
+
+
+def test_interrupted_sampling_gives_what_it_has(model, data, monkeypatch):
+    whole = rounds.run_round
+    calls = []
+
+    def interrupted(*arguments):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return whole(*arguments)
+
+    from whence.valuation import semivalues
+
+    monkeypatch.setattr(semivalues, "run_round", interrupted)
+    method = Shapley(tolerance=0, max_permutations=400)
+    values = method.attribute(model, data.validation)
+    assert values.metadata["stopped"] == "interrupted"
+    assert (values.frame["std_error"].to_numpy() >= 0).all()
+    gain = values.metadata["value_all"] - values.metadata["value_nothing"]
+    assert values.scores.sum() == pytest.approx(gain, abs=1e-9)
+
+    monkeypatch.setattr(semivalues, "run_round", whole)
+    resumed = method.attribute(model, data.validation, resume=values)
+    unbroken = method.attribute(model, data.validation)
+    np.testing.assert_array_equal(resumed.scores, unbroken.scores)
+    np.testing.assert_array_equal(resumed.frame["std_error"], unbroken.frame["std_error"])
+
+
+def test_nothing_to_give_means_the_interruption_is_passed_on(model, data, monkeypatch):
+    from whence.valuation import semivalues
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(semivalues, "run_round", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Shapley().attribute(model, data.validation)
+
+
+def test_resuming_from_a_file_goes_on_where_it_stopped(model, data, tmp_path):
+    first = Shapley(tolerance=0, max_permutations=50).attribute(model, data.validation)
+    loaded = Attribution.load(first.save(tmp_path / "values.parquet"))
+    more = Shapley(tolerance=0, max_permutations=200).attribute(
+        model, data.validation, resume=loaded
+    )
+    assert more.metadata["mean_permutations"] > first.metadata["mean_permutations"]
+    assert more.metadata["relative_error"] < first.metadata["relative_error"]
+    for other in (Shapley("ndcg@20"), Shapley(seed=7), Shapley(candidates="all")):
+        with pytest.raises(ParameterError, match="cannot be resumed"):
+            other.attribute(model, data.validation, resume=loaded)
+
+
+def test_progress_is_reported(model, data):
+    seen = []
+    Shapley(progress=lambda done, total, text: seen.append((done, total, text))).attribute(
+        model, data.validation
+    )
+    assert seen[0][2] == "first round"
+    assert all(0 < done <= total for done, total, _ in seen)
+
+
+def test_twins_are_worth_the_same_and_strangers_nothing():
+    rng = np.random.default_rng(3)
+    import polars as pl
+
+    table = random_sessions(rng, 10, 6)
+    twin = table.filter(pl.col("session_id") == "s3")
+    strange = pl.DataFrame({"session_id": ["x", "x"], "item_id": [98, 99], "timestamp": [5, 6]})
+    both = pl.concat([table, twin.with_columns(session_id=pl.lit("twin")), strange])
+    model = VMISKNN(k=12, m=12).fit(both)
+    values = Shapley("mrr@3", exact=12).attribute(model, random_sessions(rng, 8, 6, first_id=50))
+    by_id = dict(zip(values.ids.to_list(), values.scores))
+    assert by_id["twin"] == pytest.approx(by_id["s3"], abs=1e-12)
+    assert by_id["x"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        (Shapley("mmr@20"), "mrr"),
+        (Shapley("mrr"), "@"),
+        (Shapley("mrr@0"), "0"),
+        (Shapley("st@20"), "sustainable"),
+        (Shapley("sustainablemrr@20", sustainable_items=[-5]), "[Nn]one of the"),
+        (Shapley("mrr@100000"), "catalogue"),
+        (Shapley(tolerance=-1), "tolerance"),
+        (Shapley(max_permutations=0), "max_permutations"),
+        (Shapley(candidates="some"), "candidates"),
+        (Shapley(by="colour"), "colour"),
+        (Shapley(threads=0), "threads"),
+        (BetaShapley(alpha=0), "alpha"),
+    ],
+)
+def test_bad_arguments_get_a_sentence(method, message, model, data):
+    with pytest.raises((ParameterError, ValueError), match=message):
+        method.attribute(model, data.validation)
+
+
+def test_a_model_without_games_or_training_data_is_refused(data):
+    from whence import Popularity
+
+    with pytest.raises(UnsupportedError, match="Retraining"):
+        Shapley().attribute(Popularity().fit(data.train), data.validation)
+    with pytest.raises(NotFittedError, match="fit"):
+        Shapley().attribute(VMISKNN(), data.validation)
