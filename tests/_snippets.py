@@ -2,8 +2,10 @@
 
 - ```` ```python ```` is run, one namespace per document;
 - ```` ```output ```` right after it is what it prints;
-- ```` ```console ````: each ``$ whence ...`` is run, and the lines up to the next ``$`` are what it
-  prints; other commands are left to the reader.
+- ```` ```console ````: each command after ``$`` with ``whence`` in it is run by bash, and the lines
+  below it are what it prints; other commands, such as ``pip``, are left to the reader;
+- ```` ```yaml ```` and ```` ```toml ```` are configurations, kept as ``config.yaml`` and
+  ``config.toml`` for the commands after them.
 
 A line ``...`` stands for any number of lines. Numbers that are not whole may differ by 2%, for
 other versions of the numeric libraries, and durations altogether.
@@ -15,7 +17,6 @@ import contextlib
 import io
 import os
 import re
-import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -26,8 +27,11 @@ from typing import Any
 from sybil.document import Document
 from sybil.parsers.markdown.lexers import FencedCodeBlockLexer
 
+from whence.config import load_config
+
 SLOW = "<!-- slow -->"
-LANGUAGES = ("python", "output", "console")
+LANGUAGES = ("python", "output", "console", "yaml", "toml")
+_OF_WHENCE = re.compile(r"\$ (?!pip ).*\bwhence ")
 _DURATION = re.compile(r"\b\d+(\.\d+)? (s|ms|seconds?|minutes?)\b")
 _NUMBER = re.compile(r"([+-]?\d[\d,]*\.\d+(?:e[+-]?\d+)?|[+-]?\d+e[+-]?\d+)")
 _TOLERANCE = 0.02
@@ -92,7 +96,7 @@ def run_console(snippet: Snippet, workshop: Workshop) -> str:
     lines: list[str] = []
     for command, output in commands(snippet.text):
         lines += command
-        if not command[0].startswith("$ whence"):
+        if not _OF_WHENCE.match(" ".join(command)):
             lines += output
             continue
         printed = run_whence(command, workshop.folder)
@@ -124,15 +128,23 @@ def commands(text: str) -> Iterator[tuple[list[str], list[str]]]:
 
 
 def run_whence(command: list[str], folder: Path) -> str:
-    """Run one command of Whence, which must succeed, and return what it prints."""
-    words = shlex.split(" ".join(line.rstrip("\\") for line in command)[2:], comments=True)
-    program = Path(sys.executable).with_name(words[0])
-    environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
+    """Run one command, which must succeed, and return what it prints."""
+    text = "\n".join(command).removeprefix("$ ")
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    environment = {**os.environ, "PATH": path, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
     done = subprocess.run(
-        [program, *words[1:]], cwd=folder, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout}{done.stderr}"
+        ["bash", "-eo", "pipefail", "-c", text],
+        cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{text}\n{done.stdout}{done.stderr}"
     return done.stdout
+
+
+def check_configuration(snippet: Snippet, workshop: Workshop) -> None:
+    """Keep a configuration for later commands, and read it."""
+    path = workshop.folder / f"config.{snippet.language}"
+    path.write_text(snippet.text, encoding="utf-8")
+    load_config(path)
 
 
 def difference(expected: str, actual: str) -> str | None:

@@ -266,7 +266,4 @@ def beta_weight(alpha, beta):
     def log_beta(a, b):
         return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
 
-    return lambda s, n: math.exp(
-        log_beta(s + beta, n - 1 - s + alpha) - log_beta(alpha, beta)
-    )
-
+    return lambda s, n: math.exp(log_beta(s + beta, n - 1 - s + alpha) - log_beta(alpha, beta))

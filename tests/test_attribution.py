@@ -314,7 +314,9 @@ def test_metadata_is_plain_and_complete():
         params={"array": np.arange(2), "set": {1}, "path": CLICKS.schema},
         elapsed_seconds=np.float32(1.5),
         candidates=("fixed", 3),
+        relative_error=np.float64("inf"),
     )
+    assert about["relative_error"] is None
     assert about["fingerprint"] == {"train": train.fingerprint, "validation": None}
     assert about["candidates"] == ["fixed", 3]
     json.dumps(about)

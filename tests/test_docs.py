@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import json
 import os
+import re
+import shutil
 from pathlib import Path
+from typing import Literal, get_args, get_origin
 
 import matplotlib as mpl
 import pytest
-from _snippets import Snippet, Workshop, difference, run_console, run_python, same_line, snippets
+from _snippets import (
+    Snippet,
+    Workshop,
+    check_configuration,
+    difference,
+    run_console,
+    run_python,
+    same_line,
+    snippets,
+)
+
+from whence.config import Config
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SOURCE = REPOSITORY / "src"
@@ -39,7 +54,13 @@ def _cases():
 @pytest.fixture(scope="module")
 def workshops(tmp_path_factory):
     """A folder and a namespace for each document."""
-    return {path: Workshop(tmp_path_factory.mktemp(path.stem)) for path in DOCUMENTS}
+    made = {path: Workshop(tmp_path_factory.mktemp(path.stem)) for path in DOCUMENTS}
+    yield made
+    if UPDATE:  # the pictures of the documentation are those that its code makes
+        for picture in (REPOSITORY / "docs" / "images").glob("*.png"):
+            for workshop in made.values():
+                if (workshop.folder / picture.name).exists():
+                    shutil.copy(workshop.folder / picture.name, picture)
 
 
 @pytest.fixture
@@ -60,24 +81,29 @@ def workshop(request, workshops, monkeypatch):
 
 @pytest.mark.parametrize("snippet", list(_cases()))
 def test_snippet(snippet, workshop):
+    if snippet.language in ("yaml", "toml"):
+        check_configuration(snippet, workshop)
+        return
     if snippet.language == "console":
         block = run_console(snippet, workshop)
         if UPDATE:
-            _replace(snippet, snippet.text, block)
+            _write(snippet, re.escape(snippet.text), block)
         return
     printed = run_python(snippet, workshop)
     if UPDATE and snippet.output is not None:
-        _replace(snippet, f"```output\n{snippet.output}", f"```output\n{printed.rstrip()}\n")
+        before = rf"{re.escape(snippet.text)}```\s*```output\n"
+        _write(snippet, re.escape(snippet.output) + "(?=```)", printed.rstrip() + "\n", before)
     elif snippet.output is not None:
         differ = difference(snippet.output, printed)
         assert differ is None, differ
 
 
-def _replace(snippet: Snippet, old: str, new: str) -> None:
+def _write(snippet: Snippet, old: str, new: str, before: str = "") -> None:
+    """Put what came out now into the document, in place of what a pattern matches."""
     text = snippet.document.read_text(encoding="utf-8")
-    assert old in text
-    before, _, after = text.partition(old)
-    snippet.document.write_text(before + new + after, encoding="utf-8")
+    changed, count = re.subn(f"({before}){old}", lambda found: found[1] + new, text, count=1)
+    assert count == 1
+    snippet.document.write_text(changed, encoding="utf-8")
 
 
 @pytest.mark.parametrize("path", WITH_EXAMPLES, ids=_name)
@@ -87,6 +113,30 @@ def test_examples_of_docstrings(path):
     found = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
     assert found.attempted > 0
     assert found.failed == 0
+
+
+def configuration_rows():
+    """The rows that describe each section's keys in the page about the configuration."""
+    for name, section in Config.model_fields.items():
+        yield name, [_row(key, field) for key, field in section.annotation.model_fields.items()]
+
+
+def _row(key, field):
+    default = "" if field.default is None else f"`{json.dumps(field.default)}`"
+    parts = [field.annotation, *get_args(field.annotation)]
+    words = [
+        f"`{word}`" for part in parts if get_origin(part) is Literal for word in get_args(part)
+    ]
+    about = field.description + (f" One of {', '.join(words)}." if words else "")
+    return f"| `{key}` | {default} | {about} |".replace("|value|", r"\|value\|")
+
+
+@pytest.mark.parametrize(("section", "rows"), list(configuration_rows()))
+def test_every_key_of_the_configuration_is_documented(section, rows):
+    page = (REPOSITORY / "docs" / "cli.md").read_text(encoding="utf-8")
+    _, _, part = page.partition(f"### `{section}`\n")
+    table = [line for line in part.partition("###")[0].splitlines() if line.startswith("| `")]
+    assert table == rows
 
 
 def test_every_document_is_found():

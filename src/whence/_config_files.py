@@ -103,9 +103,12 @@ def _translated(raw: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             'name = "MRR" and length = 20.'
         )
     wanted = str(metric["name"]).strip().lower()
+    hpo = raw.get("hpo", {})
+    # As there, keys of the other model are no mistake.
+    used = ("k", "m") if name == "vmis" else _ILLOOMINATE["hpo"]
     return {
         "data": _files_beside(folder, name),
-        "model": {"name": name, **raw.get("hpo", {})},
+        "model": {"name": name, **{key: hpo[key] for key in used if key in hpo}},
         "evaluation": {"metrics": [f"{_METRIC_NAMES.get(wanted, wanted)}@{metric['length']}"]},
     }
 

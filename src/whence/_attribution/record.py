@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Mapping
 from importlib import metadata as packages
@@ -117,7 +118,9 @@ def plain_values(value: Any) -> Any:
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain_values(entry) for entry in value]
     if isinstance(value, (np.generic, np.ndarray)):
-        return value.tolist()
+        return plain_values(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None  # JSON has no such numbers
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     return str(value)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from whence.config import Config
 
 DEFAULT_OUTPUT = "whence-values"
+_VALUES = ("score", "std_error", "own_score")
+_OTHERS = ("own_std_error", "n_queries")  # columns in the files only
 
 
 def value_command(
@@ -195,18 +197,15 @@ def show(attribution: Attribution, n: int = 10) -> None:
     n = min(n, len(order))
     for title, positions in (("Most valuable", order[::-1][:n]), ("Least valuable", order[:n])):
         part = attribution.frame[positions]
-        columns = [
-            name
-            for name in (attribution.source, "score", "std_error", "own_score")
-            if name in part.columns
-        ]
+        values: list[str] = [name for name in _VALUES if name in part.columns]
+        ids = [name for name in part.columns if name not in (*values, *_OTHERS)]
         rows = [
-            [row[0], *(number(value) for value in row[1:])]
-            for row in part.select(columns).iter_rows()
+            [*row[: len(ids)], *(number(value) for value in row[len(ids) :])]
+            for row in part.select(ids + values).iter_rows()
         ]
         say()
         heading(f"{title} {attribution.noun}")
-        table(columns, rows)
+        table(ids + values, rows)
 
 
 def _next_steps(attribution: Attribution, folder: Path, config: Config) -> None:

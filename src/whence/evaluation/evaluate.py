@@ -285,16 +285,22 @@ def _values(
         sustainable = metric.sustainable_codes(vocabulary)
         return values_from_lists(metric, lists, queries, sustainable)
     items = np.array([*vocabulary.items.to_list(), None], dtype=object)
+    recommended = [items[row[row >= 0]].tolist() for row in lists[:, : metric.k]]
+    targets = external_targets(queries, vocabulary)
+    return values_from_ids(metric, recommended, targets)
+
+
+def external_targets(queries: Queries, vocabulary: Vocabulary) -> list[list[Any]]:
+    """Targets of each query as external ids; None for an unknown item whose id was not kept."""
+    items = np.array([*vocabulary.items.to_list(), None], dtype=object)
     unknown = queries.unknown_items
     strangers = np.array([None] if unknown is None else [*unknown.to_list(), None], dtype=object)
-    recommended = [items[row[row >= 0]].tolist() for row in lists[:, : metric.k]]
     targets = []
     for start, end in zip(queries.target_start, queries.target_end):
         codes = queries.target_items[start:end]
-        # The last entry of `strangers` stands for unknown items whose ids were not kept.
         other = np.minimum(-1 - np.minimum(codes, -1), len(strangers) - 1)
         targets.append(np.where(codes >= 0, items[codes], strangers[other]).tolist())
-    return values_from_ids(metric, recommended, targets)
+    return targets
 
 
 def _known_to_foreign(model: Any, data: Any, train: Any) -> Interactions:

@@ -339,7 +339,7 @@ def values_from_lists(
 
 
 def values_from_ids(
-    metric: Metric, recommended: Sequence[Sequence[Any]], targets: Sequence[Sequence[Any]]
+    metric: Metric, recommended: Sequence[Any], targets: Sequence[Any], first: int = 0
 ) -> npt.NDArray[np.float64]:
     """Value of a custom metric for each query, from lists of external ids.
 
@@ -349,6 +349,8 @@ def values_from_ids(
         With a ``function``.
     recommended, targets : sequences of Q sequences
         External ids; only the first ``metric.k`` recommended ones are shown to the function.
+    first : int
+        Number of the first query, for messages.
 
     Returns
     -------
@@ -370,8 +372,8 @@ def values_from_ids(
             values[q] = math.nan
         if not math.isfinite(values[q]):
             raise MetricError(
-                f"The custom metric '{metric.name}' returned {value!r} for query {q}: it must "
-                f"return a finite number for every query, empty lists included."
+                f"The custom metric '{metric.name}' returned {value!r} for query {first + q}: it "
+                "must return a finite number for every query, empty lists included."
             )
     return values
 

@@ -5,10 +5,11 @@ order of preference: 0 is the best neighbour. Of those present, the `m` most rec
 and the best `k` of the pool are the neighbours. Each neighbour adds a *row* of integers to the
 keys of the *local items*, the items that any element could bring into the list.
 
-A key is ``step * score + tie``, where ``tie`` counts the tracked items with a larger number, so
-that comparing the key of any item with that of a tracked item compares (score, item number)
-exactly. *Tracked* items are those whose rank matters: the targets that can be reached and, for
-sustainability metrics, the sustainable items. For each the count of items above it is kept.
+A key is ``step * score + tie``, where ``tie`` is twice the count of tracked items with a larger
+number, and one more for a tracked item; so comparing the key of any item with that of a tracked
+item compares (score, item number) exactly, and they are never equal. *Tracked* items are those
+whose rank matters: the targets that can be reached and, for sustainability metrics, the
+sustainable items. For each the count of items above it is kept.
 """
 
 from __future__ import annotations
@@ -444,6 +445,57 @@ def insert_irrelevant(order, n_first, limits, offsets, entries, elements, items,
 
 
 @njit(**_OPTIONS)
+def _drop_harmless(n, offsets, row_items, row_values, numbers, empty_scores, flags):
+    """Leave out the items that can never stand above a target that is listed.
+
+    A target is listed with at least the least that one row gives it; an item whose rows together
+    give less (or as much, with a larger number) never stands above it. Rows are cut in place.
+
+    Returns
+    -------
+    numbers, empty_scores, flags : as given, of the items that are left
+    """
+    n_local = len(numbers)
+    totals = np.zeros(n_local, np.int64)
+    least, number = np.int64(2**62), np.int64(-1)
+    for i in range(n_local):
+        totals[i] = empty_scores[i]
+    for element in range(n):
+        for e in range(offsets[element], offsets[element + 1]):
+            item = row_items[e]
+            totals[item] += row_values[e]
+            if flags[item] and row_values[e] > 0:
+                if row_values[e] < least:
+                    least, number = row_values[e], numbers[item]
+                elif row_values[e] == least:
+                    number = max(number, numbers[item])
+    for i in range(n_local):
+        if flags[i] and 0 < empty_scores[i] <= least:
+            least, number = min(least, empty_scores[i]), np.int64(2**31)
+    new_of = np.full(n_local, -1, np.int32)
+    n_left = 0
+    for i in range(n_local):
+        if flags[i] or totals[i] > least or (totals[i] == least and numbers[i] < number):
+            new_of[i] = n_left
+            numbers[n_left] = numbers[i]
+            empty_scores[n_left] = empty_scores[i]
+            flags[n_left] = flags[i]
+            n_left += 1
+    n_entries = 0
+    start = offsets[0]
+    for element in range(n):
+        end = offsets[element + 1]
+        for e in range(start, end):
+            if new_of[row_items[e]] >= 0:
+                row_items[n_entries] = new_of[row_items[e]]
+                row_values[n_entries] = row_values[e]
+                n_entries += 1
+        start = end
+        offsets[element + 1] = n_entries
+    return numbers[:n_left], empty_scores[:n_left], flags[:n_left]
+
+
+@njit(**_OPTIONS)
 def finish_game(n, k, m, offsets, row_items, row_values, numbers, empty_scores, flags, age, mode,
                 length, gains, rank_factor, sustainable_factor):  # fmt: skip
     """Complete a game from its rows.
@@ -456,11 +508,15 @@ def finish_game(n, k, m, offsets, row_items, row_values, numbers, empty_scores, 
     flags : uint8 (L,), flags of each local item, 0 where its rank does not matter
     age : int32 (n,), place in time of each element; empty where the pool has room for all
     """
+    if sustainable_factor == 0.0:
+        numbers, empty_scores, flags = _drop_harmless(
+            n, offsets, row_items, row_values, numbers, empty_scores, flags
+        )
     n_local = len(numbers)
     n_tracked = 0
     for i in range(n_local):
         n_tracked += flags[i] != 0
-    step = n_tracked + 1
+    step = 2 * n_tracked + 2
     tracks = np.zeros((4, n_tracked), np.int64)
     items = np.empty((3, n_local), np.int64)
     tracked_numbers = np.empty(n_tracked, np.int32)
@@ -477,9 +533,9 @@ def finish_game(n, k, m, offsets, row_items, row_values, numbers, empty_scores, 
         larger = 0
         for t in range(n_tracked):
             larger += tracked_numbers[t] > numbers[i]
-        items[BASE, i] = larger
+        items[BASE, i] = 2 * larger + (flags[i] != 0)
     elements = np.zeros((5, n), np.int64)
-    entries = np.empty((2, len(row_items)), np.int64)
+    entries = np.empty((2, offsets[n]), np.int64)
     for element in range(n):
         for e in range(offsets[element], offsets[element + 1]):
             entries[ENTRY_ITEM, e] = row_items[e]

@@ -13,14 +13,17 @@ import numpy as np
 from numba import njit
 
 from whence.models.knn._sort_kernels import stable_argsort
+from whence.valuation._fast_walk_kernels import (
+    make_board,
+    pad_rows,
+    walk_many_targets,
+    walk_one_target,
+    worth_by_rank,
+)
 from whence.valuation._game_kernels import (
-    AVERAGE_PRECISION,
-    BASE,
     CHANGED,
-    ENTRY_ITEM,
     ENTRY_VALUE,
     ITEM,
-    KEY,
     N_PRESENT,
     RELEVANT,
     WORK,
@@ -35,11 +38,7 @@ from whence.valuation._random_kernels import coin_flips, mix, shuffle, stream
 _OPTIONS = {"nogil": True, "cache": True, "boundscheck": False}
 _INNER = {**_OPTIONS, "_nrt": False}
 
-_INLINE = {**_INNER, "inline": "always"}
-
 SHAPLEY, BANZHAF, BETA = 0, 1, 2
-
-BLOCK = 4
 
 
 @njit(**_OPTIONS)
@@ -81,9 +80,8 @@ def position_weights(semivalue, alpha, beta, n):
 
 
 @njit(**_INNER)
-def _walk(order, member_offsets, members, singles, relevant, owner, weights, gained, touched,
-          n_touched, is_touched, limits, offsets, entries, elements, items, tracks, state, scoring,
-          gains):  # fmt: skip
+def _walk(order, member_offsets, members, singles, relevant, owner, weights, gained, limits,
+          offsets, entries, elements, items, tracks, state, scoring, gains):  # fmt: skip
     """One permutation: add the weighted marginal contributions to ``gained``."""
     reset(elements, items, tracks, state)
     n = len(order)
@@ -95,7 +93,7 @@ def _walk(order, member_offsets, members, singles, relevant, owner, weights, gai
         while here < n and not relevant[order[here]]:
             here += 1
         if here == n:
-            return n_touched
+            return
         insert_irrelevant(order, here, limits, offsets, entries, elements, items, tracks, state)
     awake = owner < 0
     for j in range(here, n):
@@ -115,168 +113,20 @@ def _walk(order, member_offsets, members, singles, relevant, owner, weights, gai
                 state[CHANGED] = 1
         if awake and (state[CHANGED] or j == 0):
             new = value_of(limits[3], tracks, state, scoring, gains)
-            if new != value:
-                gained[player] += weights[j] * (new - value)
-                value = new
-                if not is_touched[player]:
-                    is_touched[player] = 1
-                    touched[n_touched] = player
-                    n_touched += 1
-    return n_touched
-
-
-@njit(**_INLINE)
-def _add_blocks(start, end, sign, row_items, row_values, keys):
-    for block in range(start, end):
-        for e in range(BLOCK):
-            keys[row_items[block, e]] += sign * row_values[block, e]
-
-
-@njit(**_INLINE)
-def _count_blocks(start, end, sign, key, row_items, row_values, keys):
-    above = 0
-    for block in range(start, end):
-        for e in range(BLOCK):
-            old = keys[row_items[block, e]]
-            new = np.int32(old + sign * row_values[block, e])
-            keys[row_items[block, e]] = new
-            above += np.int64(new > key) - np.int64(old > key)
-    return above
-
-
-@njit(**_INNER)
-def _walk_one_target(order, relevant, weights, gained, touched, n_touched, is_touched, k, step,
-                     offsets, row_items, row_values, present, base, keys, target, worth,
-                     empty_value, state):  # fmt: skip
-    """`_walk` for its most frequent case: single sessions, room for all in the pool, one target.
-
-    Several times faster than the general way: what it changes is in local variables, numbers that
-    index are unsigned (no test for negative ones), keys have 32 bits (twice as many at once), and
-    rows are padded to blocks (loops of equal length are predicted well).
-
-    Parameters
-    ----------
-    order : uint32 (n,); offsets : uint32 (n + 1,), first block of each row
-    row_items : uint32 (blocks, BLOCK); row_values : int32 (blocks, BLOCK)
-    base, keys : int32 (L + 1,), the last for padding
-    worth : float64 (length,), value of the list with the target at each rank
-    """
-    n, length = np.uint32(len(order)), len(worth)
-    n_keys = np.uint32(len(keys))
-    for i in range(n_keys):
-        keys[i] = base[i]
-    for element in range(n):
-        present[element] = 0
-    here = np.uint32(0)
-    while here < n and not relevant[order[here]]:
-        present[order[here]] = 1
-        here = np.uint32(here + 1)
-    if here == n:
-        return n_touched
-    plus, minus = np.int32(1), np.int32(-1)
-    work = 0
-    worst = np.uint32(0)
-    neighbours = np.uint32(0)
-    element = np.uint32(0)
-    while neighbours < min(here, k):
-        if present[element]:
-            neighbours = np.uint32(neighbours + 1)
-            worst = element
-            _add_blocks(
-                offsets[element], offsets[np.uint32(element + 1)], plus, row_items, row_values,
-                keys,
-            )  # fmt: skip
-        element = np.uint32(element + 1)
-    value = empty_value
-    key = keys[target]
-    above = 0
-    for j in range(here, n):
-        entering = order[j]
-        present[entering] = 1
-        first, stop = np.uint32(0), np.uint32(0)
-        moves = relevant[entering] != 0
-        if j < k:
-            worst = max(worst, entering)
-        elif entering < worst:
-            first, stop = offsets[worst], offsets[np.uint32(worst + 1)]
-            moves |= relevant[worst] != 0
-            worst = np.uint32(worst - 1)
-            while present[worst] == 0:
-                worst = np.uint32(worst - 1)
-        else:
-            continue
-        start, end = offsets[entering], offsets[np.uint32(entering + 1)]
-        work += end - start
-        if moves or key < step:
-            _add_blocks(start, end, plus, row_items, row_values, keys)
-            _add_blocks(first, stop, minus, row_items, row_values, keys)
-            if not moves:
-                continue
-            key = keys[target]
-            if key >= step:
-                count = np.int32(0)
-                for i in range(n_keys):
-                    count += np.int32(keys[i] > key)
-                above = np.int64(count)
-        else:
-            change = _count_blocks(start, end, plus, key, row_items, row_values, keys)
-            change += _count_blocks(first, stop, minus, key, row_items, row_values, keys)
-            if change == 0:
-                continue
-            above += change
-        new_value = worth[above] if key >= step and above < length else 0.0
-        if new_value != value:
-            gained[entering] += weights[j] * (new_value - value)
-            value = new_value
-            if not is_touched[entering]:
-                is_touched[entering] = 1
-                touched[n_touched] = entering
-                n_touched += 1
-    state[WORK] += BLOCK * work
-    return n_touched
-
-
-@njit(**_OPTIONS)
-def _pad_rows(offsets, entries, n_local):
-    """Rows in blocks of `BLOCK` entries, filled up with nothing for local item `n_local`."""
-    n = len(offsets) - 1
-    blocks = np.zeros(n + 1, np.uint32)
-    for element in range(n):
-        length = offsets[element + 1] - offsets[element]
-        blocks[element + 1] = blocks[element] + (length + BLOCK - 1) // BLOCK
-    row_items = np.full((blocks[n], BLOCK), n_local, np.uint32)
-    row_values = np.zeros((blocks[n], BLOCK), np.int32)
-    for element in range(n):
-        for e in range(offsets[element], offsets[element + 1]):
-            inside = e - offsets[element]
-            block = blocks[element] + inside // BLOCK
-            row_items[block, inside % BLOCK] = entries[ENTRY_ITEM, e]
-            row_values[block, inside % BLOCK] = entries[ENTRY_VALUE, e]
-    return blocks, row_items, row_values
-
-
-@njit(**_OPTIONS)
-def _worth_by_rank(scoring, gains):
-    """Value of a list with its only target at each rank."""
-    mode, length, rank_factor, _, _ = scoring
-    worth = np.empty(length)
-    for rank in range(length):
-        worth[rank] = rank_factor * (
-            1.0 / (rank + 1) if mode == AVERAGE_PRECISION else gains[rank + 1]
-        )
-    return worth
+            gained[player] += weights[j] * (new - value)
+            value = new
 
 
 @njit(**_OPTIONS)
 def _fits_fast_walk(game, players):
-    """Whether `_walk_one_target` can do it, sums of 32 bits included."""
+    """Whether the walks of `_fast_walk_kernels` can do it, sums of 32 bits included."""
     n, k, m, step = game.limits
-    if not players.singles or players.owner >= 0 or m < n or game.tracks.shape[1] != 1:
+    if not players.singles or players.owner >= 0 or m < n or game.scoring[4] != 0.0:
         return False
     largest = np.int64(0)
     for e in range(game.entries.shape[1]):
         largest = max(largest, game.entries[ENTRY_VALUE, e])
-    return game.scoring[3] == 0.0 and largest * min(n, k) + step < 2**31
+    return largest * min(n, k) + step < 2**31
 
 
 @njit(**_OPTIONS)
@@ -306,15 +156,13 @@ def _reverse(order):
 
 
 @njit(**_INNER)
-def _close_replicate(gained, touched, n_touched, is_touched, passes, sums, squares):
+def _close_replicate(gained, passes, sums, squares):
     """Add what the players gained, mean over the passes, and its square; and forget it."""
-    for i in range(n_touched):
-        player = touched[i]
+    for player in range(np.uint32(len(gained))):
         mean = gained[player] / passes
         sums[player] += mean
         squares[player] += mean * mean
         gained[player] = 0.0
-        is_touched[player] = 0
 
 
 @njit(**_OPTIONS)
@@ -344,37 +192,39 @@ def permutation_shapley(game, players, weights, plan, query, first, units, sums,
             if elements[RELEVANT, players.members[e]]:
                 relevant[j] = 1
     gained = np.zeros(n)
-    touched = np.empty(n, np.int64)
-    is_touched = np.zeros(n, np.uint8)
     passes = 2 if plan.antithetic else 1
     fast = _fits_fast_walk(game, players)
     if fast:
-        blocks, row_items, row_values = _pad_rows(offsets, entries, items.shape[1])
-        base = np.full(items.shape[1] + 1, -1, np.int32)
-        for i in range(items.shape[1]):
-            base[i] = items[BASE, i]
-        keys = np.empty(len(base), np.int32)
+        blocks, row_items, row_values = pad_rows(offsets, entries, items.shape[1])
+        board = make_board(items, tracks, scoring[1])
         present = np.empty(n, np.uint8)
-        worth = _worth_by_rank(scoring, gains)
-        k, target = np.uint32(min(limits[1], n)), np.uint32(tracks[ITEM, 0])
+        one_target = tracks.shape[1] == 1 and scoring[3] == 0.0
+        worth = worth_by_rank(scoring, gains, items.shape[1])
     for replicate in range(first, first + units):
         _draw(order, players.ids, plan.seed, query, replicate, plan.shared)
-        n_touched = np.int64(0)
         for _ in range(passes):
-            if fast:
-                n_touched = _walk_one_target(
-                    order, relevant, weights, gained, touched, n_touched, is_touched, k,
-                    np.int32(limits[3]), blocks, row_items, row_values, present, base,
-                    keys, target, worth, scoring[4], state,
+            if not fast:
+                _walk(
+                    order, players.offsets, players.members, players.singles, relevant,
+                    players.owner, weights, gained, limits, offsets, entries, elements, items,
+                    tracks, state, scoring, gains,
+                )  # fmt: skip
+            elif one_target:
+                walk_one_target(
+                    order, relevant, weights, gained, np.uint32(min(limits[1], n)),
+                    np.int32(limits[3]), blocks, row_items, row_values, present, board.base,
+                    board.keys, np.uint32(tracks[ITEM, 0]), worth, state,
                 )  # fmt: skip
             else:
-                n_touched = _walk(
-                    order, players.offsets, players.members, players.singles, relevant,
-                    players.owner, weights, gained, touched, n_touched, is_touched, limits,
-                    offsets, entries, elements, items, tracks, state, scoring, gains,
+                walk_many_targets(
+                    order, relevant, weights, gained, np.uint32(min(limits[1], n)),
+                    np.int32(limits[3]), blocks, row_items, row_values, present, board.base,
+                    board.keys, board.target_of, board.target_keys, board.above,
+                    board.sustainable, board.slot_of, board.top, board.top_state, worth, scoring,
+                    state,
                 )  # fmt: skip
             _reverse(order)
-        _close_replicate(gained, touched, n_touched, is_touched, passes, sums, squares)
+        _close_replicate(gained, passes, sums, squares)
     return state[WORK] + float(n) * units * passes
 
 

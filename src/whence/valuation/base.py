@@ -60,6 +60,8 @@ class Valuation(ABC):
     """
 
     method: ClassVar[str]
+    fine: ClassVar[bool] = False
+    """Whether items and single interactions can be valued."""
 
     metric: Any
     by: str | None
@@ -86,11 +88,11 @@ class Valuation(ABC):
     def attribute(self, model: Any, validation: Any) -> Attribution:
         """Value the training data of a fitted model by what it does on a validation set."""
 
-    def _ask(self, model: Any, validation: Any, sources: Sources | None = None) -> Question:
-        """Check and resolve the arguments of `attribute`."""
+    def _ask(self, model: Any, validation: Any, train: Interactions | None = None) -> Question:
+        """Check and resolve the arguments of `attribute`; `train` is the model's own by default."""
         started = time.perf_counter()
         self._check_params()
-        train = getattr(model, "train_", None)
+        train = getattr(model, "train_", None) if train is None else train
         if not isinstance(train, Interactions):
             raise NotFittedError(
                 f"{type(self).__name__} values the training data of a fitted model, but this "
@@ -107,17 +109,17 @@ class Valuation(ABC):
                 f"Metric {metric.name} looks at {metric.k} items but the catalogue has "
                 f"{train.n_items}; choose a K of at most {train.n_items}."
             )
+        sources = resolve_sources(train, self.by, fine=self.fine)
         if isinstance(validation, Queries):
             queries = validation
         else:
             validation = Interactions.from_frame(validation, kind=train.kind)
             queries = make_queries(
-                model,
+                train,
                 validation,
                 unknown=self.unknown,  # type: ignore[arg-type]
                 target=self.target,  # type: ignore[arg-type]
             )
-        sources = sources or resolve_sources(train, self.by)
         return Question(model, train, validation, queries, metric, sources, started)
 
     def _answer(
@@ -136,7 +138,7 @@ class Valuation(ABC):
         params = {
             name: value
             for name, value in self.params.items()
-            if name not in ("metric", "by", "threads", "sustainable_items", "progress")
+            if name not in ("metric", "by", "threads", "sustainable_items", "progress", "sources")
         }
         metadata = describe_run(
             self.method,

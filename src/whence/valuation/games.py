@@ -7,6 +7,7 @@ built differs.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -171,14 +172,19 @@ _FAMILIES: dict[type[Recommender], type[Games]] = {VMISKNN: SessionGames, TIFUKN
 def make_games(
     model: Recommender, queries: Queries, metric: Metric, candidates: str, method: str
 ) -> Games:
-    """Return the games of a model's queries.
+    """Return the games of a model's queries; slower ones where the metric is a Python function.
 
     Raises
     ------
     UnsupportedError
         If Whence knows no games for this kind of model.
     """
-    for family, games in _FAMILIES.items():
+    families: Mapping[type[Recommender], type[Games]] = _FAMILIES
+    if metric.function is not None:
+        from whence.valuation.custom import CUSTOM_FAMILIES
+
+        families = CUSTOM_FAMILIES
+    for family, games in families.items():
         if isinstance(model, family):
             return games(model, queries, metric, candidates)
     known = " and ".join(family.__name__ for family in _FAMILIES)

@@ -1,4 +1,4 @@
-"""What is credited: the sessions or users of the training data, or groups of them."""
+"""What is credited: sessions or users of the training data, groups of them, items, or rows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import numpy.typing as npt
 import polars as pl
 
 from whence.data import Interactions
-from whence.errors import ColumnError, DataError, did_you_mean
+from whence.errors import ColumnError, DataError, UnsupportedError, did_you_mean
+
+ITEM, INTERACTION = "item", "interaction"
 
 
 @dataclass(frozen=True)
@@ -19,13 +21,13 @@ class Sources:
     Attributes
     ----------
     by : str
-        What a player is: "session", "user", or the name of a column.
+        What a player is: "session", "user", "item", "interaction", or the name of a column.
     name : str
-        Name of the column of their ids.
+        Name of the column of their ids; "row" for interactions.
     ids : polars.Series
-        Their external ids, in number order.
+        Their external ids, in number order; row numbers of the caller's table for interactions.
     group_of : ndarray of int32
-        Player of each session or user of the training data; empty where each is one.
+        Player of each session or user of the training data, where players are groups; else empty.
     """
 
     by: str
@@ -37,7 +39,7 @@ class Sources:
         return len(self.ids)
 
 
-def resolve_sources(train: Interactions, by: str | None) -> Sources:
+def resolve_sources(train: Interactions, by: str | None, *, fine: bool = False) -> Sources:
     """Find out who the players are.
 
     Parameters
@@ -45,10 +47,15 @@ def resolve_sources(train: Interactions, by: str | None) -> Sources:
     train : Interactions
         Training data.
     by : str, optional
-        "session" or "user", or the name of a column that groups whole sessions (or users).
+        "session" or "user", the name of a column that groups whole sessions (or users), "item"
+        or "interaction".
+    fine : bool
+        Whether the method can value items and single interactions.
 
     Raises
     ------
+    UnsupportedError
+        If items or interactions are asked of a method that cannot value them.
     ColumnError
         If there is no such column.
     DataError
@@ -59,6 +66,8 @@ def resolve_sources(train: Interactions, by: str | None) -> Sources:
     if by is None or by in (whole, columns.source):
         nobody = np.empty(0, dtype=np.int32)
         return Sources(whole, columns.source, train.vocabulary.sources, nobody)
+    if by in (ITEM, columns.item, INTERACTION):
+        return _fine_sources(train, INTERACTION if by == INTERACTION else ITEM, fine)
     column = columns.user if by == "user" and columns.user is not None else by
     if column not in train.frame.columns:
         known = [whole, "item", "interaction", *train.frame.columns]
@@ -88,3 +97,37 @@ def resolve_sources(train: Interactions, by: str | None) -> Sources:
             f"whole {whole}s, so give each {whole} one value."
         )
     return Sources(by, column, ids, group_of)
+
+
+def _fine_sources(train: Interactions, by: str, fine: bool) -> Sources:
+    if not fine:
+        raise UnsupportedError(
+            f"by={by!r} is for leave-one-out values and for methods that refit: a model's "
+            "neighbours are whole sessions or users, so there is no game among single "
+            f"{by}s; use LeaveOneOut(by={by!r}), which is exact, or RetrainingShapley(by={by!r})."
+        )
+    nobody = np.empty(0, dtype=np.int32)
+    if by == ITEM:
+        return Sources(ITEM, train.columns.item, train.vocabulary.items, nobody)
+    return Sources(INTERACTION, "row", pl.Series(np.arange(train.n_rows)), nobody)
+
+
+def players_of_rows(train: Interactions, sources: Sources) -> npt.NDArray[np.int64]:
+    """Number of the player that each row belongs to, int64 (n_rows,), by row of ``train.frame``."""
+    players = np.arange(train.n_rows)
+    if sources.by == ITEM:
+        players[train.rows] = train.item_codes
+    elif sources.by != INTERACTION:
+        group_of = sources.group_of
+        codes = train.source_codes
+        players[train.rows] = group_of[codes] if len(group_of) else codes
+    return players
+
+
+def identifying_columns(train: Interactions, sources: Sources) -> dict[str, pl.Series]:
+    """What says which interaction a row number is: its source and its item; else nothing."""
+    if sources.by != INTERACTION:
+        return {}
+    taken = ("row", "score", "std_error", "own_score")
+    names = [name for name in (train.columns.source, train.columns.item) if name not in taken]
+    return {name: train.frame.get_column(name) for name in names}

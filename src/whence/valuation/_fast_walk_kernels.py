@@ -1,0 +1,456 @@
+"""Permutation walks for the most frequent games: single sources, and room for all in the pool.
+
+They do what `_walk_kernels` does in general, several times faster: what they change is in local
+variables, numbers that index are unsigned (no test for negative ones), keys have 32 bits (twice
+as many at once), rows are padded to blocks and values are looked up rather than decided on
+(branches that cannot be predicted cost more than the work they save).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from whence.valuation._game_kernels import (
+    AVERAGE_PRECISION,
+    BASE,
+    BEST,
+    ENTRY_ITEM,
+    ENTRY_VALUE,
+    FLAGS,
+    IS_SUSTAINABLE,
+    IS_TARGET,
+    ITEM,
+    WORK,
+)
+
+_OPTIONS = {"nogil": True, "cache": True, "boundscheck": False}
+_INNER = {**_OPTIONS, "_nrt": False}
+_INLINE = {**_INNER, "inline": "always"}
+
+BLOCK = 4
+# Tracked items are padded to whole vectors of this many.
+LANES = 8
+# More items above than there can be: the item is not in the list.
+UNLISTED = 1 << 24
+
+# Places in `top_state`.
+N_TOP, LAST, LEAST, N_SUSTAINABLE, LEAST_FALL = 0, 1, 2, 3, 4
+
+
+class Board(NamedTuple):
+    """Items and tracked items of a game in 32 bits.
+
+    Attributes
+    ----------
+    base, keys : int32 (L + BLOCK,), the last for padding
+    target_of : int32 (L + BLOCK,), number of the target, or -1
+    target_keys, above : int32, targets filled up to whole `LANES`
+    sustainable : uint8 (L + BLOCK,)
+    slot_of : int32 (L + BLOCK,), place in `top`, or -1; top : uint32 (length,)
+        The list as a set: the items with the largest keys.
+    top_state : int64 (5,)
+        Items in the list, place of the last, its key, sustainable ones among them, and the key
+        below which a listed item may have to go.
+    """
+
+    base: np.ndarray
+    keys: np.ndarray
+    target_of: np.ndarray
+    target_keys: np.ndarray
+    above: np.ndarray
+    sustainable: np.ndarray
+    slot_of: np.ndarray
+    top: np.ndarray
+    top_state: np.ndarray
+
+
+@njit(**_OPTIONS)
+def make_board(items, tracks, length):
+    """Narrow copies of a game's items and tracked items."""
+    n_local, n_targets = items.shape[1], 0
+    base = np.full(n_local + BLOCK, -1, np.int32)
+    target_of = np.full(n_local + BLOCK, -1, np.int32)
+    sustainable = np.zeros(n_local + BLOCK, np.uint8)
+    for i in range(n_local):
+        base[i] = items[BASE, i]
+    for t in range(tracks.shape[1]):
+        if tracks[FLAGS, t] & IS_TARGET:
+            target_of[tracks[ITEM, t]] = n_targets
+            n_targets += 1
+        if tracks[FLAGS, t] & IS_SUSTAINABLE:
+            sustainable[tracks[ITEM, t]] = 1
+    padded = (n_targets + LANES - 1) // LANES * LANES
+    return Board(
+        base, np.empty(n_local + BLOCK, np.int32), target_of, np.empty(padded, np.int32),
+        np.empty(padded, np.int32), sustainable, np.full(n_local + BLOCK, -1, np.int32),
+        np.empty(length, np.uint32), np.zeros(5, np.int64),
+    )  # fmt: skip
+
+
+@njit(**_OPTIONS)
+def pad_rows(offsets, entries, n_local):
+    """Rows in blocks of `BLOCK` entries, filled up with nothing for items that do not exist.
+
+    There is one such item for each lane: one for all would be written again before it can be read.
+
+    Returns
+    -------
+    blocks : uint32 (n + 1,), first block of each row
+    row_items : uint32 (blocks, BLOCK); row_values : int32 (blocks, BLOCK)
+    """
+    n = len(offsets) - 1
+    blocks = np.zeros(n + 1, np.uint32)
+    for element in range(n):
+        length = offsets[element + 1] - offsets[element]
+        blocks[element + 1] = blocks[element] + (length + BLOCK - 1) // BLOCK
+    row_items = np.empty((blocks[n], BLOCK), np.uint32)
+    row_values = np.zeros((blocks[n], BLOCK), np.int32)
+    for block in range(blocks[n]):
+        for lane in range(BLOCK):
+            row_items[block, lane] = n_local + lane
+    for element in range(n):
+        for e in range(offsets[element], offsets[element + 1]):
+            inside = e - offsets[element]
+            block = blocks[element] + inside // BLOCK
+            row_items[block, inside % BLOCK] = entries[ENTRY_ITEM, e]
+            row_values[block, inside % BLOCK] = entries[ENTRY_VALUE, e]
+    return blocks, row_items, row_values
+
+
+@njit(**_OPTIONS)
+def worth_by_rank(scoring, gains, n_local):
+    """What a target adds to the value with each number of items above it; 0 beyond the list."""
+    mode, length, rank_factor, _, _ = scoring
+    worth = np.zeros(max(n_local + BLOCK, length) + 1)
+    for above in range(length):
+        gain = 1.0 / (above + 1) if mode == AVERAGE_PRECISION else gains[above + 1]
+        worth[above] = rank_factor * gain
+    return worth
+
+
+@njit(**_INLINE)
+def _add_blocks(start, end, sign, row_items, row_values, keys):
+    for block in range(start, end):
+        for e in range(BLOCK):
+            keys[row_items[block, e]] += sign * row_values[block, e]
+
+
+@njit(**_INLINE)
+def _count_blocks(start, end, sign, key, row_items, row_values, keys):
+    above = 0
+    for block in range(start, end):
+        for e in range(BLOCK):
+            old = keys[row_items[block, e]]
+            new = np.int32(old + sign * row_values[block, e])
+            keys[row_items[block, e]] = new
+            above += np.int64(new > key) - np.int64(old > key)
+    return above
+
+
+@njit(**_INLINE)
+def _count_above(key, keys):
+    count = np.int32(0)
+    for i in range(np.uint32(len(keys))):
+        count = np.int32(count + np.int32(keys[i] > key))
+    return np.int64(count)
+
+
+@njit(**_INLINE)
+def _first_relevant(order, relevant, present):
+    """Mark who comes before the first relevant player; return the place of that one."""
+    n = np.uint32(len(order))
+    here = np.uint32(0)
+    while here < n and not relevant[order[here]]:
+        present[order[here]] = 1
+        here = np.uint32(here + 1)
+    return here
+
+
+@njit(**_INLINE)
+def _add_best(here, k, offsets, row_items, row_values, present, keys):
+    """Add the rows of the best k of the first `here`; return the worst of them."""
+    worst, neighbours, element = np.uint32(0), np.uint32(0), np.uint32(0)
+    while neighbours < min(here, k):
+        if present[element]:
+            neighbours = np.uint32(neighbours + 1)
+            worst = element
+            _add_blocks(
+                offsets[element], offsets[np.uint32(element + 1)], np.int32(1), row_items,
+                row_values, keys,
+            )  # fmt: skip
+        element = np.uint32(element + 1)
+    return worst
+
+
+@njit(**_INNER)
+def walk_one_target(order, relevant, weights, gained, k, step, offsets, row_items, row_values,
+                    present, base, keys, target, worth, state):  # fmt: skip
+    """One permutation of a game with one target.
+
+    Parameters
+    ----------
+    order : uint32 (n,), players; relevant : uint8 (n,)
+    weights, gained : float64 (n,), position weights; weighted contributions, added to
+    offsets : uint32 (n + 1,), first block of each row
+    target : uint32; worth : float64, value by number of items above the target
+    """
+    n = np.uint32(len(order))
+    for i in range(np.uint32(len(keys))):
+        keys[i] = base[i]
+    for element in range(n):
+        present[element] = 0
+    here = _first_relevant(order, relevant, present)
+    if here == n:
+        return
+    worst = _add_best(here, k, offsets, row_items, row_values, present, keys)
+    plus, minus = np.int32(1), np.int32(-1)
+    work = 0
+    value = 0.0
+    key = keys[target]
+    above = 0
+    for j in range(here, n):
+        entering = order[j]
+        present[entering] = 1
+        first, stop = np.uint32(0), np.uint32(0)
+        moves = relevant[entering] != 0
+        if j < k:
+            worst = max(worst, entering)
+        elif entering < worst:
+            first, stop = offsets[worst], offsets[np.uint32(worst + 1)]
+            moves |= relevant[worst] != 0
+            worst = np.uint32(worst - 1)
+            while present[worst] == 0:
+                worst = np.uint32(worst - 1)
+        else:
+            continue
+        start, end = offsets[entering], offsets[np.uint32(entering + 1)]
+        work += end - start
+        if moves or key < step:
+            _add_blocks(start, end, plus, row_items, row_values, keys)
+            _add_blocks(first, stop, minus, row_items, row_values, keys)
+            if not moves:
+                continue
+            key = keys[target]
+            new = 0.0
+            if key >= step:
+                above = _count_above(key, keys)
+                new = worth[above]
+        else:
+            above += _count_blocks(start, end, plus, key, row_items, row_values, keys)
+            above += _count_blocks(first, stop, minus, key, row_items, row_values, keys)
+            new = worth[above]
+        gained[entering] += weights[j] * (new - value)
+        value = new
+    state[WORK] += BLOCK * work
+
+
+@njit(**_INNER)
+def _find_last(top, n_top, keys, top_state):
+    """Find the last item of a full list."""
+    last, least = 0, np.int64(keys[top[0]])
+    for slot in range(1, n_top):
+        if keys[top[slot]] < least:
+            last, least = slot, np.int64(keys[top[slot]])
+    top_state[LAST] = last
+    top_state[LEAST] = least
+    top_state[LEAST_FALL] = least
+
+
+@njit(**_INNER)
+def _open_list(step, top_state):
+    """A list that is not full: every listed item stays as long as it has a score."""
+    top_state[LAST] = -2
+    top_state[LEAST] = -1
+    top_state[LEAST_FALL] = step
+
+
+@njit(**_INNER)
+def _seat(item, slot, sustainable, slot_of, top, top_state):
+    """Put an item into a place of the list."""
+    top[slot] = item
+    slot_of[item] = slot
+    top_state[N_SUSTAINABLE] += sustainable[item]
+
+
+@njit(**_INNER)
+def _item_rose(item, keys, step, sustainable, slot_of, top, top_state):
+    """Keep the list as a set after the key of an item has grown."""
+    slot = slot_of[item]
+    n_top, length = top_state[N_TOP], len(top)
+    if slot >= 0:
+        if slot == top_state[LAST]:
+            _find_last(top, n_top, keys, top_state)
+    elif keys[item] >= step:
+        if n_top < length:
+            _seat(item, n_top, sustainable, slot_of, top, top_state)
+            top_state[N_TOP] = n_top + 1
+            if n_top + 1 < length:
+                return
+        elif keys[item] > top_state[LEAST]:
+            leaving = top[top_state[LAST]]
+            slot_of[leaving] = -1
+            top_state[N_SUSTAINABLE] -= sustainable[leaving]
+            _seat(item, top_state[LAST], sustainable, slot_of, top, top_state)
+        else:
+            return
+        _find_last(top, length, keys, top_state)
+
+
+@njit(**_INNER)
+def _item_fell(item, keys, step, sustainable, slot_of, top, top_state):
+    """Keep the list as a set after the key of a listed item has shrunk, perhaps too far."""
+    slot = slot_of[item]
+    n_top, length = top_state[N_TOP], len(top)
+    if n_top == length:
+        best, most = np.uint32(0), np.int32(-1)
+        for i in range(np.uint32(len(keys))):
+            if keys[i] > most and slot_of[i] < 0:
+                best, most = np.uint32(i), keys[i]
+        if most >= step and most > keys[item]:
+            slot_of[item] = -1
+            top_state[N_SUSTAINABLE] -= sustainable[item]
+            _seat(best, slot, sustainable, slot_of, top, top_state)
+            _find_last(top, length, keys, top_state)
+            return
+    if keys[item] < step:
+        slot_of[item] = -1
+        top_state[N_SUSTAINABLE] -= sustainable[item]
+        top_state[N_TOP] = n_top - 1
+        if slot < n_top - 1:
+            other = top[n_top - 1]
+            top[slot] = other
+            slot_of[other] = slot
+        _open_list(step, top_state)
+    elif n_top == length:
+        _find_last(top, length, keys, top_state)
+
+
+@njit(**_INLINE)
+def _pass_blocks(start, end, sign, step, count_list, row_items, row_values, keys, target_keys,
+                 above, sustainable, slot_of, top, top_state):  # fmt: skip
+    """Add rows and keep the counts of all targets and the list as a set."""
+    for block in range(start, end):
+        for e in range(BLOCK):
+            item = row_items[block, e]
+            old = keys[item]
+            new = np.int32(old + sign * row_values[block, e])
+            keys[item] = new
+            for lane in range(0, len(above), LANES):
+                for t in range(LANES):
+                    key = target_keys[lane + t]
+                    above[lane + t] += np.int32(new > key) - np.int32(old > key)
+            if count_list and new != old:
+                # Most changes leave the list as it is: ask before calling.
+                slot = slot_of[item]
+                if sign > 0:
+                    if slot == top_state[LAST] or (slot < 0 and new > top_state[LEAST]):
+                        _item_rose(item, keys, step, sustainable, slot_of, top, top_state)
+                elif slot >= 0 and (slot == top_state[LAST] or new < top_state[LEAST_FALL]):
+                    _item_fell(item, keys, step, sustainable, slot_of, top, top_state)
+
+
+@njit(**_INLINE)
+def _recount_blocks(start, end, step, row_items, keys, target_of, target_keys, above):
+    """Count afresh for the targets of a row."""
+    for block in range(start, end):
+        for e in range(BLOCK):
+            t = target_of[row_items[block, e]]
+            if t >= 0:
+                key = keys[row_items[block, e]]
+                target_keys[t] = key
+                above[t] = np.int32(_count_above(key, keys)) if key >= step else UNLISTED
+
+
+@njit(**_INNER)
+def _best_or_average(mode, length, above, worth):
+    """Ranking part of the value where it is no sum over targets."""
+    ranks, best = 0.0, length
+    for t in range(len(above)):
+        if above[t] >= length:
+            continue
+        best = min(best, np.int64(above[t]))
+        hits = 0
+        for u in range(len(above)):
+            hits += above[u] <= above[t]
+        ranks += hits * worth[above[t]]
+    if mode == BEST:
+        return worth[best]
+    return ranks
+
+
+@njit(**_INNER)
+def walk_many_targets(order, relevant, weights, gained, k, step, offsets, row_items, row_values,
+                      present, base, keys, target_of, target_keys, above, sustainable, slot_of, top,
+                      top_state, worth, scoring, state):  # fmt: skip
+    """One permutation of a game with several targets, or with a worth of sustainable items.
+
+    Arguments as in `walk_one_target` and `Board`.
+    """
+    mode, length, _, sustainable_factor, _ = scoring
+    n, count_list = np.uint32(len(order)), sustainable_factor != 0.0
+    for i in range(np.uint32(len(keys))):
+        keys[i] = base[i]
+    for element in range(n):
+        present[element] = 0
+    for t in range(np.uint32(len(above))):
+        target_keys[t] = 2**31 - 1
+        above[t] = UNLISTED
+    here = _first_relevant(order, relevant, present)
+    if here == n:
+        return
+    worst = _add_best(here, k, offsets, row_items, row_values, present, keys)
+    if count_list:
+        for i in range(np.uint32(len(keys))):
+            slot_of[i] = -1
+        top_state[N_TOP] = 0
+        top_state[N_SUSTAINABLE] = 0
+        _open_list(step, top_state)
+        for i in range(np.uint32(len(keys))):
+            if keys[i] >= step:
+                _item_rose(np.uint32(i), keys, step, sustainable, slot_of, top, top_state)
+    plus, minus = np.int32(1), np.int32(-1)
+    added = mode != BEST and mode != AVERAGE_PRECISION
+    work = 0
+    value = 0.0
+    for j in range(here, n):
+        entering = order[j]
+        present[entering] = 1
+        first, stop = np.uint32(0), np.uint32(0)
+        moves = relevant[entering] != 0
+        if j < k:
+            worst = max(worst, entering)
+        elif entering < worst:
+            first, stop = offsets[worst], offsets[np.uint32(worst + 1)]
+            moves |= relevant[worst] != 0
+            worst = np.uint32(worst - 1)
+            while present[worst] == 0:
+                worst = np.uint32(worst - 1)
+        else:
+            continue
+        start, end = offsets[entering], offsets[np.uint32(entering + 1)]
+        work += end - start
+        _pass_blocks(
+            start, end, plus, step, count_list, row_items, row_values, keys, target_keys, above,
+            sustainable, slot_of, top, top_state,
+        )  # fmt: skip
+        _pass_blocks(
+            first, stop, minus, step, count_list, row_items, row_values, keys, target_keys, above,
+            sustainable, slot_of, top, top_state,
+        )  # fmt: skip
+        if moves:
+            _recount_blocks(start, end, step, row_items, keys, target_of, target_keys, above)
+            _recount_blocks(first, stop, step, row_items, keys, target_of, target_keys, above)
+        new = 0.0
+        if added:
+            for t in range(np.uint32(len(above))):
+                new += worth[min(np.int64(above[t]), length)]
+        else:
+            new = _best_or_average(mode, length, above, worth)
+        if count_list and top_state[N_SUSTAINABLE] > 0:
+            new += sustainable_factor * (top_state[N_SUSTAINABLE] / top_state[N_TOP])
+        gained[entering] += weights[j] * (new - value)
+        value = new
+    state[WORK] += BLOCK * work

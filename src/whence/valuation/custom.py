@@ -1,0 +1,393 @@
+"""Games whose worth is a Python function of the list: slower, and written from the definitions."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from whence.attribution import Attribution
+from whence.evaluation import Metric, Queries
+from whence.evaluation.evaluate import external_targets
+from whence.evaluation.metrics import values_from_ids
+from whence.models import TIFUKNN, VMISKNN, Recommender
+from whence.models.knn._kernels import (
+    distinct_recent,
+    gather_candidates,
+    idf_shift,
+    rank_candidates,
+)
+from whence.models.knn._tifu_kernels import nearest_users
+from whence.valuation._list_kernels import coalition_lists
+from whence.valuation._solve_kernels import CONSTANT, EXACT, SAMPLED, Plan, Tally
+from whence.valuation._walk_kernels import BANZHAF, position_weights, size_weights
+from whence.valuation.base import Question
+from whence.valuation.games import ALL, FIXED, ONE_MORE, Games, make_games
+
+if TYPE_CHECKING:
+    from whence.valuation.semivalues import Semivalue
+
+BoolArray = npt.NDArray[np.bool_]
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+# Cost of one coalition in steps of the compiled walks, which measure the work of a round.
+_WORK_OF_COALITION = 2000.0
+# Most cells of a table of coalitions by candidates made at once.
+_MOST_CELLS = 2**22
+
+
+def attribute_custom(semivalue: Semivalue, question: Question) -> Attribution:
+    """Value the sources by a metric that is a Python function."""
+    games = make_games(
+        question.model,
+        question.queries,
+        question.metric,
+        semivalue.candidates,
+        type(semivalue).__name__,
+    )
+    estimate = semivalue._resumed(question, None)
+    stopped = semivalue._sample(games, question, estimate)
+    return semivalue._wrap(games, question, estimate, stopped)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The candidates of one query, best first, and what each adds to which item.
+
+    Attributes
+    ----------
+    sources : ndarray of int32, shape (n,)
+        Session or user of each.
+    by_age : ndarray of int64, shape (n,)
+        Their ranks from the most recent on.
+    offsets, items, values : ndarray of int64
+        Rows: local items, and what is added to their scores.
+    own : ndarray of int64, shape (L,)
+        What the query's own history adds, once for each neighbour.
+    numbers : ndarray of int32, shape (L,)
+        Item number of each local item.
+    owner : int
+        User without whom the list is empty; -1 for none.
+    """
+
+    sources: npt.NDArray[np.int32]
+    by_age: IntArray
+    offsets: IntArray
+    items: IntArray
+    values: IntArray
+    own: IntArray
+    numbers: npt.NDArray[np.int32]
+    owner: int
+
+
+class _Play:
+    """The game of one query among its players: what each coalition of them is worth."""
+
+    def __init__(
+        self, games: CustomGames, query: int, candidates: Candidates, plan: Plan, own_player: bool
+    ) -> None:
+        self.games, self.query, self.candidates = games, query, candidates
+        sources = candidates.sources
+        groups = plan.group_of[sources] if len(plan.group_of) else sources
+        owner = candidates.owner if own_player else -1
+        if owner >= 0 and len(plan.group_of):
+            owner = int(plan.group_of[owner])
+        together = np.append(groups, owner) if owner >= 0 else groups
+        self.ids, of = np.unique(together, return_inverse=True)
+        self.player_of = of[: len(sources)]
+        self.owner = int(of[-1]) if owner >= 0 else -1
+        self._known: dict[bytes, float] = {}
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def columns(self) -> IntArray:
+        """Column of the tally for each player: 1 for the owner, else 0."""
+        return (np.arange(len(self)) == self.owner).astype(np.int64)
+
+    def values(self, coalitions: BoolArray) -> FloatArray:
+        """Value of each coalition, bool (B, P)."""
+        block = max(1, _MOST_CELLS // max(1, len(self.candidates.sources)))
+        parts = [
+            self._values(coalitions[start : start + block])
+            for start in range(0, len(coalitions), block)
+        ]
+        return np.concatenate(parts)
+
+    def _values(self, coalitions: BoolArray) -> FloatArray:
+        of, games = self.candidates, self.games
+        lists = np.full((len(coalitions), games.metric.k), -1, dtype=np.int32)
+        coalition_lists(
+            coalitions[:, self.player_of], of.by_age, games.m, games.k, of.offsets, of.items,
+            of.values, of.own, of.numbers, lists,
+        )  # fmt: skip
+        if self.owner >= 0:
+            lists[~coalitions[:, self.owner]] = -1
+        return np.asarray([self._value(row) for row in lists])
+
+    def _value(self, row: npt.NDArray[np.int32]) -> float:
+        key = row.tobytes()
+        if key not in self._known:
+            self._known[key] = self.games.value(self.query, row)
+        return self._known[key]
+
+
+class CustomGames(Games):
+    """Base of the games of all queries where a list is worth what a Python function says.
+
+    The function is called by one thread at a time, and once for each different list of a query.
+    """
+
+    k: int
+    m: int
+
+    def __init__(
+        self, model: Recommender, queries: Queries, metric: Metric, candidates: str
+    ) -> None:
+        self.model, self.queries, self.metric = model, queries, metric
+        self._items = np.array(model.vocabulary.items.to_list(), dtype=object)
+        self._targets = external_targets(queries, model.vocabulary)
+        self._lock = Lock()
+        self._prepare(candidates)
+
+    @abstractmethod
+    def candidates(self, query: int) -> Candidates:
+        """The candidates of a query."""
+
+    def value(self, query: int, row: npt.NDArray[np.int32]) -> float:
+        """Value of one list, int32 (K,) padded with -1."""
+        recommended = self._items[row[row >= 0]].tolist()
+        targets = list(self._targets[query])
+        return float(values_from_ids(self.metric, [recommended], [targets], query)[0])
+
+    def solve(
+        self, first: int, last: int, plan: Plan, start: IntArray, units: IntArray, tally: Tally
+    ) -> None:
+        with self._lock:
+            for query in range(first, last):
+                if plan.fresh or units[query] > 0:
+                    self._solve(query, plan, int(start[query]), int(units[query]), tally)
+
+    def _solve(self, query: int, plan: Plan, first: int, units: int, tally: Tally) -> None:
+        play = _Play(self, query, self.candidates(query), plan, plan.own_player)
+        if plan.fresh and _begin(query, play, plan, tally):
+            return
+        if units == 0:
+            return
+        sums, squares = np.zeros(len(play)), np.zeros(len(play))
+        passes = 2 if plan.antithetic else 1
+        gain = _gains_by_subset if plan.semivalue == BANZHAF else _gains_by_permutation
+        for replicate in range(first, first + units):
+            rng = np.random.default_rng([int(plan.seed), query, replicate])
+            mean = gain(play, plan, rng, passes) / passes
+            sums += mean
+            squares += mean * mean
+        means = sums / units
+        tally.means[play.ids, play.columns] += means
+        if units > 1:
+            variances = np.maximum(squares - units * means**2, 0.0) / (units - 1)
+            tally.variances[play.ids, play.columns] += variances / units
+            tally.spread[query] = variances.sum()
+        tally.work[query] = _WORK_OF_COALITION * units * passes * (len(play) + 1)
+
+    def leave_out(self, first: int, last: int, plan: Plan, tally: Tally) -> None:
+        with self._lock:
+            for query in range(first, last):
+                play = _Play(self, query, self.candidates(query), plan, plan.own_player)
+                n = len(play)
+                without = ~np.eye(n + 2, n, k=-1, dtype=bool)
+                without[n + 1] = False
+                values = play.values(without)
+                tally.value_all[query], tally.value_nothing[query] = values[0], values[n + 1]
+                tally.status[query] = EXACT if n else CONSTANT
+                tally.exact[play.ids, play.columns] += values[0] - values[1 : n + 1]
+
+
+def _begin(query: int, play: _Play, plan: Plan, tally: Tally) -> bool:
+    """In the first round: note the extreme values, solve exactly what can be; is that all?"""
+    n = len(play)
+    extremes = np.zeros((2, n), dtype=bool)
+    extremes[1] = True
+    tally.value_nothing[query], tally.value_all[query] = play.values(extremes)
+    tally.appearances[play.ids[play.columns == 0]] += 1
+    tally.status[query] = SAMPLED
+    if n == 0:
+        tally.status[query] = CONSTANT
+        return True
+    if n >= 62 or 2**n > plan.exact_limit:
+        return False
+    subsets = (np.arange(2**n)[:, None] >> np.arange(n) & 1).astype(bool)
+    values, sizes = play.values(subsets), subsets.sum(axis=1)
+    weights = np.append(size_weights(plan.semivalue, plan.alpha, plan.beta, n), 0.0)
+    # As the coalition that a member completes, and as the one that an outsider joins.
+    joined, missed = weights[sizes - 1] * values, weights[sizes] * values
+    tally.exact[play.ids, play.columns] += joined @ subsets - missed @ ~subsets
+    tally.status[query] = EXACT
+    return True
+
+
+def _gains_by_permutation(
+    play: _Play, plan: Plan, rng: np.random.Generator, passes: int
+) -> FloatArray:
+    """Weighted gains of the players in a random permutation (and its reverse), summed."""
+    n = len(play)
+    weights = position_weights(plan.semivalue, plan.alpha, plan.beta, n)
+    order = rng.permutation(n)
+    gains = np.zeros(n)
+    for _ in range(passes):
+        place = np.argsort(order)
+        values = play.values(place < np.arange(n + 1)[:, None])
+        gains[order] += weights * np.diff(values)
+        order = order[::-1]
+    return gains
+
+
+def _gains_by_subset(play: _Play, plan: Plan, rng: np.random.Generator, passes: int) -> FloatArray:
+    """Effect of each player on a random subset (and its complement), summed."""
+    n = len(play)
+    subset = rng.integers(0, 2, n).astype(bool)
+    gains = np.zeros(n)
+    for _ in range(passes):
+        # The subset itself, then with each player in turn on the other side.
+        values = play.values(subset ^ np.eye(n + 1, n, k=-1, dtype=bool))
+        gains += np.where(subset, 1.0, -1.0) * (values[0] - values[1:])
+        subset = ~subset
+    return gains
+
+
+class CustomSessionGames(CustomGames):
+    """Custom games of VMIS-kNN."""
+
+    model: VMISKNN
+
+    def _prepare(self, candidates: str) -> None:
+        model = self.model
+        self.k, self.m = model.k, model.m
+        everyone = len(model.index_.source_of)
+        self._limit = {FIXED: model.m, ALL: everyone, ONE_MORE: model.m + 1}[candidates]
+        self._seen = np.full(model.n_items, -1, dtype=np.int64)
+
+    def candidates(self, query: int) -> Candidates:
+        """The most recent sessions with an item of the query, by similarity."""
+        queries, index = self.queries, self.model.index_
+        start, end = queries.history_start[query], queries.history_end[query]
+        length = int(end - start)
+        items = np.empty(length, dtype=np.int32)
+        recency = np.empty(length, dtype=np.int32)
+        n_distinct = distinct_recent(
+            queries.history_items, start, end, self._seen, query, items, recency
+        )
+        found = np.empty(self._limit, dtype=np.int32)
+        sims, weights = (np.empty(self._limit, dtype=np.int64) for _ in range(2))
+        n = gather_candidates(
+            items, recency, n_distinct, length, index.posting_offsets, index.postings,
+            np.empty(n_distinct, dtype=np.int64), self._limit, found, sims, weights,
+        )  # fmt: skip
+        order = np.empty(n, dtype=np.int32)
+        rank_candidates(sims, n, order)
+        last = queries.history_items[end - 1] if length else -1
+        rows = [_row(index.session_offsets, index.session_items, found[c], last) for c in order]
+        if n <= self.k:
+            # Without competition a session that gives no item any weight changes nothing.
+            kept = [r for r, c in enumerate(order) if weights[c] > 0 and len(rows[r])]
+            order, rows = order[kept], [rows[r] for r in kept]
+        values = [np.full(len(row), weights[c]) for row, c in zip(rows, order)]
+        if self.model.idf:
+            unit = 1 << idf_shift(length, self.k)
+            values = [
+                given * np.rint(index.idf[row] * unit).astype(np.int64)
+                for row, given in zip(rows, values)
+            ]
+        nothing = np.empty(0, dtype=np.int64)
+        by_age = np.argsort(order).astype(np.int64)  # candidates were found most recent first
+        sources = index.source_of[found[order]]
+        return _assemble(sources, by_age, rows, values, nothing.astype(np.int32), nothing, -1)
+
+
+class CustomUserGames(CustomGames):
+    """Custom games of TIFU-kNN."""
+
+    model: TIFUKNN
+
+    def _prepare(self, candidates: str) -> None:
+        model = self.model
+        self._own = model.query_vectors(self.queries)
+        everyone = len(model.index_.vectors.offsets) - 1
+        limits = {FIXED: model.k, ALL: everyone, ONE_MORE: model.k + 1}
+        self._limit = min(limits[candidates], everyone)
+        self.k, self.m = model.k, everyone
+        self._shared, self._distance = np.zeros(everyone), np.zeros(everyone)
+
+    def candidates(self, query: int) -> Candidates:
+        """The nearest other users; none where the query's user has no history."""
+        own, index, vectors = self._own, self.model.index_, self.model.index_.vectors
+        window = slice(own.offsets[query], own.offsets[query + 1])
+        user = int(self.queries.users[query])
+        nearest = np.empty(self._limit, dtype=np.int32)
+        n = 0
+        if window.stop > window.start:
+            n = nearest_users(
+                own.items[window], own.values[window], user, self.model.similarity == "euclidean",
+                self._limit, vectors.offsets, vectors.values, index.squared_norms,
+                index.posting_offsets, index.postings, index.entries, self._shared,
+                self._distance, nearest,
+            )  # fmt: skip
+        else:
+            user = -1
+        sources = nearest[:n]
+        windows = [slice(vectors.offsets[u], vectors.offsets[u + 1]) for u in sources]
+        return _assemble(
+            sources,
+            np.arange(n),
+            [vectors.items[w] for w in windows],
+            [vectors.neighbour[w] for w in windows],
+            own.items[window],
+            own.own[window],
+            user,
+        )
+
+
+def _row(
+    offsets: IntArray, items: npt.NDArray[np.int32], position: int, left_out: int
+) -> npt.NDArray[np.int32]:
+    row = items[offsets[position] : offsets[position + 1]]
+    return row[row != left_out]
+
+
+def _assemble(
+    sources: npt.NDArray[np.int32],
+    by_age: IntArray,
+    rows: list[npt.NDArray[np.int32]],
+    values: list[IntArray],
+    own_items: npt.NDArray[np.int32],
+    own_values: IntArray,
+    owner: int,
+) -> Candidates:
+    """Number the items of all rows, and of the own history, locally."""
+    flat = np.concatenate([own_items, *rows])
+    numbers, local = np.unique(flat, return_inverse=True)
+    own = np.zeros(len(numbers), dtype=np.int64)
+    own[local[: len(own_items)]] = own_values
+    lengths = np.asarray([len(row) for row in rows], dtype=np.int64)
+    return Candidates(
+        sources=np.ascontiguousarray(sources),
+        by_age=by_age,
+        offsets=np.concatenate(([0], np.cumsum(lengths))).astype(np.int64),
+        items=local[len(own_items) :].astype(np.int64),
+        values=np.concatenate([np.empty(0, dtype=np.int64), *values]).astype(np.int64),
+        own=own,
+        numbers=numbers.astype(np.int32),
+        owner=owner,
+    )
+
+
+CUSTOM_FAMILIES: dict[type[Recommender], type[CustomGames]] = {
+    VMISKNN: CustomSessionGames,
+    TIFUKNN: CustomUserGames,
+}
