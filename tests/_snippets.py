@@ -7,8 +7,8 @@
 - ```` ```yaml ```` and ```` ```toml ```` are configurations, kept as ``config.yaml`` and
   ``config.toml`` for the commands after them.
 
-A line ``...`` stands for any number of lines. Numbers that are not whole may differ by 2%, for
-other versions of the numeric libraries, and durations altogether.
+A line ``...`` stands for any number of lines. Numbers that are not whole, and counts of a thousand
+or more, may differ by 2%, for other versions of the numeric libraries, and durations altogether.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SLOW = "<!-- slow -->"
 LANGUAGES = ("python", "output", "console", "yaml", "toml")
 _OF_WHENCE = re.compile(r"\$ (?!pip ).*\bwhence ")
 _DURATION = re.compile(r"\b\d+(\.\d+)? (s|ms|seconds?|minutes?)\b")
-_NUMBER = re.compile(r"([+-]?\d[\d,]*\.\d+(?:e[+-]?\d+)?|[+-]?\d+e[+-]?\d+)")
+_NUMBER = re.compile(r"([+-]?\d[\d,]*\.\d+(?:e[+-]?\d+)?|[+-]?\d+e[+-]?\d+|\b\d{1,3}(?:,\d{3})+\b)")
 _TOLERANCE = 0.02
 
 

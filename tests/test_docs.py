@@ -152,7 +152,9 @@ def test_every_document_is_found():
         ("worth 1.2e-05", "worth 1.21e-05", True),
         ("after 0.9 s.", "after 31.4 s.", True),
         ("a -0.0012", "a 0.0012", False),
-        ("12,455 queries", "12,455 queries", True),
+        ("12,455 queries", "12,467 queries", True),
+        ("12,455 queries", "13,455 queries", False),
+        ("session 12455", "session 12456", False),
     ],
 )
 def test_lines_are_compared_with_sense(shown, real, same):

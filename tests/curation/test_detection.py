@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -49,6 +49,7 @@ def test_agrees_with_scikit_learn(pairs):
     ),
     st.integers(1, 2),
 )
+@settings(max_examples=25, deadline=None)
 def test_ties_count_by_their_expectation(pairs, n):
     scores, truth = (np.asarray(part) for part in zip(*pairs, strict=True))
     report = detection_report({"x": attribution(scores)}, ids(truth), n=n)

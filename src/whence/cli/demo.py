@@ -47,7 +47,7 @@ def demo_command(
     from whence.errors import check_int
 
     check_free(output, overwrite=overwrite)
-    check_int("--sessions", sessions, minimum=200)
+    check_int("--sessions", sessions, minimum=1600 if quick else 400)
     found = _run(sessions // 4 if quick else sessions, seed, threads)
     with new_folder(output, overwrite=overwrite) as folder:
         write(found, folder)
@@ -195,6 +195,9 @@ def _prune(
         )
     ]
     table(["training data", f"{METRIC} on test", "change"], rows)
+    if not fraction:
+        say("For the choice sessions no removal is better than none; more sessions help.")
+        return removal, fraction, gain, float(ideal)
     say(
         f"The change by pruning is {gain.difference:+.4f}, 95% interval {gain.low:+.4f} to "
         f"{gain.high:+.4f} (p = {gain.p_value:.2g})."

@@ -187,9 +187,7 @@ def _session_queries(
         target_start=split.astype(np.int64),
         target_end=(split + 1 if target == "next" else session_end).astype(np.int64),
         users=np.full(len(session), -1, dtype=np.int32),
-        ids=pl.DataFrame(
-            {id_name: data.vocabulary.sources.gather(session), "position": position}
-        ),
+        ids=pl.DataFrame({id_name: data.vocabulary.sources.gather(session), "position": position}),
         n_unknown_rows=n_unknown_rows,
         n_empty=int((history_start == history_end).sum()),
         unknown_items=_unknown_items(data, numbers),
@@ -215,9 +213,7 @@ def _basket_queries(
         )
     # Dropping rows may empty a user's first basket: the first one left is the target.
     asked, first_row = np.unique(owner, return_index=True)
-    is_target = baskets == np.repeat(
-        baskets[first_row], np.diff(np.append(first_row, len(owner)))
-    )
+    is_target = baskets == np.repeat(baskets[first_row], np.diff(np.append(first_row, len(owner))))
     sizes = np.bincount(owner[is_target], minlength=data.n_sources)[asked]
     ends = np.cumsum(sizes)
     users = vocabulary.source_codes(data.vocabulary.sources)[asked].astype(np.int32)

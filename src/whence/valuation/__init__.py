@@ -8,8 +8,8 @@ from whence.valuation.semivalues import Banzhaf, BetaShapley, Shapley
 __all__ = [
     "Banzhaf",
     "BetaShapley",
-    "LengthValue",
     "LeaveOneOut",
+    "LengthValue",
     "PopularityValue",
     "RandomValue",
     "RetrainingLeaveOneOut",

@@ -41,13 +41,13 @@ N_TOP, LAST, LEAST, N_SUSTAINABLE, LEAST_FALL = 0, 1, 2, 3, 4
 
 
 class Board(NamedTuple):
-    """Items and tracked items of a game in 32 bits.
+    """Items and tracked items of a game, in integers of the width wanted.
 
     Attributes
     ----------
-    base, keys : int32 (L + BLOCK,), the last for padding
-    target_of : int32 (L + BLOCK,), number of the target, or -1
-    target_keys, above : int32, targets filled up to whole `LANES`
+    base, keys : int (L + BLOCK,), the last for padding
+    targets : uint32 (T,); target_of : int32 (L + BLOCK,), number of the target, or -1
+    target_keys, above : int, targets filled up to whole `LANES`
     sustainable : uint8 (L + BLOCK,)
     slot_of : int32 (L + BLOCK,), place in `top`, or -1; top : uint32 (length,)
         The list as a set: the items with the largest keys.
@@ -58,6 +58,7 @@ class Board(NamedTuple):
 
     base: np.ndarray
     keys: np.ndarray
+    targets: np.ndarray
     target_of: np.ndarray
     target_keys: np.ndarray
     above: np.ndarray
@@ -68,10 +69,10 @@ class Board(NamedTuple):
 
 
 @njit(**_OPTIONS)
-def make_board(items, tracks, length):
-    """Narrow copies of a game's items and tracked items."""
+def make_board(items, tracks, length, zero):
+    """Copies of a game's items and tracked items, in integers like `zero`."""
     n_local, n_targets = items.shape[1], 0
-    base = np.full(n_local + BLOCK, -1, np.int32)
+    base = np.full(n_local + BLOCK, -1, zero.dtype)
     target_of = np.full(n_local + BLOCK, -1, np.int32)
     sustainable = np.zeros(n_local + BLOCK, np.uint8)
     for i in range(n_local):
@@ -83,15 +84,19 @@ def make_board(items, tracks, length):
         if tracks[FLAGS, t] & IS_SUSTAINABLE:
             sustainable[tracks[ITEM, t]] = 1
     padded = (n_targets + LANES - 1) // LANES * LANES
+    targets = np.empty(n_targets, np.uint32)
+    for i in range(n_local):
+        if target_of[i] >= 0:
+            targets[target_of[i]] = i
     return Board(
-        base, np.empty(n_local + BLOCK, np.int32), target_of, np.empty(padded, np.int32),
-        np.empty(padded, np.int32), sustainable, np.full(n_local + BLOCK, -1, np.int32),
+        base, np.empty_like(base), targets, target_of, np.empty(padded, zero.dtype),
+        np.empty(padded, zero.dtype), sustainable, np.full(n_local + BLOCK, -1, np.int32),
         np.empty(length, np.uint32), np.zeros(5, np.int64),
     )  # fmt: skip
 
 
 @njit(**_OPTIONS)
-def pad_rows(offsets, entries, n_local):
+def pad_rows(offsets, entries, n_local, zero):
     """Rows in blocks of `BLOCK` entries, filled up with nothing for items that do not exist.
 
     There is one such item for each lane: one for all would be written again before it can be read.
@@ -99,7 +104,7 @@ def pad_rows(offsets, entries, n_local):
     Returns
     -------
     blocks : uint32 (n + 1,), first block of each row
-    row_items : uint32 (blocks, BLOCK); row_values : int32 (blocks, BLOCK)
+    row_items : uint32 (blocks, BLOCK); row_values : int (blocks, BLOCK)
     """
     n = len(offsets) - 1
     blocks = np.zeros(n + 1, np.uint32)
@@ -107,7 +112,7 @@ def pad_rows(offsets, entries, n_local):
         length = offsets[element + 1] - offsets[element]
         blocks[element + 1] = blocks[element] + (length + BLOCK - 1) // BLOCK
     row_items = np.empty((blocks[n], BLOCK), np.uint32)
-    row_values = np.zeros((blocks[n], BLOCK), np.int32)
+    row_values = np.zeros((blocks[n], BLOCK), zero.dtype)
     for block in range(blocks[n]):
         for lane in range(BLOCK):
             row_items[block, lane] = n_local + lane
@@ -135,7 +140,10 @@ def worth_by_rank(scoring, gains, n_local):
 def _add_blocks(start, end, sign, row_items, row_values, keys):
     for block in range(start, end):
         for e in range(BLOCK):
-            keys[row_items[block, e]] += sign * row_values[block, e]
+            if sign > 0:
+                keys[row_items[block, e]] += row_values[block, e]
+            else:
+                keys[row_items[block, e]] -= row_values[block, e]
 
 
 @njit(**_INLINE)
@@ -144,7 +152,8 @@ def _count_blocks(start, end, sign, key, row_items, row_values, keys):
     for block in range(start, end):
         for e in range(BLOCK):
             old = keys[row_items[block, e]]
-            new = np.int32(old + sign * row_values[block, e])
+            value = row_values[block, e]
+            new = keys.dtype.type(old + value) if sign > 0 else keys.dtype.type(old - value)
             keys[row_items[block, e]] = new
             above += np.int64(new > key) - np.int64(old > key)
     return above
@@ -152,9 +161,9 @@ def _count_blocks(start, end, sign, key, row_items, row_values, keys):
 
 @njit(**_INLINE)
 def _count_above(key, keys):
-    count = np.int32(0)
+    count = key - key
     for i in range(np.uint32(len(keys))):
-        count = np.int32(count + np.int32(keys[i] > key))
+        count = keys.dtype.type(count + keys.dtype.type(keys[i] > key))
     return np.int64(count)
 
 
@@ -178,7 +187,7 @@ def _add_best(here, k, offsets, row_items, row_values, present, keys):
             neighbours = np.uint32(neighbours + 1)
             worst = element
             _add_blocks(
-                offsets[element], offsets[np.uint32(element + 1)], np.int32(1), row_items,
+                offsets[element], offsets[np.uint32(element + 1)], 1, row_items,
                 row_values, keys,
             )  # fmt: skip
         element = np.uint32(element + 1)
@@ -187,7 +196,8 @@ def _add_best(here, k, offsets, row_items, row_values, present, keys):
 
 @njit(**_INNER)
 def walk_one_target(order, relevant, weights, gained, k, step, offsets, row_items, row_values,
-                    present, base, keys, target, worth, state):  # fmt: skip
+                    present, base, keys, target, worth, empty_value,
+                    state):  # fmt: skip
     """One permutation of a game with one target.
 
     Parameters
@@ -196,6 +206,7 @@ def walk_one_target(order, relevant, weights, gained, k, step, offsets, row_item
     weights, gained : float64 (n,), position weights; weighted contributions, added to
     offsets : uint32 (n + 1,), first block of each row
     target : uint32; worth : float64, value by number of items above the target
+    empty_value : float, value before anyone is there
     """
     n = np.uint32(len(order))
     for i in range(np.uint32(len(keys))):
@@ -206,9 +217,8 @@ def walk_one_target(order, relevant, weights, gained, k, step, offsets, row_item
     if here == n:
         return
     worst = _add_best(here, k, offsets, row_items, row_values, present, keys)
-    plus, minus = np.int32(1), np.int32(-1)
     work = 0
-    value = 0.0
+    value = empty_value
     key = keys[target]
     above = 0
     for j in range(here, n):
@@ -229,8 +239,8 @@ def walk_one_target(order, relevant, weights, gained, k, step, offsets, row_item
         start, end = offsets[entering], offsets[np.uint32(entering + 1)]
         work += end - start
         if moves or key < step:
-            _add_blocks(start, end, plus, row_items, row_values, keys)
-            _add_blocks(first, stop, minus, row_items, row_values, keys)
+            _add_blocks(start, end, 1, row_items, row_values, keys)
+            _add_blocks(first, stop, -1, row_items, row_values, keys)
             if not moves:
                 continue
             key = keys[target]
@@ -239,8 +249,8 @@ def walk_one_target(order, relevant, weights, gained, k, step, offsets, row_item
                 above = _count_above(key, keys)
                 new = worth[above]
         else:
-            above += _count_blocks(start, end, plus, key, row_items, row_values, keys)
-            above += _count_blocks(first, stop, minus, key, row_items, row_values, keys)
+            above += _count_blocks(start, end, 1, key, row_items, row_values, keys)
+            above += _count_blocks(first, stop, -1, key, row_items, row_values, keys)
             new = worth[above]
         gained[entering] += weights[j] * (new - value)
         value = new
@@ -305,7 +315,7 @@ def _item_fell(item, keys, step, sustainable, slot_of, top, top_state):
     slot = slot_of[item]
     n_top, length = top_state[N_TOP], len(top)
     if n_top == length:
-        best, most = np.uint32(0), np.int32(-1)
+        best, most = np.uint32(0), keys.dtype.type(-1)
         for i in range(np.uint32(len(keys))):
             if keys[i] > most and slot_of[i] < 0:
                 best, most = np.uint32(i), keys[i]
@@ -336,12 +346,13 @@ def _pass_blocks(start, end, sign, step, count_list, row_items, row_values, keys
         for e in range(BLOCK):
             item = row_items[block, e]
             old = keys[item]
-            new = np.int32(old + sign * row_values[block, e])
+            value = row_values[block, e]
+            new = keys.dtype.type(old + value) if sign > 0 else keys.dtype.type(old - value)
             keys[item] = new
             for lane in range(0, len(above), LANES):
                 for t in range(LANES):
                     key = target_keys[lane + t]
-                    above[lane + t] += np.int32(new > key) - np.int32(old > key)
+                    above[lane + t] += keys.dtype.type(new > key) - keys.dtype.type(old > key)
             if count_list and new != old:
                 # Most changes leave the list as it is: ask before calling.
                 slot = slot_of[item]
@@ -361,7 +372,7 @@ def _recount_blocks(start, end, step, row_items, keys, target_of, target_keys, a
             if t >= 0:
                 key = keys[row_items[block, e]]
                 target_keys[t] = key
-                above[t] = np.int32(_count_above(key, keys)) if key >= step else UNLISTED
+                above[t] = _count_above(key, keys) if key >= step else UNLISTED
 
 
 @njit(**_INNER)
@@ -383,20 +394,21 @@ def _best_or_average(mode, length, above, worth):
 
 @njit(**_INNER)
 def walk_many_targets(order, relevant, weights, gained, k, step, offsets, row_items, row_values,
-                      present, base, keys, target_of, target_keys, above, sustainable, slot_of, top,
-                      top_state, worth, scoring, state):  # fmt: skip
+                      present, base, keys, targets, target_of, target_keys, above, sustainable,
+                      slot_of, top, top_state, worth, scoring, state):  # fmt: skip
     """One permutation of a game with several targets, or with a worth of sustainable items.
 
     Arguments as in `walk_one_target` and `Board`.
     """
-    mode, length, _, sustainable_factor, _ = scoring
+    mode, length, _, sustainable_factor, empty_value = scoring
     n, count_list = np.uint32(len(order)), sustainable_factor != 0.0
     for i in range(np.uint32(len(keys))):
         keys[i] = base[i]
     for element in range(n):
         present[element] = 0
+    largest = np.iinfo(keys.dtype).max
     for t in range(np.uint32(len(above))):
-        target_keys[t] = 2**31 - 1
+        target_keys[t] = largest
         above[t] = UNLISTED
     here = _first_relevant(order, relevant, present)
     if here == n:
@@ -411,10 +423,9 @@ def walk_many_targets(order, relevant, weights, gained, k, step, offsets, row_it
         for i in range(np.uint32(len(keys))):
             if keys[i] >= step:
                 _item_rose(np.uint32(i), keys, step, sustainable, slot_of, top, top_state)
-    plus, minus = np.int32(1), np.int32(-1)
     added = mode != BEST and mode != AVERAGE_PRECISION
     work = 0
-    value = 0.0
+    value = empty_value
     for j in range(here, n):
         entering = order[j]
         present[entering] = 1
@@ -432,17 +443,26 @@ def walk_many_targets(order, relevant, weights, gained, k, step, offsets, row_it
             continue
         start, end = offsets[entering], offsets[np.uint32(entering + 1)]
         work += end - start
-        _pass_blocks(
-            start, end, plus, step, count_list, row_items, row_values, keys, target_keys, above,
-            sustainable, slot_of, top, top_state,
-        )  # fmt: skip
-        _pass_blocks(
-            first, stop, minus, step, count_list, row_items, row_values, keys, target_keys, above,
-            sustainable, slot_of, top, top_state,
-        )  # fmt: skip
-        if moves:
-            _recount_blocks(start, end, step, row_items, keys, target_of, target_keys, above)
-            _recount_blocks(first, stop, step, row_items, keys, target_of, target_keys, above)
+        if not count_list and 4 * BLOCK * (end - start + stop - first) > len(keys):
+            # Rows that touch most items: counting afresh is less work than keeping count.
+            _add_blocks(start, end, 1, row_items, row_values, keys)
+            _add_blocks(first, stop, -1, row_items, row_values, keys)
+            for t in range(np.uint32(len(targets))):
+                key = keys[targets[t]]
+                target_keys[t] = key
+                above[t] = _count_above(key, keys) if key >= step else UNLISTED
+        else:
+            _pass_blocks(
+                start, end, 1, step, count_list, row_items, row_values, keys, target_keys, above,
+                sustainable, slot_of, top, top_state,
+            )  # fmt: skip
+            _pass_blocks(
+                first, stop, -1, step, count_list, row_items, row_values, keys, target_keys, above,
+                sustainable, slot_of, top, top_state,
+            )  # fmt: skip
+            if moves:
+                _recount_blocks(start, end, step, row_items, keys, target_of, target_keys, above)
+                _recount_blocks(first, stop, step, row_items, keys, target_of, target_keys, above)
         new = 0.0
         if added:
             for t in range(np.uint32(len(above))):

@@ -420,7 +420,15 @@ def insert_irrelevant(order, n_first, limits, offsets, entries, elements, items,
     if m < n:
         for j in range(n_first):
             _insert_recent(
-                np.int64(order[j]), limits, np.bool_(True), offsets, entries, elements, items, tracks, state
+                np.int64(order[j]),
+                limits,
+                np.bool_(True),
+                offsets,
+                entries,
+                elements,
+                items,
+                tracks,
+                state,
             )
         return
     for j in range(n_first):

@@ -92,9 +92,7 @@ class Refits:
         return replace(self.queries, users=users)
 
     def _measure(self, model: Any, queries: Queries) -> float:
-        return float(
-            evaluate(model, queries, self.metric, train=self.train, threads=self.threads)
-        )
+        return float(evaluate(model, queries, self.metric, train=self.train, threads=self.threads))
 
 
 @dataclass(frozen=True)

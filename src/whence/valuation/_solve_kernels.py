@@ -263,13 +263,13 @@ def _add_sample(query, players, units, sums, squares, work, tally):
 
 
 @njit(**_OPTIONS)
-def sample_permutations(query, game, players, plan, first, units, tally):
+def sample_permutations(query, game, players, plan, first, units, zero, tally):
     """Shapley or Beta-Shapley values of one query's players, from `units` replicates."""
     n_players = len(players.ids)
     sums, squares = np.zeros(n_players), np.zeros(n_players)
     weights = position_weights(plan.semivalue, plan.alpha, plan.beta, n_players)
     work = permutation_shapley(
-        game, players, weights, plan, query, first, units, sums, squares
+        game, players, weights, plan, query, first, units, zero, sums, squares
     )
     _add_sample(query, players, units, sums, squares, work, tally)
 

@@ -196,8 +196,9 @@ def solve_users(first, last, asked, users, worth, plan, first_replicate, units, 
         players = form_players(sources, owner, plan.group_of)
         if not begin_query(query, game, players, plan, tally) and units[query] > 0:
             sample_permutations(
-                query, game, players, plan, first_replicate[query], units[query], tally
-            )
+                query, game, players, plan, first_replicate[query], units[query], np.empty(0, np.int64),
+                tally,
+            )  # fmt: skip
 
 
 @njit(**_OPTIONS)

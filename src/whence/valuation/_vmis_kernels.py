@@ -83,6 +83,18 @@ def mark_targets(query, asked, worth, forbidden, marks):
 
 
 @njit(**_OPTIONS)
+def _reaches_target(query, found, n, weights, sessions, marks):
+    """Whether any candidate could bring a target into the list; else all values are 0."""
+    for c in range(n):
+        if weights[c] > 0:
+            first, stop = sessions.session_offsets[found[c]], sessions.session_offsets[found[c] + 1]
+            for e in range(first, stop):
+                if marks[sessions.session_items[e]] == query:
+                    return True
+    return False
+
+
+@njit(**_OPTIONS)
 def session_game(query, asked, sessions, worth, scratch):
     """Build the game of a query.
 
@@ -95,9 +107,7 @@ def session_game(query, asked, sessions, worth, scratch):
     length = end - start
     items = np.empty(length, np.int32)
     recency = np.empty(length, np.int32)
-    n_distinct = distinct_recent(
-        asked.history, start, end, scratch.seen, query, items, recency
-    )
+    n_distinct = distinct_recent(asked.history, start, end, scratch.seen, query, items, recency)
     longest = 0
     for j in range(n_distinct):
         longest += sessions.posting_offsets[items[j] + 1] - sessions.posting_offsets[items[j]]
@@ -111,6 +121,11 @@ def session_game(query, asked, sessions, worth, scratch):
     )  # fmt: skip
     order = np.empty(n, np.int32)
     last = asked.history[end - 1] if length > 0 else -1
+    mark_targets(query, asked, worth, last, scratch.target)
+    if worth.sustainable_factor == 0.0 and not _reaches_target(
+        query, found, n, weights, sessions, scratch.target
+    ):
+        n = 0
     if n > sessions.k:
         rank_candidates(sims, n, order)
     else:
@@ -124,7 +139,6 @@ def session_game(query, asked, sessions, worth, scratch):
                 n_kept += 1
         n = n_kept
 
-    mark_targets(query, asked, worth, last, scratch.target)
     capacity = 0
     for rank in range(n):
         session = found[order[rank]]
@@ -142,7 +156,9 @@ def session_game(query, asked, sessions, worth, scratch):
         weight = weights[order[rank]]
         sources[rank] = sessions.source_of[session]
         if weight > 0:
-            for e in range(sessions.session_offsets[session], sessions.session_offsets[session + 1]):
+            for e in range(
+                sessions.session_offsets[session], sessions.session_offsets[session + 1]
+            ):
                 item = sessions.session_items[e]
                 if item == last:
                     continue
@@ -184,8 +200,9 @@ def solve_sessions(first, last, asked, sessions, worth, plan, first_replicate, u
         players = form_players(sources, -1, plan.group_of)
         if not begin_query(query, game, players, plan, tally) and units[query] > 0:
             sample_permutations(
-                query, game, players, plan, first_replicate[query], units[query], tally
-            )
+                query, game, players, plan, first_replicate[query], units[query], np.empty(0, np.int32),
+                tally,
+            )  # fmt: skip
 
 
 @njit(**_OPTIONS)

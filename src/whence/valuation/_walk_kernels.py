@@ -100,9 +100,7 @@ def _walk(order, member_offsets, members, singles, relevant, owner, weights, gai
         player = np.int64(order[j])
         state[CHANGED] = 0
         if singles and player != owner:
-            insert(
-                player, limits, count_positive, offsets, entries, elements, items, tracks, state
-            )
+            insert(player, limits, count_positive, offsets, entries, elements, items, tracks, state)
         else:
             toggle(
                 members, member_offsets[player], member_offsets[player + 1], np.bool_(True), limits,
@@ -118,15 +116,15 @@ def _walk(order, member_offsets, members, singles, relevant, owner, weights, gai
 
 
 @njit(**_OPTIONS)
-def _fits_fast_walk(game, players):
-    """Whether the walks of `_fast_walk_kernels` can do it, sums of 32 bits included."""
+def _fits_fast_walk(game, players, zero):
+    """Whether the walks of `_fast_walk_kernels` can do it, the width of its sums included."""
     n, k, m, step = game.limits
-    if not players.singles or players.owner >= 0 or m < n or game.scoring[4] != 0.0:
+    if not players.singles or players.owner >= 0 or m < n:
         return False
     largest = np.int64(0)
     for e in range(game.entries.shape[1]):
         largest = max(largest, game.entries[ENTRY_VALUE, e])
-    return largest * min(n, k) + step < 2**31
+    return largest * min(n, k) + step < np.iinfo(zero.dtype).max
 
 
 @njit(**_OPTIONS)
@@ -166,7 +164,7 @@ def _close_replicate(gained, passes, sums, squares):
 
 
 @njit(**_OPTIONS)
-def permutation_shapley(game, players, weights, plan, query, first, units, sums, squares):
+def permutation_shapley(game, players, weights, plan, query, first, units, zero, sums, squares):
     """Sample permutations and add up the marginal contributions of the players.
 
     Parameters
@@ -175,6 +173,8 @@ def permutation_shapley(game, players, weights, plan, query, first, units, sums,
     first, units : int
         Number of the first replicate, and how many. A replicate is one permutation, or a
         permutation and its reverse where the plan is antithetic.
+    zero : int32 or int64 (0,)
+        What the fast walks compute in; where 32 bits are too few, the general walk is taken.
     sums, squares : float64 (P,), zero at first
         Sum over replicates of the mean contribution of a replicate, and of its square.
 
@@ -193,10 +193,11 @@ def permutation_shapley(game, players, weights, plan, query, first, units, sums,
                 relevant[j] = 1
     gained = np.zeros(n)
     passes = 2 if plan.antithetic else 1
-    fast = _fits_fast_walk(game, players)
+    fast = _fits_fast_walk(game, players, zero)
     if fast:
-        blocks, row_items, row_values = pad_rows(offsets, entries, items.shape[1])
-        board = make_board(items, tracks, scoring[1])
+        blocks, row_items, row_values = pad_rows(offsets, entries, items.shape[1], zero)
+        board = make_board(items, tracks, scoring[1], zero)
+        step = zero.dtype.type(limits[3])
         present = np.empty(n, np.uint8)
         one_target = tracks.shape[1] == 1 and scoring[3] == 0.0
         worth = worth_by_rank(scoring, gains, items.shape[1])
@@ -212,16 +213,16 @@ def permutation_shapley(game, players, weights, plan, query, first, units, sums,
             elif one_target:
                 walk_one_target(
                     order, relevant, weights, gained, np.uint32(min(limits[1], n)),
-                    np.int32(limits[3]), blocks, row_items, row_values, present, board.base,
-                    board.keys, np.uint32(tracks[ITEM, 0]), worth, state,
+                    step, blocks, row_items, row_values, present, board.base,
+                    board.keys, np.uint32(tracks[ITEM, 0]), worth, scoring[4], state,
                 )  # fmt: skip
             else:
                 walk_many_targets(
                     order, relevant, weights, gained, np.uint32(min(limits[1], n)),
-                    np.int32(limits[3]), blocks, row_items, row_values, present, board.base,
-                    board.keys, board.target_of, board.target_keys, board.above,
-                    board.sustainable, board.slot_of, board.top, board.top_state, worth, scoring,
-                    state,
+                    step, blocks, row_items, row_values, present, board.base,
+                    board.keys, board.targets, board.target_of, board.target_keys,
+                    board.above, board.sustainable, board.slot_of, board.top, board.top_state,
+                    worth, scoring, state,
                 )  # fmt: skip
             _reverse(order)
         _close_replicate(gained, passes, sums, squares)

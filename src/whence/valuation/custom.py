@@ -271,7 +271,8 @@ class CustomSessionGames(CustomGames):
         self.k, self.m = model.k, model.m
         everyone = len(model.index_.source_of)
         self._limit = {FIXED: model.m, ALL: everyone, ONE_MORE: model.m + 1}[candidates]
-        self._seen = np.full(model.n_items, -1, dtype=np.int64)
+        self._seen = np.zeros(model.n_items, dtype=np.int64)
+        self._calls = 0
 
     def candidates(self, query: int) -> Candidates:
         """The most recent sessions with an item of the query, by similarity."""
@@ -280,8 +281,9 @@ class CustomSessionGames(CustomGames):
         length = int(end - start)
         items = np.empty(length, dtype=np.int32)
         recency = np.empty(length, dtype=np.int32)
+        self._calls += 1
         n_distinct = distinct_recent(
-            queries.history_items, start, end, self._seen, query, items, recency
+            queries.history_items, start, end, self._seen, self._calls, items, recency
         )
         found = np.empty(self._limit, dtype=np.int32)
         sims, weights = (np.empty(self._limit, dtype=np.int64) for _ in range(2))

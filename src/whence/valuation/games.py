@@ -113,9 +113,7 @@ class SessionGames(Games):
         kernel = (
             _vmis_kernels.solve_sessions_by_subsets if by_subsets else _vmis_kernels.solve_sessions
         )
-        kernel(
-            first, last, self.asked, self._arrays, self.worth, plan, start, units, tally
-        )
+        kernel(first, last, self.asked, self._arrays, self.worth, plan, start, units, tally)
 
     def leave_out(self, first: int, last: int, plan: Plan, tally: Tally) -> None:
         _vmis_kernels.leave_out_sessions(
@@ -156,9 +154,7 @@ class UserGames(Games):
     ) -> None:
         by_subsets = plan.semivalue == BANZHAF
         kernel = _tifu_kernels.solve_users_by_subsets if by_subsets else _tifu_kernels.solve_users
-        kernel(
-            first, last, self.asked, self._arrays, self.worth, plan, start, units, tally
-        )
+        kernel(first, last, self.asked, self._arrays, self.worth, plan, start, units, tally)
 
     def leave_out(self, first: int, last: int, plan: Plan, tally: Tally) -> None:
         _tifu_kernels.leave_out_users(

@@ -16,6 +16,7 @@ from whence.valuation.base import Progress, Question, Valuation
 from whence.valuation.games import ALL, ONE_MORE, Games, make_games
 from whence.valuation.progress import reporter
 from whence.valuation.rounds import cut
+from whence.valuation.rows import FINE, leave_rows_out
 
 
 class LeaveOneOut(Valuation):
@@ -53,6 +54,7 @@ class LeaveOneOut(Valuation):
     """
 
     method = "leave-one-out"
+    fine = True
 
     def __init__(
         self,
@@ -98,6 +100,8 @@ class LeaveOneOut(Valuation):
             If Whence does not know the games of this model.
         """
         question = self._ask(model, validation)
+        if question.sources.by in FINE:
+            return leave_rows_out(self, question)
         grouped = len(question.sources.group_of) > 0
         games = make_games(
             model, question.queries, question.metric, ALL if grouped else ONE_MORE, "LeaveOneOut"
@@ -116,9 +120,7 @@ class LeaveOneOut(Valuation):
             value_nothing=float(tally.value_nothing.mean()),
         )
 
-    def _tally(
-        self, games: Games, question: Question, blocks: list[tuple[int, int]]
-    ) -> Tally:
+    def _tally(self, games: Games, question: Question, blocks: list[tuple[int, int]]) -> Tally:
         n_queries, n_players = len(question.queries), len(question.sources)
         own = question.queries.kind == "baskets"
         plan = Plan(

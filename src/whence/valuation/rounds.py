@@ -24,7 +24,7 @@ Report = Callable[[float, float, str], None]
 _MOST_TASKS = 64
 _FEWEST_QUERIES = 32
 # Work of one round, in steps of a walk (a few nanoseconds each): what an interruption may cost.
-_MOST_WORK = 4e9
+_MOST_WORK = 1.5e9
 _STATE_VERSION = 1
 
 
@@ -246,10 +246,10 @@ def next_units(
     smallest = 2.0 * float(cost.sum())
     if left < 0.5 * smallest or smallest == 0:
         return None
-    wanted = spent
+    size = left
     if tolerance > 0:
         wanted = spent * ((estimate.relative_error / tolerance) ** 2 * 1.05 - 1.0)
-    size = float(np.clip(wanted, 0.25 * spent, 3.0 * spent))
+        size = float(np.clip(wanted, 0.25 * spent, 3.0 * spent))
     size = max(min(size, left, max(_MOST_WORK, smallest)), min(smallest, left))
     if by_variance:
         share = np.sqrt(np.where(sampled, estimate.unit_spread, 0.0) * cost)

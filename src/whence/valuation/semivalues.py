@@ -20,6 +20,7 @@ from whence.valuation.rounds import Estimate, next_units, run_round
 
 _PILOT_UNITS = 2
 _SMALL_BUDGET = 4000
+_ONE_ROUND = 2_000_000
 
 
 class Semivalue(Valuation):
@@ -190,9 +191,14 @@ class Semivalue(Valuation):
         return "exact"
 
     def _pilot(self, n_queries: int) -> int:
-        """Replicates of the first round: more where few queries would leave variances unsure."""
+        """Replicates of the first round: more where few queries would leave variances unsure.
+
+        Where nothing depends on what is found, there is only this one.
+        """
         passes = 2 if self.antithetic else 1
         most = max(2, self.max_permutations // passes)
+        if self.allocation == "uniform" and self.tolerance == 0 and n_queries * most < _ONE_ROUND:
+            return most
         return int(np.clip(_SMALL_BUDGET // n_queries, _PILOT_UNITS, min(most, 64)))
 
     def _resumed(self, question: Question, resume: Attribution | None) -> Estimate:

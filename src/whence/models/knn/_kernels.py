@@ -46,7 +46,17 @@ def distinct_recent(history, start, end, last_seen, stamp, items, recency):
 
 @njit(**_OPTIONS)
 def gather_candidates(
-    items, recency, n_distinct, length, posting_offsets, postings, heads, limit, found, sims, weights
+    items,
+    recency,
+    n_distinct,
+    length,
+    posting_offsets,
+    postings,
+    heads,
+    limit,
+    found,
+    sims,
+    weights,
 ):
     """Merge the posting lists of a query's items into its most recent sessions.
 

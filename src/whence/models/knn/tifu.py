@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -171,10 +172,16 @@ class TIFUKNN(Recommender):
         return UserVectors(
             offsets=np.concatenate(([0], np.cumsum(counts))).astype(np.int64),
             items=columns.astype(np.int32),
-            values=np.rint(values * DISTANCE_GRID),
-            own=np.rint(self.alpha * values * FIXED_POINT).astype(np.int64),
-            neighbour=np.rint((1 - self.alpha) * values * FIXED_POINT).astype(np.int64),
+            **self._rounded(values),
         )
+
+    def _rounded(self, values: FloatArray) -> dict[str, npt.NDArray[Any]]:
+        """Entries of vectors as `UserVectors` holds them: for distances, own and neighbours'."""
+        return {
+            "values": np.rint(values * DISTANCE_GRID),
+            "own": np.rint(self.alpha * values * FIXED_POINT).astype(np.int64),
+            "neighbour": np.rint((1 - self.alpha) * values * FIXED_POINT).astype(np.int64),
+        }
 
     def _basket_weights(self, t: IntArray, basket: IntArray) -> FloatArray:
         """Weight of basket number `basket` (from 0) in the vector of a user with t baskets."""

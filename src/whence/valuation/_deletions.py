@@ -1,0 +1,263 @@
+"""What deleting single rows, or all rows with an item, makes of the sessions and users."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from whence.data import Interactions
+from whence.evaluation import Queries
+from whence.models import TIFUKNN, VMISKNN
+from whence.valuation._tifu_rows_kernels import Variants, Vectors
+from whence.valuation._vmis_rows_kernels import Clicks
+
+IntArray = npt.NDArray[np.int64]
+
+# Most rows of regrouped users held at once.
+_MOST_CELLS = 4_000_000
+
+
+def clicks_of(model: VMISKNN) -> Clicks:
+    """The rows of a VMISKNN by session, and where a session stands without one of them.
+
+    Sessions are ordered by (last timestamp, session number), as `Interactions.recency` says.
+    """
+    train, index = model.train_, model.index_
+    n_sessions = len(index.source_of)
+    position_of = np.full(train.n_sources, -1, dtype=np.int64)
+    position_of[index.source_of] = np.arange(n_sessions)
+    positions = position_of[train.source_codes]
+    # Rows by session, each in order of time.
+    order = np.argsort(positions, kind="stable")
+    positions, items, moments = positions[order], train.item_codes[order], train.moments[order]
+    sizes = np.bincount(positions, minlength=n_sessions)
+    offsets = _offsets(sizes)
+    last = moments[offsets[1:] - 1]
+    is_last = moments == last[positions]
+
+    # A single last click takes the time of the session with it.
+    before = moments[np.maximum(offsets[1:] - 2, 0)]
+    n_last = np.bincount(positions, weights=is_last, minlength=n_sessions)
+    moved = is_last & (n_last[positions] == 1)
+    row_keys = 2 * positions
+    row_keys[moved] = _keys(train, index.source_of, last, positions[moved], before)
+
+    # So does an item that all the last clicks are of.
+    last_item = items[offsets[1:] - 1]
+    other = items != last_item[positions]
+    mixed = np.zeros(n_sessions, dtype=bool)
+    mixed[positions[is_last & other]] = True
+    without = np.full(n_sessions, -1, dtype=np.int64)
+    without[positions[other]] = moments[other]  # in order of time, so the largest stays
+    moving = np.flatnonzero(~mixed & (without >= 0))
+    time_items = np.full(n_sessions, -1, dtype=np.int32)
+    time_items[moving] = last_item[moving]
+    time_keys = 2 * np.arange(n_sessions)
+    time_keys[moving] = _keys(train, index.source_of, last, moving, without)
+
+    pairs = positions * train.n_items + items
+    _, number, counts = np.unique(pairs, return_inverse=True, return_counts=True)
+    return Clicks(
+        index.session_offsets,
+        index.session_items,
+        index.posting_offsets,
+        index.postings,
+        index.idf,
+        model.idf,
+        model.k,
+        model.m,
+        offsets,
+        items,
+        train.rows[order],
+        (counts[number] > 1).astype(np.uint8),
+        row_keys,
+        time_items,
+        time_keys,
+    )
+
+
+def _keys(
+    train: Interactions,
+    source_of: npt.NDArray[np.int32],
+    last: IntArray,
+    positions: IntArray,
+    moments: IntArray,
+) -> IntArray:
+    """Keys (see `Clicks`) of sessions whose last moment becomes that of ``moments[position]``."""
+    age = last * train.n_sources + source_of
+    new = moments[positions] * train.n_sources + source_of[positions]
+    more_recent = len(age) - np.searchsorted(age[::-1], new, side="right")
+    return np.asarray(2 * more_recent - 1)
+
+
+def vectors_of(model: TIFUKNN, queries: Queries) -> Vectors:
+    """A TIFUKNN and the users asked about, as arrays."""
+    index, vectors, own = model.index_, model.index_.vectors, model.query_vectors(queries)
+    return Vectors(
+        own.offsets,
+        own.items,
+        own.values,
+        own.own,
+        vectors.offsets,
+        vectors.items,
+        vectors.values,
+        vectors.own,
+        vectors.neighbour,
+        index.squared_norms,
+        index.posting_offsets,
+        index.postings,
+        index.entries,
+        model.similarity == "euclidean",
+        model.k,
+    )
+
+
+class _Cells:
+    """Which user has which item in which basket: distinct triples in this order.
+
+    A vector's entry is a run of cells, and a user's vector a run of entries.
+    """
+
+    def __init__(self, model: TIFUKNN) -> None:
+        sequences = model.train_.sequences
+        assert sequences.baskets is not None
+        n_items = model.n_items
+        owner = np.repeat(np.arange(model.train_.n_sources), np.diff(sequences.offsets))
+        longest = int(sequences.baskets.max(initial=0)) + 1
+        keys = (owner * n_items + sequences.items) * longest + sequences.baskets
+        keys, self.of_row, counts = np.unique(keys, return_inverse=True, return_counts=True)
+        self.repeated = counts > 1
+        pairs, self.baskets = np.divmod(keys, longest)
+        self.pairs, first, self.entry = np.unique(pairs, return_index=True, return_inverse=True)
+        self.owner, self.items = np.divmod(pairs, n_items)
+        self.entry_start = np.append(first, len(keys))
+        self.user_start = np.searchsorted(self.owner, np.arange(model.train_.n_sources + 1))
+        n_baskets = np.zeros(model.train_.n_sources, dtype=np.int64)
+        np.maximum.at(n_baskets, self.owner, self.baskets + 1)
+        self.n_baskets = n_baskets
+        in_basket = self.owner * longest + self.baskets
+        _, number, sizes = np.unique(in_basket, return_inverse=True, return_counts=True)
+        self.alone = sizes[number] == 1
+        """Whether a cell is all there is in its basket."""
+
+
+def variants_without_rows(model: TIFUKNN) -> Variants:
+    """Every user without each of their rows, in the order of ``train_.sequences``."""
+    cells = _Cells(model)
+    sequences = model.train_.sequences
+    cell = cells.of_row
+    # One of several equal rows can go without a trace.
+    end = np.where(cells.repeated[cell], cell, cell + 1)
+    return _variants(model, cells, sequences.offsets, sequences.rows, cell, end)
+
+
+def variants_without_items(model: TIFUKNN) -> Variants:
+    """Every user without each of their items, in the order of the entries of the vectors."""
+    cells, vectors = _Cells(model), model.index_.vectors
+    start = cells.entry_start
+    return _variants(
+        model, cells, vectors.offsets, vectors.items.astype(np.int64), start[:-1], start[1:]
+    )
+
+
+def _variants(
+    model: TIFUKNN,
+    cells: _Cells,
+    offsets: IntArray,
+    credited: IntArray,
+    start: IntArray,
+    end: IntArray,
+) -> Variants:
+    """Variants of users without cells ``start`` to ``end``, which are of one entry each.
+
+    Where no basket is left empty, that entry alone changes. Else the user's baskets are grouped
+    anew, and every entry may change.
+    """
+    vectors = model.index_.vectors
+    n = len(start)
+    entry = cells.entry[start]
+    left = np.diff(cells.entry_start)[entry] - (end - start)
+    changes = end > start
+    gone = np.where(changes & (left == 0), entry, -1)
+    alone_before = _offsets(cells.alone)
+    regrouped = changes & (alone_before[end] > alone_before[start])
+
+    # One entry without some of its baskets; nothing is left of it where it is gone.
+    simple = np.flatnonzero(changes & ~regrouped)
+    values = np.zeros(len(simple))
+    some = np.flatnonzero(left[simple] > 0)
+    kept, owners = _expand(cells.entry_start[entry], left + (end - start), start, end, simple[some])
+    if len(kept):
+        weights = model._basket_weights(cells.n_baskets[cells.owner[kept]], cells.baskets[kept])
+        values[some] = np.add.reduceat(weights, np.searchsorted(owners, np.arange(len(some))))
+    rounded = model._rounded(values)
+    parts = [(simple, entry[simple], rounded["values"], rounded["own"], rounded["neighbour"])]
+
+    lost = np.flatnonzero(gone >= 0)
+    lost = lost[regrouped[lost]]
+    nothing = np.zeros(len(lost), dtype=np.int64)
+    parts.append((lost, entry[lost], nothing.astype(np.float64), nothing, nothing))
+    user = cells.owner[start]
+    lengths = np.diff(cells.user_start)[user]
+    for some in _blocks(np.flatnonzero(regrouped), lengths):
+        kept, owners = _expand(cells.user_start[user], lengths, start, end, some)
+        again = model._vectors(
+            owners, _renumber(owners, cells.baskets[kept]), cells.items[kept], len(some)
+        )
+        variant = np.repeat(some, np.diff(again.offsets))
+        pairs = user[variant] * model.n_items + again.items
+        entries = np.searchsorted(cells.pairs, pairs)
+        parts.append((variant, entries, again.values, again.own, again.neighbour))
+
+    variant, entries, values, own, neighbour = (np.concatenate(part) for part in zip(*parts))
+    order = np.lexsort((entries, variant))
+    variant, entries, values = variant[order], entries[order], values[order]
+    step = values**2 - vectors.values[entries] ** 2
+    return Variants(
+        offsets,
+        credited,
+        _offsets(np.bincount(variant, minlength=n)),
+        entries,
+        values,
+        own[order],
+        neighbour[order],
+        gone,
+        model.index_.squared_norms[user] + np.bincount(variant, step, minlength=n),
+    )
+
+
+def _expand(
+    first: IntArray, lengths: IntArray, start: IntArray, end: IntArray, chosen: IntArray
+) -> tuple[IntArray, IntArray]:
+    """Runs of cells without the part from ``start`` to ``end`` of each.
+
+    Returns
+    -------
+    cells : ndarray of int64
+    owners : ndarray of int64
+        The place in `chosen` that each belongs to.
+    """
+    cut = (end - start)[chosen]
+    counts = lengths[chosen] - cut
+    owners = np.repeat(np.arange(len(chosen)), counts)
+    inside = np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts)
+    cells = first[chosen][owners] + inside
+    return cells + np.where(cells >= start[chosen][owners], cut[owners], 0), owners
+
+
+def _renumber(owners: IntArray, baskets: IntArray) -> IntArray:
+    """Number each owner's baskets 0, 1, … in order, whichever are left."""
+    longest = int(baskets.max(initial=0)) + 1
+    left, number = np.unique(owners * longest + baskets, return_inverse=True)
+    first = np.searchsorted(left, owners * longest)
+    return np.asarray(number - first)
+
+
+def _blocks(variants: IntArray, lengths: IntArray) -> list[IntArray]:
+    """Cut variants into blocks of a bounded number of cells."""
+    block = np.cumsum(lengths[variants]) // _MOST_CELLS
+    return np.split(variants, np.flatnonzero(np.diff(block)) + 1) if len(variants) else []
+
+
+def _offsets(counts: npt.NDArray[np.integer] | npt.NDArray[np.bool_]) -> IntArray:
+    return np.concatenate(([0], np.cumsum(counts))).astype(np.int64)

@@ -1,0 +1,186 @@
+"""The list of one query and small changes of its scores: what the list is then worth.
+
+A *board* holds the integer scores of all items for the query at hand. A change is logged and can
+be undone. Only where an item of the list has another score, or an item outside would enter it, is
+the list made anew; else its value is known.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from whence.models.knn._kernels import keep_best
+from whence.valuation._game_kernels import ADDITIVE, AVERAGE_PRECISION, BEST, NO_RANKS
+
+_OPTIONS = {"nogil": True, "cache": True, "boundscheck": False}
+
+# Columns of `cells`: score now and before the change at hand; number of the query that last
+# touched, listed and wants the item; number of the change that last touched it.
+SCORE, BEFORE, TOUCHED, LISTED, TARGET, CHANGE = 0, 1, 2, 3, 4, 5
+
+# Places in `counts`: the query, the change; touched items, changed items, items on the list, items
+# on the unchanged list, its lowest score and the item that has it.
+QUERY, TICKET, N_TOUCHED, N_CHANGED, N_BEST, N_BASE, BAR, BAR_ITEM = 0, 1, 2, 3, 4, 5, 6, 7
+
+
+class Board(NamedTuple):
+    """Scores of one query after the other.
+
+    Attributes
+    ----------
+    cells : int64 (n_items, 6), one row per item
+    touched, changed : int32 (n_items,), items with an entry in this query, or in this change
+    counts : int64 (8,)
+    best_items : int32 (K,); best_scores : int64 (K,), the list
+    """
+
+    cells: np.ndarray
+    touched: np.ndarray
+    changed: np.ndarray
+    counts: np.ndarray
+    best_items: np.ndarray
+    best_scores: np.ndarray
+
+
+@njit(**_OPTIONS)
+def make_board(n_items, length):
+    """Return an empty board for lists of at most `length` items."""
+    return Board(
+        np.zeros((n_items, 6), np.int64),
+        np.empty(n_items, np.int32),
+        np.empty(n_items, np.int32),
+        np.zeros(8, np.int64),
+        np.empty(length, np.int32),
+        np.empty(length, np.int64),
+    )
+
+
+@njit(**_OPTIONS)
+def begin_board(board, query, asked, worth, forbidden):
+    """Forget the query before; `forbidden` is an item that can never be listed, or -1."""
+    counts, cells = board.counts, board.cells
+    counts[QUERY] += 1
+    counts[TICKET] += 1
+    counts[N_TOUCHED] = 0
+    counts[N_CHANGED] = 0
+    if worth.mode == NO_RANKS:
+        return
+    end = asked.target_ends[query]
+    if worth.first_only:
+        end = min(end, asked.target_starts[query] + 1)
+    for e in range(asked.target_starts[query], end):
+        item = asked.targets[e]
+        if item >= 0 and item != forbidden:
+            cells[item, TARGET] = counts[QUERY]
+
+
+@njit(**_OPTIONS)
+def change(board, item, amount):
+    """Add to the score of an item; logged, until `settle` or `undo`."""
+    cells, counts = board.cells, board.counts
+    if cells[item, TOUCHED] != counts[QUERY]:
+        cells[item, TOUCHED] = counts[QUERY]
+        cells[item, SCORE] = 0
+        board.touched[counts[N_TOUCHED]] = item
+        counts[N_TOUCHED] += 1
+    if cells[item, CHANGE] != counts[TICKET]:
+        cells[item, CHANGE] = counts[TICKET]
+        cells[item, BEFORE] = cells[item, SCORE]
+        board.changed[counts[N_CHANGED]] = item
+        counts[N_CHANGED] += 1
+    cells[item, SCORE] += amount
+
+
+@njit(**_OPTIONS)
+def clear(board):
+    """Set every score to 0; logged as changes."""
+    for t in range(board.counts[N_TOUCHED]):
+        item = board.touched[t]
+        change(board, item, -board.cells[item, SCORE])
+
+
+@njit(**_OPTIONS)
+def undo(board):
+    """Take back the changes since the last call."""
+    cells, counts = board.cells, board.counts
+    for i in range(counts[N_CHANGED]):
+        item = board.changed[i]
+        cells[item, SCORE] = cells[item, BEFORE]
+    counts[N_CHANGED] = 0
+    counts[TICKET] += 1
+
+
+@njit(**_OPTIONS)
+def settle(board, query, worth):
+    """Make the scores the ones that changes are compared with.
+
+    Returns
+    -------
+    float
+        Value of their list.
+    """
+    cells, counts = board.cells, board.counts
+    value = _value_of_scores(board, query, worth)
+    n = counts[N_BEST]
+    counts[N_BASE] = n
+    for i in range(n):
+        cells[board.best_items[i], LISTED] = counts[QUERY]
+    if n > 0:
+        counts[BAR] = board.best_scores[n - 1]
+        counts[BAR_ITEM] = board.best_items[n - 1]
+    counts[N_CHANGED] = 0
+    counts[TICKET] += 1
+    return value
+
+
+@njit(**_OPTIONS)
+def value_after(board, query, worth, settled):
+    """Value of the list after the changes; `settled` is what it was worth before."""
+    cells, counts = board.cells, board.counts
+    full = counts[N_BASE] == len(board.best_items)
+    for i in range(counts[N_CHANGED]):
+        item = board.changed[i]
+        score = cells[item, SCORE]
+        if score == cells[item, BEFORE]:
+            continue
+        if (
+            cells[item, LISTED] == counts[QUERY]
+            or (not full and score > 0)
+            or (full and score > counts[BAR])
+            or (full and score == counts[BAR] and item < counts[BAR_ITEM])
+        ):
+            return _value_of_scores(board, query, worth)
+    return settled
+
+
+@njit(**_OPTIONS)
+def _value_of_scores(board, query, worth):
+    """Make the list and value it by its definition."""
+    cells, counts, best_items = board.cells, board.counts, board.best_items
+    n = 0
+    for t in range(counts[N_TOUCHED]):
+        item = board.touched[t]
+        if cells[item, SCORE] > 0:
+            n = keep_best(item, cells[item, SCORE], n, best_items, board.best_scores)
+    counts[N_BEST] = n
+    ranks = 0.0
+    hits, sustainable = 0, 0
+    for i in range(n):
+        if worth.sustainable_factor != 0.0:
+            sustainable += worth.sustainable[best_items[i]]
+        if worth.mode == NO_RANKS or cells[best_items[i], TARGET] != counts[QUERY]:
+            continue
+        hits += 1
+        if worth.mode == ADDITIVE:
+            ranks += worth.gains[i + 1]
+        elif worth.mode == BEST:
+            ranks = max(ranks, worth.gains[i + 1])
+        elif worth.mode == AVERAGE_PRECISION:
+            ranks += hits / (i + 1)
+    value = worth.rank_factors[query] * ranks
+    if sustainable > 0:
+        value += worth.sustainable_factor * (sustainable / n)
+    return value
