@@ -158,11 +158,11 @@ def diginetica(lines):
         "",
         "## Diginetica, whole",
         "",
-        "186,670 training sessions, m = 500, k = 100, mrr@20; queries: the first sessions of the "
+        "186,670 training sessions, m = 500, k = 100, mrr@20; queries: first sessions of the "
         "test set, all prefixes.",
         "",
-        "| test sessions | queries | Shapley to 10%: wall s | CPU s | leave-one-out: wall s | CPU s "
-        "| peak memory MB |",
+        "| test sessions | queries | Shapley to 10%: wall s | CPU s | leave-one-out: wall s | CPU s"
+        " | peak memory MB |",
         "|---|---|---|---|---|---|---|",
     ]
     for part in (4_000, 8_000, 15_963):

@@ -28,6 +28,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings say the types, with shapes and units
 napoleon_google_docstring = False
 napoleon_use_rtype = False
+suppress_warnings = ["ref.python"]  # words of a type, such as "ids", are taken for names
 
 html_theme = "furo"
 html_title = f"Whence {version}"

@@ -173,9 +173,9 @@ def check_bad_input(make, train):
         make().fit(train.drop("item_id"))
     with pytest.raises(DataError, match="null"):
         make().fit(train.with_columns(item_id=pl.lit(None, pl.Int64)))
-    with pytest.raises(DataError, match="empty|no row"):
+    with pytest.raises(DataError, match=r"empty|no row"):
         make().fit(train.clear())
-    with pytest.raises(DataError, match="type|strings|text|integer"):
+    with pytest.raises(DataError, match=r"type|strings|text|integer"):
         make_queries(model, train.with_columns(item_id=pl.format("{}", "item_id")))
 
 

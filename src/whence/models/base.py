@@ -52,7 +52,7 @@ class Recommender(ABC):
             Score of item number i in column i; items that must not be recommended have 0.
         """
 
-    def _check_params(self) -> None:
+    def _check_params(self) -> None:  # noqa: B027 (most models have nothing to check)
         """Raise ParameterError where a constructor argument is out of its range."""
 
     @property
@@ -61,7 +61,7 @@ class Recommender(ABC):
         names = inspect.signature(type(self).__init__).parameters
         return {name: getattr(self, name) for name in names if name != "self"}
 
-    def fit(self: Self, train: Any, **columns: str) -> Self:
+    def fit(self: Self, train: Any, **columns: Any) -> Self:
         """Learn from training data.
 
         Parameters

@@ -173,7 +173,8 @@ def user_game(query, asked, users, worth, marks, scratch):
         row_offsets[rank + 1] = n_entries
     game = finish_game(
         n, users.k, n, row_offsets, row_items[:n_entries], row_values[:n_entries],
-        numbers[:n_local], empty_scores[:n_local], mask[:n_local], sources[:0], worth.mode, worth.length, worth.gains, worth.rank_factors[query],
+        numbers[:n_local], empty_scores[:n_local], mask[:n_local], sources[:0], worth.mode,
+        worth.length, worth.gains, worth.rank_factors[query],
         worth.sustainable_factor,
     )  # fmt: skip
     return game, sources
@@ -196,8 +197,8 @@ def solve_users(first, last, asked, users, worth, plan, first_replicate, units, 
         players = form_players(sources, owner, plan.group_of)
         if not begin_query(query, game, players, plan, tally) and units[query] > 0:
             sample_permutations(
-                query, game, players, plan, first_replicate[query], units[query], np.empty(0, np.int64),
-                tally,
+                query, game, players, plan, first_replicate[query], units[query],
+                np.empty(0, np.int64), tally,
             )  # fmt: skip
 
 

@@ -183,7 +183,8 @@ def session_game(query, asked, sessions, worth, scratch):
     age = order[:n] if n > sessions.m else order[:0]
     game = finish_game(
         n, sessions.k, sessions.m, row_offsets, row_items[:n_entries], row_values[:n_entries],
-        numbers[:n_local], np.zeros(n_local, np.int64), mask[:n_local], age, worth.mode, worth.length,
+        numbers[:n_local], np.zeros(n_local, np.int64), mask[:n_local], age, worth.mode,
+        worth.length,
         worth.gains, worth.rank_factors[query], worth.sustainable_factor,
     )  # fmt: skip
     return game, sources
@@ -200,8 +201,8 @@ def solve_sessions(first, last, asked, sessions, worth, plan, first_replicate, u
         players = form_players(sources, -1, plan.group_of)
         if not begin_query(query, game, players, plan, tally) and units[query] > 0:
             sample_permutations(
-                query, game, players, plan, first_replicate[query], units[query], np.empty(0, np.int32),
-                tally,
+                query, game, players, plan, first_replicate[query], units[query],
+                np.empty(0, np.int32), tally,
             )  # fmt: skip
 
 

@@ -40,6 +40,9 @@ _INNER = {**_OPTIONS, "_nrt": False}
 
 SHAPLEY, BANZHAF, BETA = 0, 1, 2
 
+# Not literals, which would be compiled each for itself.
+JOINING, LEAVING = np.bool_(True), np.bool_(False)
+
 
 @njit(**_OPTIONS)
 def size_weights(semivalue, alpha, beta, n):
@@ -103,7 +106,7 @@ def _walk(order, member_offsets, members, singles, relevant, owner, weights, gai
             insert(player, limits, count_positive, offsets, entries, elements, items, tracks, state)
         else:
             toggle(
-                members, member_offsets[player], member_offsets[player + 1], np.bool_(True), limits,
+                members, member_offsets[player], member_offsets[player + 1], JOINING, limits,
                 count_positive, offsets, entries, elements, items, tracks, state,
             )  # fmt: skip
             if player == owner:
@@ -347,8 +350,8 @@ def value_of_all(game):
     reset(elements, items, tracks, state)
     everyone = np.arange(limits[0]).astype(np.int64)
     toggle(
-        everyone, np.int64(0), limits[0], np.bool_(True), limits, count_positive, offsets, entries, elements, items,
-        tracks, state,
+        everyone, np.int64(0), limits[0], JOINING, limits, count_positive, offsets, entries,
+        elements, items, tracks, state,
     )  # fmt: skip
     return value_of(limits[3], tracks, state, scoring, gains)
 
@@ -378,14 +381,14 @@ def leave_one_out(game, n_players, member_offsets, members, owner, values):
         start, end = member_offsets[player], member_offsets[player + 1]
         state[CHANGED] = 0
         toggle(
-            members, start, end, np.bool_(False), limits, count_positive, offsets, entries, elements, items,
+            members, start, end, LEAVING, limits, count_positive, offsets, entries, elements, items,
             tracks, state,
         )  # fmt: skip
         values[player] = 0.0
         if state[CHANGED] or state[N_PRESENT] == 0:
             values[player] = full - value_of(limits[3], tracks, state, scoring, gains)
         toggle(
-            members, start, end, np.bool_(True), limits, count_positive, offsets, entries, elements, items,
+            members, start, end, JOINING, limits, count_positive, offsets, entries, elements, items,
             tracks, state,
         )  # fmt: skip
     return full
@@ -414,8 +417,8 @@ def subset_banzhaf(
             for player in range(n_players):
                 if flips[player]:
                     toggle(
-                        members, member_offsets[player], member_offsets[player + 1], np.bool_(True), limits,
-                        count_positive, offsets, entries, elements, items, tracks, state,
+                        members, member_offsets[player], member_offsets[player + 1], JOINING,
+                        limits, count_positive, offsets, entries, elements, items, tracks, state,
                     )  # fmt: skip
             awake = owner < 0 or flips[owner] == 1
             value = value_of(limits[3], tracks, state, scoring, gains) if awake else 0.0

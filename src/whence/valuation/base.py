@@ -7,7 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Union
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ from whence.evaluation import Metric, Queries, make_queries, parse_metric
 from whence.valuation.sources import Sources, resolve_sources
 
 FloatArray = npt.NDArray[np.float64]
-Progress = Union[bool, Callable[[float, float, str], None]]
+Progress: TypeAlias = "bool | Callable[[float, float, str], None]"
 
 
 @dataclass

@@ -109,6 +109,7 @@ class SessionGames(Games):
     def solve(
         self, first: int, last: int, plan: Plan, start: IntArray, units: IntArray, tally: Tally
     ) -> None:
+        """Add semivalues to a tally; see `Games.solve`."""
         by_subsets = plan.semivalue == BANZHAF
         kernel = (
             _vmis_kernels.solve_sessions_by_subsets if by_subsets else _vmis_kernels.solve_sessions
@@ -116,6 +117,7 @@ class SessionGames(Games):
         kernel(first, last, self.asked, self._arrays, self.worth, plan, start, units, tally)
 
     def leave_out(self, first: int, last: int, plan: Plan, tally: Tally) -> None:
+        """Add leave-one-out values to a tally; see `Games.leave_out`."""
         _vmis_kernels.leave_out_sessions(
             first, last, self.asked, self._arrays, self.worth, plan, tally
         )
@@ -152,11 +154,13 @@ class UserGames(Games):
     def solve(
         self, first: int, last: int, plan: Plan, start: IntArray, units: IntArray, tally: Tally
     ) -> None:
+        """Add semivalues to a tally; see `Games.solve`."""
         by_subsets = plan.semivalue == BANZHAF
         kernel = _tifu_kernels.solve_users_by_subsets if by_subsets else _tifu_kernels.solve_users
         kernel(first, last, self.asked, self._arrays, self.worth, plan, start, units, tally)
 
     def leave_out(self, first: int, last: int, plan: Plan, tally: Tally) -> None:
+        """Add leave-one-out values to a tally; see `Games.leave_out`."""
         _tifu_kernels.leave_out_users(
             first, last, self.asked, self._arrays, self.worth, plan, tally
         )

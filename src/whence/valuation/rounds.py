@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -180,11 +182,7 @@ def run_round(
     appearances = np.zeros(n_players, dtype=np.int64)
 
     def task(block: tuple[int, int]) -> Tally:
-        own = [np.zeros((n_players, 2)) for _ in range(3)]
-        tally = Tally(
-            *own, np.zeros(n_players, dtype=np.int64), status, spread, work, value_all,
-            value_nothing,
-        )  # fmt: skip
+        tally = fresh_tally(n_players, status, spread, work, value_all, value_nothing)
         games.solve(*block, plan, first_replicate, units, tally)
         return tally
 
@@ -209,11 +207,21 @@ def run_round(
     estimate.weights.append(weight)
 
 
+def fresh_tally(n_players: int, *by_query: npt.NDArray[Any]) -> Tally:
+    """Return a tally with nothing in it, over the arrays `by_query` of all queries."""
+    exact, means, variances = (np.zeros((n_players, 2)) for _ in range(3))
+    status, spread, work, value_all, value_nothing = by_query
+    appearances = np.zeros(n_players, dtype=np.int64)
+    return Tally(
+        exact, means, variances, appearances, status, spread, work, value_all, value_nothing
+    )
+
+
 def cut(n_queries: int) -> list[tuple[int, int]]:
     """Cut the queries into blocks; the same ones whatever the number of threads."""
     n_blocks = int(np.clip(n_queries // _FEWEST_QUERIES, 1, _MOST_TASKS))
     edges = np.linspace(0, n_queries, n_blocks + 1).round().astype(int)
-    return [(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:]) if b > a]
+    return [(int(a), int(b)) for a, b in pairwise(edges) if b > a]
 
 
 def next_units(

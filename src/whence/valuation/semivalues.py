@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from whence.attribution import Attribution
-from whence.errors import ParameterError, UnsupportedError, check_choice, check_float, check_int
+from whence.errors import ParameterError, check_choice, check_float, check_int
 from whence.evaluation.metrics import DEFAULT_SUSTAINABILITY_WEIGHT
 from whence.valuation import _walk_kernels
 from whence.valuation._solve_kernels import Plan
 from whence.valuation.base import Progress, Question, Valuation
 from whence.valuation.games import Games, make_games
 from whence.valuation.progress import reporter
-from whence.valuation.rounds import Estimate, next_units, run_round
+from whence.valuation.rounds import Estimate, fresh_tally, next_units, run_round
 
 _PILOT_UNITS = 2
 _SMALL_BUDGET = 4000
@@ -308,16 +308,14 @@ def _solve_one(
     query: int,
 ) -> None:
     """Add one query's share of one round to an estimate."""
-    from whence.valuation._solve_kernels import Tally
-
     n_players, n_queries = part.exact.shape[0], len(units)
-    own = [np.zeros((n_players, 2)) for _ in range(3)]
-    tally = Tally(
-        *own, part.appearances, part.status, np.zeros(n_queries), np.zeros(n_queries),
-        part.value_all, part.value_nothing,
+    tally = fresh_tally(
+        n_players, part.status, np.zeros(n_queries), np.zeros(n_queries), part.value_all,
+        part.value_nothing,
     )  # fmt: skip
     games.solve(query, query + 1, plan, part.drawn, units, tally)
     part.exact += tally.exact
+    part.appearances += tally.appearances
     part.means += weight * tally.means
     part.variances += weight**2 * tally.variances
     part.units.append(units.copy())
@@ -388,6 +386,7 @@ class BetaShapley(Semivalue):
 
     @property
     def params(self) -> dict[str, Any]:
+        """Arguments of the constructor, those of `Semivalue` included."""
         import inspect
 
         names = inspect.signature(Semivalue.__init__).parameters
@@ -418,6 +417,3 @@ class Banzhaf(Semivalue):
 
     method = "banzhaf"
     semivalue = _walk_kernels.BANZHAF
-
-
-__all__ = ["Banzhaf", "BetaShapley", "Semivalue", "Shapley", "UnsupportedError"]

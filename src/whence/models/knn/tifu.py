@@ -143,7 +143,9 @@ class TIFUKNN(Recommender):
         counts = np.bincount(vectors.items, minlength=train.n_items)
         self.index_ = UserIndex(
             vectors=vectors,
-            squared_norms=np.bincount(rows, vectors.values**2, minlength=train.n_sources),
+            squared_norms=np.bincount(rows, vectors.values**2, minlength=train.n_sources).astype(
+                np.float64
+            ),
             posting_offsets=np.concatenate(([0], np.cumsum(counts))).astype(np.int64),
             postings=rows[by_item].astype(np.int32),
             entries=by_item,
@@ -234,12 +236,14 @@ class TIFUKNN(Recommender):
     def recommend_codes(
         self, queries: Queries, k: int, *, threads: int | None = None
     ) -> tuple[CodeArray, FloatArray]:
+        """Recommend item numbers; see `Recommender.recommend_codes`."""
         lists = np.full((len(queries), k), -1, dtype=np.int32)
         scores = np.zeros((len(queries), k))
         self._run(queries, threads, lists, scores, np.empty((0, 0)))
         return lists, scores
 
     def score_codes(self, queries: Queries, *, threads: int | None = None) -> FloatArray:
+        """Score every item; see `Recommender.score_codes`."""
         scores = np.zeros((len(queries), self.n_items))
         self._run(queries, threads, np.empty((0, 0), dtype=np.int32), np.empty((0, 0)), scores)
         return scores

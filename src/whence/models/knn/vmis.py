@@ -137,12 +137,14 @@ class VMISKNN(Recommender):
     def recommend_codes(
         self, queries: Queries, k: int, *, threads: int | None = None
     ) -> tuple[CodeArray, FloatArray]:
+        """Recommend item numbers; see `Recommender.recommend_codes`."""
         lists = np.full((len(queries), k), -1, dtype=np.int32)
         scores = np.zeros((len(queries), k))
         self._run(_kernels.vmis_recommend, queries, threads, lists, scores)
         return lists, scores
 
     def score_codes(self, queries: Queries, *, threads: int | None = None) -> FloatArray:
+        """Score every item; see `Recommender.score_codes`."""
         scores = np.zeros((len(queries), self.n_items))
         self._run(_kernels.vmis_score_all, queries, threads, scores)
         return scores
