@@ -141,7 +141,7 @@ def _described(recommender: object) -> str:
 
 
 def _write(folder: Path, config: Config, results: dict[str, Evaluation], overwrite: bool) -> None:
-    from whence._attribution.record import versions
+    from whence.attribution.record import versions
     from whence.cli._output import SUMMARY, new_folder, write_config, write_json
 
     with new_folder(folder, overwrite=overwrite) as new:

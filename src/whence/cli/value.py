@@ -120,7 +120,7 @@ def value_command(
 
 
 def _run(config: Config, resume: bool) -> None:
-    from whence._attribution.files import load
+    from whence.attribution.files import load
     from whence.cli._output import check_free
     from whence.config import read_parts
     from whence.errors import ConfigError

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from whence._attribution.pruning import lowest
 from whence.attribution import Attribution, as_backend
+from whence.attribution.pruning import lowest
 from whence.data.vocabulary import as_ids, family
 from whence.errors import DataError, ParameterError, check_int
 

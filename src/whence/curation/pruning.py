@@ -7,8 +7,8 @@ from typing import Any
 
 import polars as pl
 
-from whence._attribution.pruning import lowest, without
 from whence.attribution import Attribution
+from whence.attribution.pruning import lowest, without
 from whence.data import Interactions
 from whence.errors import ColumnError, ParameterError, did_you_mean
 from whence.evaluation import evaluate, make_queries

@@ -13,8 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from whence._attribution.record import describe_run
-from whence.attribution import Attribution
+from whence.attribution import Attribution, describe_run
 from whence.data import Interactions
 from whence.errors import NotFittedError, ParameterError, check_choice, check_int
 from whence.evaluation import Metric, Queries, make_queries, parse_metric

@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from whence._attribution.record import describe_run
-from whence.attribution import Attribution
+from whence.attribution import Attribution, describe_run
 from whence.data import Interactions
 from whence.errors import NotFittedError, check_int
 from whence.valuation.base import Valuation

@@ -11,13 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from whence._attribution.record import describe_run
 from whence.errors import ParameterError, UnsupportedError, check_choice, check_int
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["METHOD_NAMES", "Attribution", "as_backend", "describe_run"]
+__all__ = ["METHOD_NAMES", "Attribution", "as_backend"]
 
 FloatArray = npt.NDArray[np.float64]
 State = Mapping[str, npt.NDArray[Any]]
@@ -236,7 +235,7 @@ class Attribution:
         >>> values.prune(clicks, below=0)["session_id"].to_list()
         [1, 3]
         """
-        from whence._attribution.pruning import lowest, without
+        from whence.attribution.pruning import lowest, without
 
         removed = lowest(self, fraction=fraction, n=n, below=below, standard_errors=standard_errors)
         return without(self, interactions, removed)
@@ -273,7 +272,7 @@ class Attribution:
 
     def summary(self) -> str:
         """Describe the values in a few lines for people."""
-        from whence._attribution.text import summarise
+        from whence.attribution.text import summarise
 
         return summarise(self)
 
@@ -290,7 +289,7 @@ class Attribution:
         FileFormatError
             If the name ends in neither ``.parquet`` nor ``.csv``.
         """
-        from whence._attribution.files import save
+        from whence.attribution.files import save
 
         return save(self, Path(path), overwrite=overwrite)
 
@@ -303,7 +302,7 @@ class Attribution:
         FileFormatError
             If the file is missing, unreadable, truncated or not an attribution.
         """
-        from whence._attribution.files import load
+        from whence.attribution.files import load
 
         return load(Path(path))
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from whence._attribution.record import plain_values
+from whence.attribution.record import plain_values
 from whence.data.files import (
     atomic_path,
     read_parquet_with_metadata,

@@ -1,1 +1,0 @@
-"""How an `Attribution` is written to files, put into words and acted upon."""
