@@ -2,7 +2,8 @@
 
 A *board* holds the integer scores of all items for the query at hand. A change is logged and can
 be undone. Only where an item of the list has another score, or an item outside would enter it, is
-the list made anew; else its value is known.
+the list made anew, and then from the changed items and the best of the others (the *front*) as
+far as they suffice.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from whence.valuation._game_kernels import ADDITIVE, AVERAGE_PRECISION, BEST, NO
 _OPTIONS = {"nogil": True, "cache": True, "boundscheck": False}
 
 # Columns of `cells`: score now and before the change at hand; number of the query that last
-# touched, listed and wants the item; number of the change that last touched it.
-SCORE, BEFORE, TOUCHED, LISTED, TARGET, CHANGE = 0, 1, 2, 3, 4, 5
+# touched, listed, put in front and wants the item; number of the change that last touched it.
+SCORE, BEFORE, TOUCHED, LISTED, IN_FRONT, TARGET, CHANGE = 0, 1, 2, 3, 4, 5, 6
 
-# Places in `counts`: the query, the change; touched items, changed items, items on the list, items
-# on the unchanged list, its lowest score and the item that has it.
-QUERY, TICKET, N_TOUCHED, N_CHANGED, N_BEST, N_BASE, BAR, BAR_ITEM = 0, 1, 2, 3, 4, 5, 6, 7
+# Places in `counts`: the query, the change; touched items, changed items, items in front.
+QUERY, TICKET, N_TOUCHED, N_CHANGED, N_FRONT = 0, 1, 2, 3, 4
+
+# The front has this many items more than the list.
+_RESERVE = 24
 
 
 class Board(NamedTuple):
@@ -31,9 +34,10 @@ class Board(NamedTuple):
 
     Attributes
     ----------
-    cells : int64 (n_items, 6), one row per item
+    cells : int64 (n_items, 8), one row per item
     touched, changed : int32 (n_items,), items with an entry in this query, or in this change
     counts : int64 (8,)
+    front_items : int32; front_scores : int64, the best items without a change, best first
     best_items : int32 (K,); best_scores : int64 (K,), the list
     """
 
@@ -41,6 +45,8 @@ class Board(NamedTuple):
     touched: np.ndarray
     changed: np.ndarray
     counts: np.ndarray
+    front_items: np.ndarray
+    front_scores: np.ndarray
     best_items: np.ndarray
     best_scores: np.ndarray
 
@@ -49,10 +55,12 @@ class Board(NamedTuple):
 def make_board(n_items, length):
     """Return an empty board for lists of at most `length` items."""
     return Board(
-        np.zeros((n_items, 6), np.int64),
+        np.zeros((n_items, 8), np.int64),
         np.empty(n_items, np.int32),
         np.empty(n_items, np.int32),
         np.zeros(8, np.int64),
+        np.empty(length + _RESERVE, np.int32),
+        np.empty(length + _RESERVE, np.int64),
         np.empty(length, np.int32),
         np.empty(length, np.int64),
     )
@@ -122,56 +130,83 @@ def settle(board, query, worth):
     float
         Value of their list.
     """
-    cells, counts = board.cells, board.counts
-    value = _value_of_scores(board, query, worth)
-    n = counts[N_BEST]
-    counts[N_BASE] = n
+    cells, counts, front = board.cells, board.counts, board.front_items
+    n = 0
+    for t in range(counts[N_TOUCHED]):
+        item = board.touched[t]
+        if cells[item, SCORE] > 0:
+            n = keep_best(item, cells[item, SCORE], n, front, board.front_scores)
+    counts[N_FRONT] = n
+    length = min(n, len(board.best_items))
     for i in range(n):
-        cells[board.best_items[i], LISTED] = counts[QUERY]
-    if n > 0:
-        counts[BAR] = board.best_scores[n - 1]
-        counts[BAR_ITEM] = board.best_items[n - 1]
+        cells[front[i], IN_FRONT] = counts[QUERY]
+        if i < length:
+            cells[front[i], LISTED] = counts[QUERY]
     counts[N_CHANGED] = 0
     counts[TICKET] += 1
-    return value
+    return _value_of_list(front[:length], board, query, worth)
 
 
 @njit(**_OPTIONS)
 def value_after(board, query, worth, settled):
     """Value of the list after the changes; `settled` is what it was worth before."""
     cells, counts = board.cells, board.counts
-    full = counts[N_BASE] == len(board.best_items)
+    length = len(board.best_items)
+    full = counts[N_FRONT] >= length
+    bar = board.front_scores[length - 1] if full else 1
+    bar_item = board.front_items[length - 1] if full else len(cells)
     for i in range(counts[N_CHANGED]):
         item = board.changed[i]
         score = cells[item, SCORE]
-        if score == cells[item, BEFORE]:
-            continue
-        if (
+        if score != cells[item, BEFORE] and (
             cells[item, LISTED] == counts[QUERY]
-            or (not full and score > 0)
-            or (full and score > counts[BAR])
-            or (full and score == counts[BAR] and item < counts[BAR_ITEM])
+            or score > bar
+            or (score == bar and item < bar_item)
         ):
-            return _value_of_scores(board, query, worth)
+            n = _list_from_front(board)
+            return _value_of_list(board.best_items[:n], board, query, worth)
     return settled
 
 
 @njit(**_OPTIONS)
-def _value_of_scores(board, query, worth):
-    """Make the list and value it by its definition."""
-    cells, counts, best_items = board.cells, board.counts, board.best_items
+def _list_from_front(board):
+    """Make the list from the front and the changed items; from all, where that may not do."""
+    cells, counts, front = board.cells, board.counts, board.front_items
+    best_items, best_scores = board.best_items, board.best_scores
+    n = 0
+    for i in range(counts[N_FRONT]):
+        score = cells[front[i], SCORE]
+        if score > 0:
+            n = keep_best(front[i], score, n, best_items, best_scores)
+    for i in range(counts[N_CHANGED]):
+        item = board.changed[i]
+        if cells[item, IN_FRONT] != counts[QUERY] and cells[item, SCORE] > 0:
+            n = keep_best(item, cells[item, SCORE], n, best_items, best_scores)
+    last = len(front) - 1
+    if counts[N_FRONT] <= last:
+        return n  # everything was in front
+    if n == len(best_items):
+        bar, bar_item = board.front_scores[last], front[last]
+        if best_scores[n - 1] > bar or (best_scores[n - 1] == bar and best_items[n - 1] <= bar_item):
+            return n  # what is not in front is behind its last
     n = 0
     for t in range(counts[N_TOUCHED]):
         item = board.touched[t]
         if cells[item, SCORE] > 0:
-            n = keep_best(item, cells[item, SCORE], n, best_items, board.best_scores)
-    counts[N_BEST] = n
+            n = keep_best(item, cells[item, SCORE], n, best_items, best_scores)
+    return n
+
+
+@njit(**_OPTIONS)
+def _value_of_list(items, board, query, worth):
+    """Value of a list by the definitions."""
+    cells, counts = board.cells, board.counts
     ranks = 0.0
     hits, sustainable = 0, 0
-    for i in range(n):
+    for i in range(len(items)):
         if worth.sustainable_factor != 0.0:
-            sustainable += worth.sustainable[best_items[i]]
-        if worth.mode == NO_RANKS or cells[best_items[i], TARGET] != counts[QUERY]:
+            sustainable += worth.sustainable[items[i]]
+        if worth.mode == NO_RANKS or cells[items[i], TARGET] != counts[QUERY]:
             continue
         hits += 1
         if worth.mode == ADDITIVE:
@@ -182,5 +217,5 @@ def _value_of_scores(board, query, worth):
             ranks += hits / (i + 1)
     value = worth.rank_factors[query] * ranks
     if sustainable > 0:
-        value += worth.sustainable_factor * (sustainable / n)
+        value += worth.sustainable_factor * (sustainable / len(items))
     return value

@@ -223,7 +223,7 @@ def begin_query(query, game, players, plan, tally):
     n_players, owner = len(players.ids), players.owner
     if not plan.fresh:
         return False
-    tally.value_all[query] = value_of_all(game)
+    tally.value_all[query] = value_of_all(game, game.limits)
     tally.value_nothing[query] = game.scoring[4] if owner < 0 else 0.0
     for player in range(n_players):
         if player != owner:

@@ -26,6 +26,7 @@ from whence.valuation._solve_kernels import (
     sample_subsets,
     solve_leave_one_out,
 )
+from whence.valuation._walk_kernels import value_of_all
 
 _OPTIONS = {"nogil": True, "cache": True, "boundscheck": False}
 
@@ -33,7 +34,8 @@ _OPTIONS = {"nogil": True, "cache": True, "boundscheck": False}
 class Sessions(NamedTuple):
     """A fitted VMISKNN, as arrays (see whence.models.knn.vmis.SessionIndex).
 
-    `limit` is the number of most recent matching sessions that become elements.
+    `limit` is the number of most recent matching sessions that become elements. Where only one
+    session at a time will be removed (`one_out`), those that can be neighbours then suffice.
     """
 
     source_of: np.ndarray
@@ -46,6 +48,7 @@ class Sessions(NamedTuple):
     k: int
     m: int
     limit: int
+    one_out: bool
 
 
 class Scratch(NamedTuple):
@@ -102,6 +105,8 @@ def session_game(query, asked, sessions, worth, scratch):
     -------
     game : Game
     sources : int32 (n,), session number of each element
+    others : int32 array, sessions that make room for the next candidate when they are removed,
+        but are no elements; only where `one_out`
     """
     start, end = asked.starts[query], asked.ends[query]
     length = end - start
@@ -139,6 +144,15 @@ def session_game(query, asked, sessions, worth, scratch):
                 n_kept += 1
         n = n_kept
 
+    n_all, pool, extra = n, sessions.m, -1
+    if sessions.one_out and n > sessions.k + 1:
+        # Without one of the pool, the neighbours are among the k + 1 best of it and the next.
+        n = sessions.k + 1
+        pool = n
+        for rank in range(n):
+            if order[rank] == sessions.m:
+                extra = rank
+                pool = n - 1
     capacity = 0
     for rank in range(n):
         session = found[order[rank]]
@@ -180,14 +194,21 @@ def session_game(query, asked, sessions, worth, scratch):
                 n_entries += 1
         row_offsets[rank + 1] = n_entries
     # Candidates were found most recent first.
-    age = order[:n] if n > sessions.m else order[:0]
+    others = np.empty(n_all - n if extra >= 0 else 0, np.int32)
+    for j in range(len(others)):
+        others[j] = sessions.source_of[found[order[n + j]]]
+    age = order[:n] if n > pool else order[:0]
+    if extra >= 0:
+        age = np.empty(n, np.int32)
+        for rank in range(n):
+            age[rank] = n - 1 if rank == extra else (rank if rank < extra else rank - 1)
     game = finish_game(
-        n, sessions.k, sessions.m, row_offsets, row_items[:n_entries], row_values[:n_entries],
+        n, sessions.k, pool, row_offsets, row_items[:n_entries], row_values[:n_entries],
         numbers[:n_local], np.zeros(n_local, np.int64), mask[:n_local], age, worth.mode,
         worth.length,
         worth.gains, worth.rank_factors[query], worth.sustainable_factor,
     )  # fmt: skip
-    return game, sources
+    return game, sources, others
 
 
 @njit(**_OPTIONS)
@@ -197,7 +218,7 @@ def solve_sessions(first, last, asked, sessions, worth, plan, first_replicate, u
     for query in range(first, last):
         if not plan.fresh and units[query] == 0:
             continue
-        game, sources = session_game(query, asked, sessions, worth, scratch)
+        game, sources, _ = session_game(query, asked, sessions, worth, scratch)
         players = form_players(sources, -1, plan.group_of)
         if not begin_query(query, game, players, plan, tally) and units[query] > 0:
             sample_permutations(
@@ -214,7 +235,7 @@ def solve_sessions_by_subsets(first, last, asked, sessions, worth, plan, first_r
     for query in range(first, last):
         if not plan.fresh and units[query] == 0:
             continue
-        game, sources = session_game(query, asked, sessions, worth, scratch)
+        game, sources, _ = session_game(query, asked, sessions, worth, scratch)
         players = form_players(sources, -1, plan.group_of)
         if not begin_query(query, game, players, plan, tally) and units[query] > 0:
             sample_subsets(query, game, players, plan, first_replicate[query], units[query], tally)
@@ -225,6 +246,11 @@ def leave_out_sessions(first, last, asked, sessions, worth, plan, tally):
     """Leave-one-out values of queries [first, last)."""
     scratch = make_scratch(len(sessions.posting_offsets) - 1)
     for query in range(first, last):
-        game, sources = session_game(query, asked, sessions, worth, scratch)
+        game, sources, others = session_game(query, asked, sessions, worth, scratch)
         players = form_players(sources, -1, plan.group_of)
         solve_leave_one_out(query, game, players, tally)
+        if len(others) > 0 and game.tracks.shape[1] > 0:
+            n, k, _, step = game.limits
+            change = tally.value_all[query] - value_of_all(game, (n, k, n, step))
+            for source in others:
+                tally.exact[source, 0] += change

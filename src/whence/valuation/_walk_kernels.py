@@ -343,9 +343,9 @@ def _same_row(a, b, offsets, entries):
 
 
 @njit(**_OPTIONS)
-def value_of_all(game):
-    """Make every element present, from the start, and return the value."""
-    limits, offsets, entries, elements, items, tracks, state, scoring, gains = game
+def value_of_all(game, limits):
+    """Make every element present, from the start, and return the value under other limits."""
+    _, offsets, entries, elements, items, tracks, state, scoring, gains = game
     count_positive = scoring[3] != 0.0
     reset(elements, items, tracks, state)
     everyone = np.arange(limits[0]).astype(np.int64)
@@ -371,7 +371,7 @@ def leave_one_out(game, n_players, member_offsets, members, owner, values):
     float
         Value with everyone.
     """
-    full = value_of_all(game)
+    full = value_of_all(game, game.limits)
     limits, offsets, entries, elements, items, tracks, state, scoring, gains = game
     count_positive = scoring[3] != 0.0
     for player in range(n_players):

@@ -104,6 +104,7 @@ class SessionGames(Games):
             model.k,
             model.m,
             limits[candidates],
+            candidates == ONE_MORE,
         )
 
     def solve(
