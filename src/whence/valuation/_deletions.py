@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from whence.data import Interactions
 from whence.evaluation import Queries
 from whence.models import TIFUKNN, VMISKNN
-from whence.valuation._tifu_rows_kernels import Variants, Vectors
+from whence.valuation._tifu_variant_kernels import Variants, Vectors
 from whence.valuation._vmis_rows_kernels import Clicks
 
 IntArray = npt.NDArray[np.int64]
@@ -35,12 +34,15 @@ def clicks_of(model: VMISKNN) -> Clicks:
     last = moments[offsets[1:] - 1]
     is_last = moments == last[positions]
 
+    # The later a session ends, and the larger its number, the more recent it is.
+    def keys(moments: IntArray, at: IntArray) -> IntArray:
+        return np.asarray(-(moments[at] * train.n_sources + index.source_of[at]))
+
     # A single last click takes the time of the session with it.
     before = moments[np.maximum(offsets[1:] - 2, 0)]
-    n_last = np.bincount(positions, weights=is_last, minlength=n_sessions)
-    moved = is_last & (n_last[positions] == 1)
-    row_keys = 2 * positions
-    row_keys[moved] = _keys(train, index.source_of, last, positions[moved], before)
+    moved = is_last & (np.bincount(positions[is_last], minlength=n_sessions)[positions] == 1)
+    row_keys = keys(last, positions)
+    row_keys[moved] = keys(before, positions[moved])
 
     # So does an item that all the last clicks are of.
     last_item = items[offsets[1:] - 1]
@@ -52,8 +54,6 @@ def clicks_of(model: VMISKNN) -> Clicks:
     moving = np.flatnonzero(~mixed & (without >= 0))
     time_items = np.full(n_sessions, -1, dtype=np.int32)
     time_items[moving] = last_item[moving]
-    time_keys = 2 * np.arange(n_sessions)
-    time_keys[moving] = _keys(train, index.source_of, last, moving, without)
 
     pairs = positions * train.n_items + items
     _, number, counts = np.unique(pairs, return_inverse=True, return_counts=True)
@@ -66,28 +66,15 @@ def clicks_of(model: VMISKNN) -> Clicks:
         model.idf,
         model.k,
         model.m,
+        keys(last, np.arange(n_sessions)),
         offsets,
         items,
         train.rows[order],
         (counts[number] > 1).astype(np.uint8),
         row_keys,
         time_items,
-        time_keys,
+        keys(without, np.arange(n_sessions)),
     )
-
-
-def _keys(
-    train: Interactions,
-    source_of: npt.NDArray[np.int32],
-    last: IntArray,
-    positions: IntArray,
-    moments: IntArray,
-) -> IntArray:
-    """Keys (see `Clicks`) of sessions whose last moment becomes that of ``moments[position]``."""
-    age = last * train.n_sources + source_of
-    new = moments[positions] * train.n_sources + source_of[positions]
-    more_recent = len(age) - np.searchsorted(age[::-1], new, side="right")
-    return np.asarray(2 * more_recent - 1)
 
 
 def vectors_of(model: TIFUKNN, queries: Queries) -> Vectors:

@@ -138,7 +138,7 @@ def training_data(model: Any, train: Any, method: str) -> tuple[Interactions, bo
             f"{type(model).__name__} does not keep any; pass it as attribute(model, validation, "
             "train=...)."
         )
-    kinds = getattr(model, "kinds", ())
+    kinds: tuple[str, ...] = getattr(model, "kinds", ())
     data = Interactions.from_frame(given, kind=kinds[0] if len(kinds) == 1 else None)
     as_table = not isinstance(given, Interactions) and not hasattr(model, "recommend_codes")
     return data, as_table

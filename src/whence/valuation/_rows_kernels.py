@@ -17,6 +17,8 @@ from whence.models.knn._kernels import keep_best
 from whence.valuation._game_kernels import ADDITIVE, AVERAGE_PRECISION, BEST, NO_RANKS
 
 _OPTIONS = {"nogil": True, "cache": True, "boundscheck": False}
+# Inner functions allocate nothing: without the runtime, no reference is counted in a loop.
+_INNER = {**_OPTIONS, "_nrt": False}
 
 # Columns of `cells`: score now and before the change at hand; number of the query that last
 # touched, listed, put in front and wants the item; number of the change that last touched it.
@@ -66,7 +68,7 @@ def make_board(n_items, length):
     )
 
 
-@njit(**_OPTIONS)
+@njit(**_INNER)
 def begin_board(board, query, asked, worth, forbidden):
     """Forget the query before; `forbidden` is an item that can never be listed, or -1."""
     counts, cells = board.counts, board.cells
@@ -85,7 +87,7 @@ def begin_board(board, query, asked, worth, forbidden):
             cells[item, TARGET] = counts[QUERY]
 
 
-@njit(**_OPTIONS)
+@njit(**_INNER)
 def change(board, item, amount):
     """Add to the score of an item; logged, until `settle` or `undo`."""
     cells, counts = board.cells, board.counts
@@ -102,7 +104,7 @@ def change(board, item, amount):
     cells[item, SCORE] += amount
 
 
-@njit(**_OPTIONS)
+@njit(**_INNER)
 def clear(board):
     """Set every score to 0; logged as changes."""
     for t in range(board.counts[N_TOUCHED]):
@@ -110,7 +112,7 @@ def clear(board):
         change(board, item, -board.cells[item, SCORE])
 
 
-@njit(**_OPTIONS)
+@njit(**_INNER)
 def undo(board):
     """Take back the changes since the last call."""
     cells, counts = board.cells, board.counts
@@ -121,7 +123,7 @@ def undo(board):
     counts[TICKET] += 1
 
 
-@njit(**_OPTIONS)
+@njit(**_INNER)
 def settle(board, query, worth):
     """Make the scores the ones that changes are compared with.
 
@@ -147,7 +149,7 @@ def settle(board, query, worth):
     return _value_of_list(front[:length], board, query, worth)
 
 
-@njit(**_OPTIONS)
+@njit(**_INNER)
 def value_after(board, query, worth, settled):
     """Value of the list after the changes; `settled` is what it was worth before."""
     cells, counts = board.cells, board.counts
@@ -168,7 +170,7 @@ def value_after(board, query, worth, settled):
     return settled
 
 
-@njit(**_OPTIONS)
+@njit(**_INNER)
 def _list_from_front(board):
     """Make the list from the front and the changed items; from all, where that may not do."""
     cells, counts, front = board.cells, board.counts, board.front_items
@@ -187,7 +189,9 @@ def _list_from_front(board):
         return n  # everything was in front
     if n == len(best_items):
         bar, bar_item = board.front_scores[last], front[last]
-        if best_scores[n - 1] > bar or (best_scores[n - 1] == bar and best_items[n - 1] <= bar_item):
+        if best_scores[n - 1] > bar or (
+            best_scores[n - 1] == bar and best_items[n - 1] <= bar_item
+        ):
             return n  # what is not in front is behind its last
     n = 0
     for t in range(counts[N_TOUCHED]):
@@ -197,7 +201,7 @@ def _list_from_front(board):
     return n
 
 
-@njit(**_OPTIONS)
+@njit(**_INNER)
 def _value_of_list(items, board, query, worth):
     """Value of a list by the definitions."""
     cells, counts = board.cells, board.counts

@@ -30,19 +30,22 @@ from whence.valuation._rows_kernels import (
 )
 
 _OPTIONS = {"nogil": True, "cache": True, "boundscheck": False}
+# Inner functions allocate nothing: without the runtime, no reference is counted in a loop.
+_INNER = {**_OPTIONS, "_nrt": False}
 
 
 class Clicks(NamedTuple):
     """A fitted VMISKNN and its rows, sessions by position (0: most recent).
 
-    A *key* orders sessions by recency, smaller for the more recent: twice the position, and an
-    odd number between two positions for a session that has lost its last click.
+    A *key* orders sessions by recency, smaller for the more recent, as they are or as they would
+    be without their last click.
 
     Attributes
     ----------
     session_offsets, session_items, posting_offsets, postings, idf
         See whence.models.knn.vmis.SessionIndex.
     use_idf : bool; k, m : int
+    keys : int64 (positions,), ascending
     row_offsets : int64 (positions + 1,); row_items : int32 (n_rows,)
         Item of each click, by session.
     row_numbers : int64 (n_rows,), row of the table
@@ -61,6 +64,7 @@ class Clicks(NamedTuple):
     use_idf: bool
     k: int
     m: int
+    keys: np.ndarray
     row_offsets: np.ndarray
     row_items: np.ndarray
     row_numbers: np.ndarray
@@ -118,7 +122,7 @@ def _gather(items, recency, length, clicks, limit):
     return found[:n], sims[:n], weights[:n]
 
 
-@njit(**_OPTIONS)
+@njit(**_INNER)
 def _change_session(board, session, weight, clicks, asking, left_out):
     """Add a session's weight to the scores of its items, but for the one left out."""
     if weight == 0:
@@ -133,7 +137,7 @@ def _change_session(board, session, weight, clicks, asking, left_out):
         change(board, item, value)
 
 
-@njit(**_OPTIONS)
+@njit(**_INNER)
 def _without_click(row, size, similarity, weight, clicks, asking, session):
     """Similarity and weight of a session without one of its clicks; 0 where it is no candidate."""
     item = clicks.row_items[row]
@@ -195,7 +199,7 @@ def leave_out_clicks(first, last, asked, clicks, worth, values, value_all):
                     row, end - start, sims[c], weights[c], clicks, asking, session
                 )
                 key = clicks.row_keys[row]
-                stays = sim > 0 and (not has_next or key < 2 * found[next_in])
+                stays = sim > 0 and (not has_next or key < clicks.keys[found[next_in]])
                 if not is_near[c]:
                     if stays:
                         continue
@@ -205,14 +209,14 @@ def leave_out_clicks(first, last, asked, clicks, worth, values, value_all):
                     second_wins = has_second
                     if has_second and stays:
                         second_wins = sims[second] > sim or (
-                            sims[second] == sim and 2 * found[second] < key
+                            sims[second] == sim and clicks.keys[found[second]] < key
                         )
                     elif has_second and has_next:
                         second_wins = sims[second] >= sims[next_in]
                     gone = -1 if clicks.row_repeated[row] else clicks.row_items[row]
-                    if stays and not second_wins and weight == weights[c]:
-                        if gone < 0 or gone == asking.last:
-                            continue
+                    same = stays and not second_wins and weight == weights[c]
+                    if same and (gone < 0 or gone == asking.last):
+                        continue
                     _change_session(board, session, -weights[c], clicks, asking, -1)
                     if second_wins:
                         _change_session(board, found[second], weights[second], clicks, asking, -1)
@@ -265,7 +269,7 @@ def leave_out_items(first, last, asked, clicks, worth, values, value_all):
                 item = clicks.time_items[found[c]]
                 if item < 0 or again_mark[item] == query + 1:
                     continue
-                if clicks.time_keys[found[c]] > 2 * found[c + 1]:
+                if clicks.time_keys[found[c]] > clicks.keys[found[c + 1]]:
                     again[n_again] = item
                     again_mark[item] = query + 1
                     n_again += 1
@@ -313,7 +317,7 @@ def _add_neighbours_without(item, board, clicks, asking):
         keys = np.empty(len(found), np.int64)
         for c in range(len(found)):
             moved = clicks.time_items[found[c]] == item
-            keys[c] = clicks.time_keys[found[c]] if moved else 2 * found[c]
+            keys[c] = clicks.time_keys[found[c]] if moved else clicks.keys[found[c]]
         stable_argsort(keys, by_age)
     aged_sims = np.empty(n_pool, np.int64)
     for place in range(n_pool):

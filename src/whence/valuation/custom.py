@@ -109,7 +109,7 @@ class _Play:
     @property
     def columns(self) -> IntArray:
         """Column of the tally for each player: 1 for the owner, else 0."""
-        return (np.arange(len(self)) == self.owner).astype(np.int64)
+        return np.where(np.arange(len(self)) == self.owner, 1, 0)
 
     def values(self, coalitions: BoolArray) -> FloatArray:
         """Value of each coalition, bool (B, P)."""
@@ -169,6 +169,7 @@ class CustomGames(Games):
     def solve(
         self, first: int, last: int, plan: Plan, start: IntArray, units: IntArray, tally: Tally
     ) -> None:
+        """Add the semivalues of queries [first, last) to a tally."""
         with self._lock:
             for query in range(first, last):
                 if plan.fresh or units[query] > 0:
@@ -197,6 +198,7 @@ class CustomGames(Games):
         tally.work[query] = _WORK_OF_COALITION * units * passes * (len(play) + 1)
 
     def leave_out(self, first: int, last: int, plan: Plan, tally: Tally) -> None:
+        """Add the leave-one-out values of queries [first, last) to a tally."""
         with self._lock:
             for query in range(first, last):
                 play = _Play(self, query, self.candidates(query), plan, plan.own_player)
@@ -359,7 +361,7 @@ def _row(
     offsets: IntArray, items: npt.NDArray[np.int32], position: int, left_out: int
 ) -> npt.NDArray[np.int32]:
     row = items[offsets[position] : offsets[position + 1]]
-    return row[row != left_out]
+    return np.asarray(row[row != left_out])
 
 
 def _assemble(

@@ -3,7 +3,7 @@
 Deleting a click may take an item from its session, a shared item from its similarity to a query,
 or its last timestamp and with it its place among the most recent; deleting an interaction of a
 basket changes its user's vector, as a neighbour and in their own queries. Per query only the
-sessions and users that can matter are looked at (`_vmis_rows_kernels`, `_tifu_rows_kernels`).
+sessions and users that can matter are looked at (`_vmis_rows_kernels`, `_tifu_variant_kernels`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from whence.attribution import Attribution
 from whence.engines import map_ordered
 from whence.errors import UnsupportedError
 from whence.models import VMISKNN
-from whence.valuation import _tifu_rows_kernels, _vmis_rows_kernels
+from whence.valuation import _tifu_items_kernels, _tifu_rows_kernels, _vmis_rows_kernels
 from whence.valuation._deletions import (
     clicks_of,
     variants_without_items,
@@ -116,7 +116,7 @@ def _compiled(question: Question) -> LeaveOut:
     vectors = vectors_of(model, queries)
     variants = variants_without_items(model) if items else variants_without_rows(model)
     of_users = (
-        _tifu_rows_kernels.leave_out_items_of_users
+        _tifu_items_kernels.leave_out_items_of_users
         if items
         else _tifu_rows_kernels.leave_out_interactions
     )
