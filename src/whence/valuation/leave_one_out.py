@@ -39,6 +39,10 @@ class LeaveOneOut(Valuation):
     For baskets, a user is removed as a neighbour of others (``score``) and from their own queries
     (``own_score``), which then get an empty list; refitting gives the sum.
 
+    Deleting rows may also change a session's similarity and its place among the most recent, or a
+    user's vector; all of that is followed. ``own_score`` then is what the queries of the users
+    whose rows they are lose. The idf weights of ``VMISKNN(idf=True)`` stay those of all the data.
+
     Examples
     --------
     >>> import whence
@@ -92,7 +96,9 @@ class LeaveOneOut(Valuation):
         Returns
         -------
         Attribution
-            Columns: id, ``score`` and, for baskets, ``own_score``.
+            Columns: id, ``score`` and, for baskets, ``own_score``. For interactions the id is
+            ``row``, the row number in the caller's table, and the row's session or user and its
+            item stand beside it.
 
         Raises
         ------

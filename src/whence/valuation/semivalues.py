@@ -124,9 +124,9 @@ class Semivalue(Valuation):
         -------
         Attribution
             Columns: id, ``score``, ``std_error``, ``n_queries`` (in how many queries the source
-            is a candidate), and for baskets with ``own="player"`` ``own_score`` and
-            ``own_std_error``. If interrupted (Ctrl-C) after the first round, what is known by
-            then, with ``metadata["stopped"] == "interrupted"``.
+            is a candidate and there is something to find), and for baskets with
+            ``own="player"`` ``own_score`` and ``own_std_error``. If interrupted (Ctrl-C) after
+            the first round, what is known by then, with ``metadata["stopped"]`` "interrupted".
 
         Raises
         ------
@@ -136,10 +136,6 @@ class Semivalue(Valuation):
             If an argument is out of range, or `resume` answers another question.
         """
         question = self._ask(model, validation)
-        if question.metric.function is not None:
-            from whence.valuation.custom import attribute_custom
-
-            return attribute_custom(self, question)
         games = make_games(
             model, question.queries, question.metric, self.candidates, type(self).__name__
         )
