@@ -24,6 +24,8 @@ from whence.valuation._walk_kernels import (
 )
 
 _OPTIONS = {"nogil": True, "cache": True, "boundscheck": False}
+# Numba optimises a callee again for every caller above it: what has one caller is merged into it.
+_MERGED = {**_OPTIONS, "inline": "always"}
 
 # What became of a query.
 SAMPLED, EXACT, CONSTANT = 0, 1, 2
@@ -189,7 +191,7 @@ def form_players(sources, owner_source, group_of):
     return Players(ids[:n_players].copy(), offsets[: n_players + 1].copy(), order, owner, False)
 
 
-@njit(**_OPTIONS)
+@njit(**_MERGED)
 def _exact_kinds(game, players, limit):
     """Kinds of interchangeable players where enumeration is affordable, else none."""
     n_players = len(players.ids)
@@ -211,7 +213,7 @@ def _exact_kinds(game, players, limit):
     return more_counts, more_kinds
 
 
-@njit(**_OPTIONS)
+@njit(**_MERGED)
 def begin_query(query, game, players, plan, tally):
     """In the first round: note the extreme values, and solve exactly what can be.
 
@@ -246,7 +248,7 @@ def begin_query(query, game, players, plan, tally):
     return True
 
 
-@njit(**_OPTIONS)
+@njit(**_MERGED)
 def _add_sample(query, players, units, sums, squares, work, tally):
     """Add a sample's mean contributions, and the variances of the means, to the tally."""
     spread = 0.0
@@ -262,7 +264,7 @@ def _add_sample(query, players, units, sums, squares, work, tally):
     tally.work[query] = work
 
 
-@njit(**_OPTIONS)
+@njit(**_MERGED)
 def sample_permutations(query, game, players, plan, first, units, zero, tally):
     """Shapley or Beta-Shapley values of one query's players, from `units` replicates."""
     n_players = len(players.ids)
@@ -274,7 +276,7 @@ def sample_permutations(query, game, players, plan, first, units, zero, tally):
     _add_sample(query, players, units, sums, squares, work, tally)
 
 
-@njit(**_OPTIONS)
+@njit(**_MERGED)
 def sample_subsets(query, game, players, plan, first, units, tally):
     """Banzhaf values of one query's players, from `units` replicates."""
     n_players = len(players.ids)
@@ -286,7 +288,7 @@ def sample_subsets(query, game, players, plan, first, units, tally):
     _add_sample(query, players, units, sums, squares, work, tally)
 
 
-@njit(**_OPTIONS)
+@njit(**_MERGED)
 def solve_leave_one_out(query, game, players, tally):
     """Leave-one-out values of one query's players, added to the tally."""
     tally.value_nothing[query] = 0.0 if players.owner >= 0 else game.scoring[4]

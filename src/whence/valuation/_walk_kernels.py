@@ -36,6 +36,8 @@ from whence.valuation._game_kernels import (
 from whence.valuation._random_kernels import coin_flips, mix, shuffle, stream
 
 _OPTIONS = {"nogil": True, "cache": True, "boundscheck": False}
+# Numba optimises a callee again for every caller above it: what has one caller is merged into it.
+_MERGED = {**_OPTIONS, "inline": "always"}
 _INNER = {**_OPTIONS, "_nrt": False}
 
 SHAPLEY, BANZHAF, BETA = 0, 1, 2
@@ -118,7 +120,7 @@ def _walk(order, member_offsets, members, singles, relevant, owner, weights, gai
             value = new
 
 
-@njit(**_OPTIONS)
+@njit(**_MERGED)
 def _fits_fast_walk(game, players, zero):
     """Whether the walks of `_fast_walk_kernels` can do it, the width of its sums included."""
     n, k, m, step = game.limits
@@ -130,7 +132,7 @@ def _fits_fast_walk(game, players, zero):
     return largest * min(n, k) + step < np.iinfo(zero.dtype).max
 
 
-@njit(**_OPTIONS)
+@njit(**_MERGED)
 def _draw(order, ids, seed, query, replicate, shared):
     """Draw a permutation of players into ``order``."""
     n = len(order)
@@ -166,7 +168,7 @@ def _close_replicate(gained, passes, sums, squares):
         gained[player] = 0.0
 
 
-@njit(**_OPTIONS)
+@njit(**_MERGED)
 def permutation_shapley(game, players, weights, plan, query, first, units, zero, sums, squares):
     """Sample permutations and add up the marginal contributions of the players.
 
@@ -296,7 +298,7 @@ def exact_semivalue(game, n_players, member_offsets, members, owner, weights, co
             values[kinds[i]] = credit[j] / counts[j]
 
 
-@njit(**_OPTIONS)
+@njit(**_MERGED)
 def group_identical(game, limit):
     """Sort the elements of a game without competition into kinds with equal rows.
 
@@ -356,7 +358,7 @@ def value_of_all(game, limits):
     return value_of(limits[3], tracks, state, scoring, gains)
 
 
-@njit(**_OPTIONS)
+@njit(**_MERGED)
 def leave_one_out(game, n_players, member_offsets, members, owner, values):
     """Effect of removing each player from the full training data.
 
@@ -394,7 +396,7 @@ def leave_one_out(game, n_players, member_offsets, members, owner, values):
     return full
 
 
-@njit(**_OPTIONS)
+@njit(**_MERGED)
 def subset_banzhaf(
     game, n_players, member_offsets, members, owner, seed, query, first, units, antithetic, sums,
     squares
