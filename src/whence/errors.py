@@ -52,6 +52,10 @@ class ConfigError(WhenceError, ValueError):
     """A configuration file has an unknown key or a value of the wrong type."""
 
 
+class TrainingError(WhenceError, ArithmeticError):
+    """Training diverged: the loss or a parameter is not finite."""
+
+
 class DataWarning(UserWarning):
     """The data can be used, but probably not as was meant."""
 

@@ -86,6 +86,32 @@ def test_a_misspelt_optional_column_is_warned_about_at_the_caller():
         resolve(["user_id", "baskt_id", "item_id", "time"])
 
 
+def test_order_is_a_time_of_last_resort():
+    assert resolve(["user", "item", "order"])[1].time == "order"
+    _, columns = resolve(["user", "item", "order", "timestamp"])
+    assert (columns.time, columns.extras) == ("timestamp", ("order",))
+    _, columns = resolve(["user", "item", "order", "at"], time="at")
+    assert (columns.time, columns.extras) == ("at", ("order",))
+
+
+@pytest.mark.parametrize("name", ["neg_items", "neg_item_list", "negatives", "NegItems"])
+def test_negatives_are_recognised_where_they_are_lists(name):
+    frame = pl.DataFrame({"user": [1], "item": [2], name: [[3, 4]]})
+    data = Interactions.from_frame(frame)
+    assert (data.columns.negatives, data.columns.extras) == (name, ())
+    assert Interactions.from_frame(frame, **data.columns.as_arguments()).columns == data.columns
+    number = Interactions.from_frame(frame.with_columns(pl.lit(3).alias(name)))
+    assert (number.columns.negatives, number.columns.extras) == (None, (name,))
+    with pytest.raises(ColumnError, match="negatives must be lists of item ids"):
+        Interactions.from_frame(number.frame, negatives=name)
+
+
+def test_text_is_no_order_in_time():
+    frame = pl.DataFrame({"user": [1], "order": ["first"], "item": [2]})
+    data = Interactions.from_frame(frame)
+    assert (data.columns.time, data.columns.extras) == (None, ("order",))
+
+
 @pytest.mark.parametrize(
     ("names", "given"),
     [

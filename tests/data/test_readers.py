@@ -6,6 +6,8 @@ import json
 
 import polars as pl
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from whence.data import Interactions, read_interactions, read_table, write_interactions
 from whence.errors import (
@@ -164,6 +166,102 @@ def test_session_lines(tmp_path):
     assert read_interactions(padded).vocabulary.items.to_list() == ["7", "007"]
 
 
+def test_user_lines_are_read_by_their_name_alone(tmp_path):
+    path = put(tmp_path / "u.txt", "7 3 4 3\r\n\n 9\t5  6 \n7 8\n")
+    data = read_interactions(path, format="user-lines")
+    assert data.frame.rows() == [(7, 3), (7, 4), (7, 3), (9, 5), (9, 6), (7, 8)]
+    assert data.by_user
+    assert data.sequences.items.tolist() == [0, 1, 0, 4, 2, 3]
+    assert read_interactions(path).columns.source == "session_id"
+    names = put(tmp_path / "n.txt.gz", "ann tea 007\nbob tea\n")
+    data = read_interactions(names, format="user-lines")
+    assert data.frame.rows() == [("ann", "tea"), ("ann", "007"), ("bob", "tea")]
+    with pytest.raises(FileFormatError, match=r"Line 2 of .* has one word, 'bob', where a user"):
+        read_interactions(put(tmp_path / "w.txt", "ann tea\nbob\n"), format="user-lines")
+
+
+@pytest.mark.parametrize("format", [None, "rechorus", "tsv"])
+def test_rechorus_has_lists_of_negatives(tmp_path, format):
+    head = "user_id\titem_id\ttime\tneg_items\n"
+    path = put(tmp_path / "dev.csv", head + "1\t5\t10\t[7, 8, 9]\n2\t6\t9\t[]\n")
+    data = read_interactions(path, format=format)
+    assert data.columns.negatives == "neg_items"
+    assert data.frame["neg_items"].to_list() == [[7, 8, 9], []]
+    assert data.frame.schema["neg_items"] == pl.List(pl.Int64)
+    assert data.by_user
+    for ending in ("csv", "tsv", "inter", "parquet"):
+        again = read_interactions(write_interactions(data, tmp_path / f"x.{ending}"))
+        assert again.frame["neg_items"].to_list() == [[7, 8, 9], []]
+        assert again.columns == data.columns
+    texts = put(tmp_path / "t.csv", head + "1\tx\t10\t['7', \"y\"]\n")
+    data = read_interactions(texts)
+    assert data.frame["neg_items"].to_list() == [["7", "y"]]
+    again = read_interactions(write_interactions(data, tmp_path / "y.csv"))
+    assert again.frame.equals(data.frame)
+    none = put(tmp_path / "n.csv", head + "1\tx\t10\tmany\n")
+    assert read_interactions(none).columns.negatives is None
+    with pytest.raises(ColumnError, match="negatives must be lists"):
+        read_interactions(none, negatives="neg_items")
+    with pytest.raises(DataError, match="ids that are text"):
+        read_interactions(put(tmp_path / "m.csv", head + "1\t5\t10\t[a]\n"))
+
+
+def test_negatives_that_no_list_in_text_can_hold(tmp_path):
+    table = pl.DataFrame({"user": ["a"], "item": ["b"], "negatives": [["x, y"]]})
+    data = Interactions.from_frame(table)
+    assert data.columns.negatives == "negatives"
+    with pytest.raises(DataError, match="has the id 'x, y', which cannot stand in a list"):
+        write_interactions(data, tmp_path / "x.csv")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("user,item,time\n1,2,3\n1;2;4\n", "Line 3 of .* has 1 field .* separated by ';'"),
+        ("user,item,time\n1,2,3\n\n1,2\n", "Line 4 of .* has 2 fields separated by ',' where 3"),
+        ("user\titem\n1\t2\t3\n", r"Line 2 of .* has 3 fields separated by '\\t' where 2"),
+    ],
+)
+def test_lines_that_do_not_fit_the_header_are_named(tmp_path, content, message):
+    with pytest.raises(FileFormatError, match=message):
+        read_interactions(put(tmp_path / "t.csv", content))
+
+
+cells = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=5)
+
+
+@given(
+    st.lists(
+        st.tuples(cells, st.integers(), cells, st.floats(allow_nan=False, allow_infinity=False)),
+        min_size=1,
+        max_size=6,
+    ),
+    st.sampled_from(["csv", "tsv", "csv.gz", "parquet", "arrow"]),
+)
+@settings(
+    deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_what_is_written_reads_back_equal(tmp_path, rows, ending):
+    users, items, words, ratings = zip(*rows)
+    table = pl.DataFrame(
+        {
+            "user": [f"u{user}" for user in users],
+            "item": [str(item) for item in items],
+            "note": [f"n{word}" for word in words],
+            "rating": ratings,
+        }
+    )
+    data = Interactions.from_frame(table)
+    path = write_interactions(data, tmp_path / f"x.{ending}", overwrite=True)
+    again = read_interactions(path).frame
+    assert again.columns == table.columns
+    assert again.select(pl.exclude("item")).equals(table.select(pl.exclude("item")))
+    assert again["item"].cast(pl.String).equals(table["item"])  # integers if they are small enough
+    if ending in ("parquet", "arrow"):
+        assert again.equals(table)
+
+
 def test_basket_json(tmp_path):
     users = {"10": [[3, 4], [], [3]], "9": [[5, 5]], "11": []}
     data = read_interactions(put(tmp_path / "b.json", json.dumps(users)))
@@ -214,7 +312,7 @@ def test_truncated_and_falsely_named_files(tmp_path):
         ("g.csv", b"session,item\n1,\x002", "NUL bytes"),
         ("h.csv", b"1,2,3\n1,3,4\n", "only numbers, so the columns have no names"),
         ("i.csv", b"session,item,item\n1,2,3\n", "several columns named 'item'"),
-        ("j.csv", b"session,item\n1,2,3\n", "cannot be read as a table separated by ','"),
+        ("j.csv", b"session,item\n1,2,3\n", "Line 2 of .* has 3 fields separated by .,. where 2"),
         ("k.xls", b"x", "not known by its ending"),
     ]
     for name, content, message in cases:

@@ -12,6 +12,8 @@ from whence.models.base import Recommender
 from whence.models.knn.itemknn import ItemKNN
 from whence.models.popularity import Popularity
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*so that no list is that long")
+
 
 def sessions(lists, start=0):
     """A table of sessions "s<start>", …, one after the other in time."""

@@ -286,12 +286,29 @@ class TestNames:
             ("F1Score@3", "f1@3"),
             ("hit@10", "hitrate@10"),
             ("HitRate@10", "hitrate@10"),
+            ("Hit@10", "hitrate@10"),
+            ("hr@10", "hitrate@10"),
+            ("ItemCoverage@5", "coverage@5"),
+            ("GiniIndex@5", "gini@5"),
+            ("AveragePopularity@5", "averagepopularity@5"),
         ],
     )
     def test_case_and_aliases(self, given, canonical):
         metric = parse_metric(given)
         assert metric.name == canonical
         assert f"{metric.base}@{metric.k}" == canonical
+
+    @pytest.mark.parametrize(
+        ("given", "canonical"),
+        [("AUC", "auc"), ("gauc", "auc"), (" RMSE ", "rmse"), ("mae", "mae")],
+    )
+    def test_metrics_that_are_not_of_a_list(self, given, canonical):
+        metric = parse_metric(given)
+        assert (metric.name, metric.base, metric.k) == (canonical, canonical, 0)
+        with pytest.raises(MetricError, match=f"write it '{canonical}'"):
+            parse_metric(f"{given}@10")
+        with pytest.raises(MetricError, match="get it from evaluate"):
+            values_from_lists(metric, padded([[1]]), queries_of([[1]]))
 
     def test_sustainability_coverage_is_st(self):
         metric = parse_metric("SustainabilityCoverage@20", sustainable_items=[1])
@@ -324,6 +341,9 @@ class TestNames:
         [
             ("mmr@20", "Unknown metric 'mmr@20'. Did you mean 'mrr'?"),
             ("accuracy@20", "Choose one of mrr, hitrate"),
+            ("rsme", "Did you mean 'rmse'?"),
+            ("covrage@5", "Did you mean 'coverage'?"),
+            ("coverage", "write it with '@K', such as 'coverage@20'"),
             ("mrr", "does not say how many recommendations count: write it with '@K'"),
             ("mrr@", "write it with '@K', such as 'mrr@20'"),
             ("mrr@x", "whole number after '@'"),

@@ -6,19 +6,21 @@ import pytest
 from suites.attributor import all_attributors, check_attributor
 from suites.recommender import all_recommenders, check_recommender
 
-from whence import TIFUKNN, VMISKNN
-
 # Arguments that suit the small examples of the suites.
+NEURAL = {"epochs": 1, "batch_size": 16, "embedding_dim": 4}
 SMALL = {
-    VMISKNN: {"k": 3, "m": 6},
-    TIFUKNN: {"k": 3, "m": 3},
+    "VMISKNN": {"k": 3, "m": 6},
+    "TIFUKNN": {"k": 3, "m": 3},
+    "LSTMRec": NEURAL,
+    "GRU4Rec": NEURAL,
+    "SASRec": NEURAL,
 }
 FEW_ITEMS = {"metric": "mrr@3"}
 
 
 @pytest.mark.parametrize("model_class", all_recommenders(), ids=lambda c: c.__name__)
 def test_recommenders(model_class, tmp_path):
-    check_recommender(lambda: model_class(**SMALL.get(model_class, {})), tmp_path)
+    check_recommender(lambda: model_class(**SMALL.get(model_class.__name__, {})), tmp_path)
 
 
 @pytest.mark.parametrize("method", all_attributors(), ids=lambda c: c.__name__)

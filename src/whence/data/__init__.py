@@ -1,22 +1,41 @@
-"""Interactions: reading, checking, numbering, splitting and generating them."""
+"""Interactions: reading, checking, numbering, filtering, splitting and generating them."""
 
+from whence.data.filters import Dropped, filter_core, filter_length, filter_ratings
 from whence.data.interactions import Columns, Interactions, Sequences, Vocabulary
+from whence.data.public import load
 from whence.data.readers import read_interactions, read_table, write_interactions
-from whence.data.splits import split_last, split_random, split_temporal
+from whence.data.splits import (
+    k_fold,
+    split_last,
+    split_leave_one_out,
+    split_random,
+    split_rows,
+    split_temporal,
+    split_time,
+)
 from whence.data.synthetic import Synthetic, make_baskets, make_sessions
 
 __all__ = [
     "Columns",
+    "Dropped",
     "Interactions",
     "Sequences",
     "Synthetic",
     "Vocabulary",
+    "filter_core",
+    "filter_length",
+    "filter_ratings",
+    "k_fold",
+    "load",
     "make_baskets",
     "make_sessions",
     "read_interactions",
     "read_table",
     "split_last",
+    "split_leave_one_out",
     "split_random",
+    "split_rows",
     "split_temporal",
+    "split_time",
     "write_interactions",
 ]

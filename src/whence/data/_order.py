@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -75,8 +76,16 @@ def canonical_order(
             return rows, rows.copy(), None
         key = _key(table[columns.time])
         rows = _stable_argsort(key)
-        return rows, _dense(key[rows]), None
+        return rows, dense(key[rows]), None
     return _basket_order(table, columns, columns.basket)
+
+
+def dense(ordered: NDArray[Any]) -> IntegerArray:
+    """Return ranks 0, 1, ... of sorted values, equal for equal ones."""
+    steps = np.zeros(len(ordered), dtype=np.int64)
+    steps[1:] = ordered[1:] != ordered[:-1]
+    ranks: IntegerArray = np.cumsum(steps, dtype=np.int64)
+    return ranks
 
 
 def _basket_order(
@@ -95,7 +104,7 @@ def _basket_order(
         time_rank = first[pair]
         rank = time_rank * (id_rank.max() + 1) + id_rank
     rows = _stable_argsort(rank)
-    moments = _dense(rank[rows] if columns.time is None else time_rank[rows])
+    moments = dense(rank[rows] if columns.time is None else time_rank[rows])
     _, baskets = number_by_first_appearance(pl.Series(pair[rows]))
     return rows, moments, baskets.astype(np.int32)
 
@@ -138,14 +147,6 @@ def _stable_argsort(key: NDArray[np.generic]) -> IntegerArray:
     if len(key) < 2 or bool(np.all(key[1:] >= key[:-1])):  # type: ignore[operator]
         return np.arange(len(key), dtype=np.int64)
     return np.argsort(key, kind="stable").astype(np.int64)
-
-
-def _dense(ordered: NDArray[np.generic]) -> IntegerArray:
-    """Return ranks 0, 1, ... of sorted values, equal for equal ones."""
-    steps = np.zeros(len(ordered), dtype=np.int64)
-    steps[1:] = ordered[1:] != ordered[:-1]
-    ranks: IntegerArray = np.cumsum(steps, dtype=np.int64)
-    return ranks
 
 
 def _dense_any(values: NDArray[np.generic]) -> IntegerArray:

@@ -31,6 +31,21 @@ class Sequences:
     baskets: NDArray[np.int32] | None
 
 
+def rank_by_recency(
+    source_codes: NDArray[np.int32], moments: NDArray[np.int64], n_sources: int
+) -> NDArray[np.int64]:
+    """Return the rank of each source by its last moment, given in canonical order; -1 without."""
+    last = np.full(n_sources, -1, dtype=np.int64)
+    # Canonical order is by moment, so the last assignment to a source is its largest one.
+    last[source_codes] = moments
+    order = np.argsort(last, kind="stable")
+    rank = np.empty(n_sources, dtype=np.int64)
+    rank[order] = np.arange(n_sources) - np.count_nonzero(last < 0)
+    rank[last < 0] = -1
+    rank.flags.writeable = False
+    return rank
+
+
 def group_by_source(
     source_codes: NDArray[np.int32],
     item_codes: NDArray[np.int32],

@@ -63,9 +63,7 @@ def decode(content: bytes, path: Path) -> str:
     FileFormatError
         It is of a known binary format, has NUL bytes, or is not UTF-8.
     """
-    for magic, what in _MAGIC.items():
-        if content.startswith(magic):
-            raise FileFormatError(f"{path} is not text as its name says, but {what}.")
+    refuse_binary(content, path)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -75,6 +73,19 @@ def decode(content: bytes, path: Path) -> str:
     if "\0" in text:
         raise FileFormatError(f"{path} has NUL bytes, so it is no text file; check the format.")
     return text
+
+
+def refuse_binary(content: bytes, path: Path) -> None:
+    """Refuse what begins as files of a known binary format do.
+
+    Raises
+    ------
+    FileFormatError
+        It says which format it is.
+    """
+    for magic, what in _MAGIC.items():
+        if content.startswith(magic):
+            raise FileFormatError(f"{path} is not text as its name says, but {what}.")
 
 
 @dataclass(frozen=True)
@@ -173,19 +184,57 @@ def parse_session_lines(text: str) -> pl.DataFrame:
     )
 
 
+def parse_user_lines(text: str, path: Path) -> pl.DataFrame:
+    """Return a text of ``user item item ...`` per line as columns ``user_id`` and ``item_id``.
+
+    Raises
+    ------
+    FileFormatError
+        A line has a user and no item.
+    """
+    lines = pl.Series(text.replace("\r", "").split("\n")).str.replace_all(r"[ \t]+", " ")
+    words = lines.str.strip_chars(" ").str.split(" ")
+    empty = words.list.len() == 1
+    alone = empty & (lines.str.strip_chars(" ") != "")
+    if alone.any():
+        number = int(alone.arg_max() or 0)
+        raise FileFormatError(
+            f"Line {number + 1} of {path} has one word, {_shown(words[number][0])}, where a user "
+            "and at least one item are needed; correct that line, or say format='session-lines' "
+            "if the lines have no users."
+        )
+    words = words.filter(~empty)
+    table = pl.DataFrame({"user_id": words.list.first(), "item_id": words.list.slice(1)})
+    return table.explode("item_id")
+
+
+def parse_lists(column: pl.Series) -> pl.Series:
+    """Return text such as ``[1, 2, 3]`` as lists of text; as it is where it is something else."""
+    brackets = column.str.strip_chars(" ")
+    if not (brackets.str.starts_with("[") & brackets.str.ends_with("]")).all():
+        return column
+    words = brackets.str.strip_chars(" []").str.split(",")
+    stripped = words.list.eval(pl.element().str.strip_chars(" '\""))
+    return stripped.list.eval(pl.element().filter(pl.element() != ""))
+
+
 def infer_types(
-    table: pl.DataFrame, ids: Collection[str] = (), times: Collection[str] = ()
+    table: pl.DataFrame,
+    ids: Collection[str] = (),
+    times: Collection[str] = (),
+    texts: Collection[str] = (),
 ) -> pl.DataFrame:
     """Turn columns of text into numbers where nothing is lost.
 
     A column becomes integers if every value is one as Python would print it, so that ``007`` and
     numbers beyond 64 bits stay text. Other columns of numbers become floats, unless they are ids,
-    where 1.1 and 1.10 may be two. Columns in `times` may also be dates and times.
+    where 1.1 and 1.10 may be two. Columns in `times` may also be dates and times; those in `texts`
+    stay text.
     """
     return table.with_columns(
         _infer(table[name], name in ids, name in times)
         for name, dtype in table.schema.items()
-        if dtype == pl.String
+        if dtype == pl.String and name not in texts
     )
 
 
@@ -207,8 +256,17 @@ def _infer(column: pl.Series, is_id: bool, is_time: bool) -> pl.Series:
     return _parse_times(values) if is_time else column
 
 
+def integers_or_text(column: pl.Series) -> pl.Series:
+    """Return text, or lists of text, as integers if every one, printed, is the same text again."""
+    if not isinstance(column.dtype, pl.List):
+        integers = _integers(column)
+        return column if integers is None or column.null_count() == len(column) else integers
+    flat = column.filter(column.list.len() > 0).explode()
+    integers = _integers(flat) if len(flat) else None
+    return column if integers is None else column.cast(pl.List(integers.dtype))
+
+
 def _integers(values: pl.Series) -> pl.Series | None:
-    """Return text as integers if every one, printed, is the same text again."""
     for dtype in (pl.Int64(), pl.UInt64()):
         integers = values.cast(dtype, strict=False)
         if integers.null_count() == values.null_count():

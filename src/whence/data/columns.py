@@ -5,11 +5,16 @@ from __future__ import annotations
 import difflib
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import polars as pl
 
 from whence.errors import ColumnError, DataWarning, check_choice, did_you_mean
 
 KINDS = ("sessions", "baskets")
+
+# The rank of a row in time, as in some copies of ML-1M, where there is no other time.
+LAST_RESORT_TIME = "order"
 
 # Compared without case, spaces, '_', '-' and '.'; within a role the first that is found is taken.
 USUAL_NAMES: dict[str, tuple[str, ...]] = {
@@ -53,8 +58,19 @@ USUAL_NAMES: dict[str, tuple[str, ...]] = {
         "date",
         "eventdate",
         "orderdate",
+        LAST_RESORT_TIME,
     ),
     "rating": ("rating", "ratings", "stars"),
+    "negatives": (
+        "negitems",
+        "negitem",
+        "negitemlist",
+        "negitemids",
+        "negitemidlist",
+        "negitemid",
+        "negatives",
+        "neg",
+    ),
 }
 
 
@@ -72,6 +88,8 @@ class Columns:
         Timestamp, basket, user and rating. `user` equals `source` where the sources are users.
     extras : tuple of str
         All other columns, untouched, in the order of the table.
+    negatives : str or None
+        Lists of item ids that the item of the row is to be ranked against.
     """
 
     source: str
@@ -81,6 +99,7 @@ class Columns:
     user: str | None = None
     rating: str | None = None
     extras: tuple[str, ...] = ()
+    negatives: str | None = None
 
     def as_arguments(self) -> dict[str, str]:
         """Return the roles as `Interactions.from_frame` takes them, to read the table again."""
@@ -92,6 +111,7 @@ class Columns:
             "time": self.time,
             "basket": self.basket,
             "rating": self.rating,
+            "negatives": self.negatives,
         }
         return {role: name for role, name in roles.items() if name is not None}
 
@@ -106,8 +126,8 @@ def resolve_columns(
     names : sequence of str
         Columns of the table.
     given : mapping
-        Role (``"session"``, ``"user"``, ``"item"``, ``"time"``, ``"basket"``, ``"rating"``) to the
-        column's name, or None to have it recognised.
+        Role (``"session"``, ``"user"``, ``"item"``, ``"time"``, ``"basket"``, ``"rating"``,
+        ``"negatives"``) to the column's name, or None to have it recognised.
     kind : {"sessions", "baskets"} or None
         None: a basket column makes baskets; else a session column makes sessions; else a user
         column makes sessions with the user as source.
@@ -145,6 +165,7 @@ def resolve_columns(
         "time": found["time"],
         "basket": basket,
         "rating": found["rating"],
+        "negatives": found["negatives"],
     }
     user = found["user"] if kind == "baskets" or found["user"] != source else source
     _refuse_double_roles({"source": source, **roles})
@@ -159,7 +180,52 @@ def resolve_columns(
         user=user,
         rating=found["rating"],
         extras=tuple(name for name in names if name not in used),
+        negatives=found["negatives"],
     )
+
+
+def settle_by_type(
+    table: pl.DataFrame, columns: Columns, given: Mapping[str, str | None]
+) -> Columns:
+    """Take back roles that a column has by its name alone and cannot play by its type.
+
+    Parameters
+    ----------
+    table : polars.DataFrame
+    columns : Columns
+        As `resolve_columns` found them from the names.
+    given : mapping
+        As for `resolve_columns`.
+
+    Returns
+    -------
+    Columns
+        A recognised column of negatives that has no lists, and a text called ``order``, are extras.
+
+    Raises
+    ------
+    ColumnError
+        The column named as negatives has no lists.
+    """
+    negatives = columns.negatives
+    if negatives is not None and not isinstance(table.schema[negatives], pl.List):
+        if given.get("negatives") is not None:
+            raise ColumnError(
+                f"Column {negatives!r} has values of type {table.schema[negatives]}, "
+                "and negatives must be lists of item ids."
+            )
+        negatives = None
+    time = columns.time
+    if (
+        time is not None
+        and given.get("time") is None
+        and plain_name(time) == LAST_RESORT_TIME
+        and not table.schema[time].is_numeric()
+    ):
+        time = None
+    freed = {columns.negatives, columns.time} - {negatives, time}
+    extras = tuple(name for name in table.columns if name in freed.union(columns.extras))
+    return replace(columns, negatives=negatives, time=time, extras=extras)
 
 
 def _recognise(names: Sequence[str], given: Mapping[str, str | None]) -> dict[str, str | None]:
@@ -169,7 +235,7 @@ def _recognise(names: Sequence[str], given: Mapping[str, str | None]) -> dict[st
     plain: dict[str, list[str]] = {}
     for name in names:
         if name not in taken:
-            plain.setdefault(_plain(name), []).append(name)
+            plain.setdefault(plain_name(name), []).append(name)
     for role, usual in USUAL_NAMES.items():
         if found[role] is not None:
             continue
@@ -263,7 +329,7 @@ def _nearest(
             continue
         for role in roles:
             for usual in USUAL_NAMES[role]:
-                ratio = difflib.SequenceMatcher(None, _plain(name), usual).ratio()
+                ratio = difflib.SequenceMatcher(None, plain_name(name), usual).ratio()
                 if ratio > best_ratio:
                     best, best_ratio = name, ratio
     return best
@@ -282,7 +348,8 @@ def _refuse_double_roles(roles: Mapping[str, str | None]) -> None:
         seen[name] = role
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """Return a name as it is compared: without case, blanks, ``_``, ``-`` and ``.``."""
     return name.lower().translate(str.maketrans("", "", " _-."))
 
 

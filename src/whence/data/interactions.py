@@ -11,11 +11,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from whence.data._describe import describe, one_line
 from whence.data._fingerprint import fingerprint
 from whence.data._frames import Native, to_polars
-from whence.data._order import canonical_order, check_times
-from whence.data._sequences import Sequences, group_by_source
-from whence.data.columns import Columns, resolve_columns
+from whence.data._numbering import renumber
+from whence.data._order import canonical_order, check_times, dense
+from whence.data._sequences import Sequences, group_by_source, rank_by_recency
+from whence.data._side_tables import side_table, titles
+from whence.data.columns import Columns, resolve_columns, settle_by_type
 from whence.data.vocabulary import Vocabulary, check_ids, number_by_first_appearance
 from whence.errors import DataError
 
@@ -49,6 +52,9 @@ class Interactions:
         user, so equal basket ids of two users are two baskets. None for sessions.
     moments : int64 array [n_rows]
         Rank 0, 1, ... of the timestamp, in canonical order; equal timestamps have equal ranks.
+    item_table, user_table : polars.DataFrame or None
+        What is known of items and of users, one row each, the id first and named as in `frame`;
+        with rows for ids that have no interactions, perhaps. See `with_tables`.
     """
 
     kind: str
@@ -61,6 +67,8 @@ class Interactions:
     basket_codes: NDArray[np.int32] | None
     moments: NDArray[np.int64]
     _native: Native
+    item_table: pl.DataFrame | None = None
+    user_table: pl.DataFrame | None = None
 
     def __post_init__(self) -> None:
         arrays = (self.rows, self.source_codes, self.item_codes, self.basket_codes, self.moments)
@@ -79,6 +87,7 @@ class Interactions:
         time: str | None = None,
         basket: str | None = None,
         rating: str | None = None,
+        negatives: str | None = None,
         kind: str | None = None,
         vocabulary: Vocabulary | None = None,
     ) -> Interactions:
@@ -88,9 +97,10 @@ class Interactions:
         ----------
         frame : pandas, polars or pyarrow table, polars.LazyFrame, or Interactions
             One row per interaction. Interactions are returned as they are.
-        session, user, item, time, basket, rating : str, optional
+        session, user, item, time, basket, rating, negatives : str, optional
             Names of columns. Those not given are recognised by their usual names, whatever
-            their case (``session_id``, ``SessionId``, ``user``, ``item_id``, ``timestamp``, ...).
+            their case (``session_id``, ``SessionId``, ``user``, ``item_id``, ``timestamp``, ...);
+            negatives only where they are lists.
         kind : {"sessions", "baskets"}, optional
             Default: baskets where there is a basket column, else sessions.
         vocabulary : Vocabulary, optional
@@ -130,8 +140,10 @@ class Interactions:
             "time": time,
             "basket": basket,
             "rating": rating,
+            "negatives": negatives,
         }
         kind, columns = resolve_columns(table.columns, given, kind)
+        columns = settle_by_type(table, columns, given)
         return cls._build(table, kind, columns, native, vocabulary)
 
     @classmethod
@@ -187,6 +199,11 @@ class Interactions:
         return self._native.backend
 
     @property
+    def by_user(self) -> bool:
+        """Whether these are the items of users, with neither sessions nor baskets."""
+        return self.kind == "sessions" and self.columns.user == self.columns.source
+
+    @property
     def n_rows(self) -> int:
         """Number of interactions."""
         return self.frame.height
@@ -212,6 +229,17 @@ class Interactions:
         return self.vocabulary.items.rename(self.columns.item)
 
     @cached_property
+    def item_titles(self) -> pl.Series | None:
+        """Titles of the items by number, null where there is none, from the item table.
+
+        The column is recognised by its name: ``title``, ``movie_title``, ``name``, ``item_name``
+        and the like; None where there is no such column, or no item table.
+        """
+        if self.item_table is None:
+            return None
+        return titles(self.item_table, self.vocabulary.items)
+
+    @cached_property
     def sequences(self) -> Sequences:
         """Rows grouped by source, in order of time within a source."""
         return group_by_source(
@@ -224,15 +252,7 @@ class Interactions:
 
         int64 [n_sources]; -1 for a source without rows.
         """
-        last = np.full(self.n_sources, -1, dtype=np.int64)
-        # Canonical order is by moment, so the last assignment to a source is its largest one.
-        last[self.source_codes] = self.moments
-        order = np.argsort(last, kind="stable")
-        rank = np.empty(self.n_sources, dtype=np.int64)
-        rank[order] = np.arange(self.n_sources) - np.count_nonzero(last < 0)
-        rank[last < 0] = -1
-        rank.flags.writeable = False
-        return rank
+        return rank_by_recency(self.source_codes, self.moments, self.n_sources)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -278,12 +298,7 @@ class Interactions:
         DataError
             The mask is not boolean or not as long as the table.
         """
-        keep = np.asarray(mask)
-        if keep.dtype != np.bool_ or keep.shape != (self.n_rows,):
-            raise DataError(
-                f"The mask must have one truth value per row ({self.n_rows}), not shape "
-                f"{keep.shape} of {keep.dtype}."
-            )
+        keep = _as_mask(mask, self.n_rows, "row")
         canonical = keep[self.rows]
         new_row = np.cumsum(keep) - 1
         baskets = self.basket_codes
@@ -303,12 +318,7 @@ class Interactions:
 
     def keep_sources(self, mask: Any) -> Interactions:
         """Return the rows of the sources where `mask` (bool [n_sources]) holds; as `keep_rows`."""
-        keep = np.asarray(mask)
-        if keep.dtype != np.bool_ or keep.shape != (self.n_sources,):
-            raise DataError(
-                f"The mask must have one truth value per source ({self.n_sources}), not shape "
-                f"{keep.shape} of {keep.dtype}."
-            )
+        keep = _as_mask(mask, self.n_sources, "source")
         rows = np.empty(self.n_rows, dtype=np.bool_)
         rows[self.rows] = keep[self.source_codes]
         return self.keep_rows(rows)
@@ -339,7 +349,66 @@ class Interactions:
 
     def rebuild(self) -> Interactions:
         """Return the same rows with items and sources numbered anew, from these rows alone."""
-        return self._build(self.frame, self.kind, self.columns, self._native)
+        if self.kind == "baskets" or self.n_rows == 0:
+            # The time of a basket is that of its first row, which may be among those gone.
+            anew = self._build(self.frame, self.kind, self.columns, self._native)
+            return replace(anew, item_table=self.item_table, user_table=self.user_table)
+        # Rows that were in order are in order still, so it is enough to close the gaps.
+        items, item_codes = renumber(self.item_codes, self.n_items)
+        sources, source_codes = renumber(self.source_codes, self.n_sources)
+        known = self.vocabulary
+        return replace(
+            self,
+            vocabulary=Vocabulary(known.items.gather(items), known.sources.gather(sources)),
+            source_codes=source_codes,
+            item_codes=item_codes,
+            moments=dense(self.moments),
+        )
+
+    def with_tables(self, *, items: Any = None, users: Any = None) -> Interactions:
+        """Return the same interactions with what is known of items and of users beside them.
+
+        Parameters
+        ----------
+        items, users : table or path, optional
+            One row per item or user. The id is the column named as in the interactions, else one
+            with a usual name, else the first. There may be rows for ids without interactions, and
+            ids without a row. What is not given stays as it is.
+
+        Returns
+        -------
+        Interactions
+            Rows and numbers are the same. Filters and splits keep the tables whole.
+
+        Raises
+        ------
+        DataError
+            An id has two rows or is null, the ids are of another type than those of the
+            interactions, or there are no users to describe.
+        FileFormatError
+            A file cannot be read.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> clicks = pl.DataFrame({"session": ["a", "a"], "item": [7, 9]})
+        >>> names = pl.DataFrame({"item": [9, 7, 8], "title": ["Cup", "Tea", "Jug"]})
+        >>> Interactions.from_frame(clicks).with_tables(items=names).item_titles.to_list()
+        ['Tea', 'Cup']
+        """
+        if users is not None and self.columns.user is None:
+            raise DataError(
+                "These interactions have no user column, so a table of users has nothing to "
+                "belong to; name the column with user='...'."
+            )
+        tables = {}
+        for what, given, name in (
+            ("item", items, self.columns.item),
+            ("user", users, self.columns.user),
+        ):
+            if given is not None and name is not None:
+                tables[f"{what}_table"] = side_table(given, self.frame[name], what)
+        return replace(self, **tables)  # type: ignore[arg-type]
 
     def native(self) -> Any:
         """Return the table in the caller's type (pandas, polars or pyarrow)."""
@@ -347,37 +416,20 @@ class Interactions:
 
     def describe(self) -> dict[str, Any]:
         """Return counts: rows, sources, items, baskets, duplicates, lengths and span of time."""
-        lengths = np.bincount(self.source_codes, minlength=self.n_sources)
-        lengths = lengths[lengths > 0]
-        counts: dict[str, Any] = {
-            "kind": self.kind,
-            "rows": self.n_rows,
-            "sessions" if self.kind == "sessions" else "users": len(lengths),
-            "items": len(np.unique(self.item_codes)),
-        }
-        if self.basket_codes is not None:
-            counts["baskets"] = len(np.unique(self.basket_codes))
-        counts["duplicate_rows"] = self.n_duplicates
-        if self.n_rows:
-            counts["shortest"] = int(lengths.min())
-            counts["median_length"] = float(np.median(lengths))
-            counts["longest"] = int(lengths.max())
-            if self.columns.time is not None:
-                times = self.frame[self.columns.time]
-                counts["first_time"], counts["last_time"] = times.min(), times.max()
-        return counts
+        return describe(self)
 
     def __len__(self) -> int:
         return self.n_rows
 
     def __repr__(self) -> str:
-        sources = "sessions" if self.kind == "sessions" else "users"
-        baskets = ""
-        if self.basket_codes is not None:
-            baskets = f", {len(np.unique(self.basket_codes)):,} baskets"
-        n_sources = len(np.unique(self.source_codes))
-        n_items = len(np.unique(self.item_codes))
-        return (
-            f"<Interactions: {self.n_rows:,} rows, {n_sources:,} {sources}{baskets}, "
-            f"{n_items:,} items>"
+        return one_line(self)
+
+
+def _as_mask(mask: Any, n: int, what: str) -> NDArray[np.bool_]:
+    keep = np.asarray(mask)
+    if keep.dtype != np.bool_ or keep.shape != (n,):
+        raise DataError(
+            f"The mask must have one truth value per {what} ({n}), not shape "
+            f"{keep.shape} of {keep.dtype}."
         )
+    return keep

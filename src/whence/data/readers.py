@@ -1,22 +1,24 @@
-"""Files to `Interactions` and back."""
+"""Files to `Interactions`."""
 
 from __future__ import annotations
 
-import gzip
 import io
-import json
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from whence.data import _text
-from whence.data._frames import Native, to_polars
-from whence.data.columns import resolve_columns
-from whence.data.files import atomic_path
+from whence.data._baskets import parse_baskets
+from whence.data._folders import Found, find_data, find_side_tables
+from whence.data._frames import Native
+from whence.data._lines import check_fields, decode_titles
+from whence.data.atomic import is_atomic, parse_atomic
+from whence.data.columns import Columns, resolve_columns, settle_by_type
 from whence.data.interactions import Interactions
+from whence.data.movielens import has_known_name, is_headerless, parse_movielens, split_genres
+from whence.data.vocabulary import family
+from whence.data.writers import write_interactions
 from whence.errors import (
     DataError,
     FileFormatError,
@@ -25,7 +27,21 @@ from whence.errors import (
     did_you_mean,
 )
 
-FORMATS = ("csv", "tsv", "txt", "parquet", "arrow", "session-lines", "basket-json")
+__all__ = ["read_interactions", "read_table", "write_interactions"]
+
+FORMATS = (
+    "csv",
+    "tsv",
+    "txt",
+    "parquet",
+    "arrow",
+    "atomic",
+    "movielens",
+    "rechorus",
+    "session-lines",
+    "user-lines",
+    "basket-json",
+)
 _ENDINGS = {
     ".csv": "csv",
     ".tsv": "tsv",
@@ -36,6 +52,13 @@ _ENDINGS = {
     ".feather": "arrow",
     ".ipc": "arrow",
     ".json": "basket-json",
+    ".inter": "atomic",
+    ".item": "atomic",
+    ".user": "atomic",
+    ".data": "movielens",
+    ".base": "movielens",
+    ".test": "movielens",
+    ".dat": "movielens",
 }
 
 
@@ -48,11 +71,13 @@ def read_interactions(
     time: str | None = None,
     basket: str | None = None,
     rating: str | None = None,
+    negatives: str | None = None,
     kind: str | None = None,
     separator: str | None = None,
     format: str | None = None,
+    side_tables: bool = True,
 ) -> Interactions:
-    """Read interactions from a file or a table.
+    """Read interactions from a file, a folder or a table.
 
     Parameters
     ----------
@@ -61,18 +86,34 @@ def read_interactions(
 
         - ``.csv``, ``.tsv``, ``.txt``: a table with a header line. The separator is recognised
           from it, whatever the ending says. Without a header and with nothing but integers and
-          blanks it is read as ``"session-lines"``.
+          blanks it is read as ``"session-lines"``. ReChorus's files are such tables, with lists of
+          negatives as ``[1, 2, 3]``.
         - ``.parquet``, ``.arrow``, ``.feather``.
+        - ``.inter``: RecBole's atomic files; any text whose header has the types is read so.
+        - ``u.data`` (and ``u1.base``, ...), ``ratings.dat``, ``ratings.csv``: MovieLens.
         - ``.json``: baskets of users, ``{user: [[item, ...], ...], ...}``, in order of time.
-    session, user, item, time, basket, rating : str, optional
+
+        Or a folder that has a single ``.inter`` file (or one named as the folder), or one of
+        MovieLens's.
+    session, user, item, time, basket, rating, negatives : str, optional
         Names of columns; see `Interactions.from_frame`.
     kind : {"sessions", "baskets"}, optional
     separator : str, optional
         One character between the columns of a text file.
-    format : {"csv", "tsv", "txt", "parquet", "arrow", "session-lines", "basket-json"}, optional
-        Instead of what the ending says. ``"session-lines"`` is one session per line, items
-        separated by blanks, lines and items in order of time; session ids are the line numbers
-        from 0.
+    format : str, optional
+        Instead of what the name and the first line say: ``"csv"``, ``"tsv"``, ``"txt"``,
+        ``"parquet"``, ``"arrow"``, ``"atomic"``, ``"movielens"``, ``"rechorus"``,
+        ``"session-lines"``, ``"user-lines"`` or ``"basket-json"``.
+
+        ``"session-lines"`` is one session per line, items separated by blanks, lines and items in
+        order of time; session ids are the line numbers from 0. ``"user-lines"`` is one user per
+        line, the user's id first, then the items in order of time. Nothing in such a file tells
+        it from one of sessions, so it is never guessed.
+    side_tables : bool, default True
+        Read the tables of items and users that lie beside the file: ``x.item`` and ``x.user``
+        beside ``x.inter``, ``u.item`` and ``u.user`` beside ``u.data``, ``movies.dat`` and
+        ``users.dat`` beside ``ratings.dat``, ``movies.csv`` beside ``ratings.csv``; in a folder,
+        any of these.
 
     Returns
     -------
@@ -97,6 +138,7 @@ def read_interactions(
         "time": time,
         "basket": basket,
         "rating": rating,
+        "negatives": negatives,
     }
     if not isinstance(source, (str, Path)):
         if separator is not None or format is not None:
@@ -109,21 +151,16 @@ def read_interactions(
             time=time,
             basket=basket,
             rating=rating,
+            negatives=negatives,
             kind=kind,
         )
-    path = Path(source)
-    table = _read(path, separator, format)
+    found = _find(Path(source), format)
+    table, typed = _read(found.data, separator, format)
     try:
-        found_kind, columns = resolve_columns(table.columns, given, kind)
-        ids = [columns.source, columns.item, columns.user, columns.basket]
-        table = _text.infer_types(
-            table,
-            ids=[name for name in ids if name is not None],
-            times=[] if columns.time is None else [columns.time],
-        )
-        return Interactions._build(table, found_kind, columns, Native("polars"))
+        data = _build(table, typed, given, kind)
     except DataError as error:
-        raise type(error)(f"{path}: {error}") from error
+        raise type(error)(f"{found.data}: {error}") from error
+    return _with_tables(data, found) if side_tables else data
 
 
 def read_table(
@@ -136,68 +173,86 @@ def read_table(
     FileFormatError
         As in `read_interactions`.
     """
-    return _text.infer_types(_read(Path(path), separator, format))
+    table, typed = _read(Path(path), separator, format)
+    return table if typed else _text.infer_types(table)
 
 
-def write_interactions(
-    interactions: Interactions | Any, path: str | Path, *, overwrite: bool = False
-) -> Path:
-    """Write interactions, or a table, with all columns in the order of the rows.
-
-    Parameters
-    ----------
-    interactions : Interactions or table
-    path : path
-        Ending in ``.csv``, ``.tsv`` (either also ``.gz``), ``.parquet`` or ``.arrow``. The file
-        is whole or not there: it is written under another name first.
-    overwrite : bool, default False
-
-    Returns
-    -------
-    Path
+def read_side_table(path: str | Path) -> pl.DataFrame:
+    """Read a table of items or users, perhaps in latin-1, its genres as lists.
 
     Raises
     ------
-    OutputExistsError
-        The file exists and `overwrite` is False.
     FileFormatError
-        The ending is none of these.
-    DataError
-        A column has values, such as lists, that the format cannot hold.
+        As in `read_interactions`.
     """
-    frame = interactions.frame if isinstance(interactions, Interactions) else None
-    if frame is None:
-        frame, _ = to_polars(interactions)
-    path = Path(path)
-    ending = _format_of(path, None)
-    compressed = path.suffix.lower() == ".gz"
-    if ending not in ("csv", "tsv", "parquet", "arrow") or (
-        compressed and ending not in ("csv", "tsv")
-    ):
-        raise FileFormatError(
-            f"{path} cannot be written; choose a name that ends in .csv, .tsv, .csv.gz, .tsv.gz, "
-            ".parquet or .arrow."
+    table, typed = _read(Path(path), None, None, latin=True)
+    if typed:
+        return table
+    return split_genres(_text.infer_types(table, texts=("title", "zip_code")))
+
+
+def _build(
+    table: pl.DataFrame, typed: bool, given: dict[str, str | None], kind: str | None
+) -> Interactions:
+    found_kind, columns = resolve_columns(table.columns, given, kind)
+    ids = [columns.source, columns.item, columns.user, columns.basket]
+    table = _text.infer_types(
+        table,
+        ids=[name for name in ids if name is not None],
+        times=[] if columns.time is None else [columns.time],
+        texts=[name for name in table.columns if typed and name != columns.time],
+    )
+    table = _typed_negatives(table, columns)
+    columns = settle_by_type(table, columns, given)
+    return Interactions._build(table, found_kind, columns, Native("polars"))
+
+
+def _typed_negatives(table: pl.DataFrame, columns: Columns) -> pl.DataFrame:
+    """Return the table with lists of negatives of the type of the items."""
+    name = columns.negatives
+    if name is None:
+        return table
+    values = table[name]
+    if values.dtype == pl.String:
+        values = _text.parse_lists(values)
+    if not isinstance(values.dtype, pl.List):
+        return table
+    item = table.schema[columns.item]
+    values = _text.integers_or_text(values.cast(pl.List(pl.String)))
+    inner = values.dtype.inner  # type: ignore[attr-defined]
+    if family(item) == "integer" and family(inner) == "text" and values.list.len().sum():
+        raise DataError(
+            f"Column {name!r} has ids that are text, but those in {columns.item!r} are integers; "
+            "write them alike."
         )
-    with atomic_path(path, overwrite=overwrite) as temporary:
-        try:
-            if ending == "parquet":
-                frame.write_parquet(temporary)
-            elif ending == "arrow":
-                frame.write_ipc(temporary)
-            else:
-                content = frame.write_csv(separator="," if ending == "csv" else "\t").encode()
-                # mtime=0: the same data make the same file
-                temporary.write_bytes(gzip.compress(content, mtime=0) if compressed else content)
-        except pl.exceptions.PolarsError as error:
-            raise DataError(
-                f"The table cannot be written as {ending} ({error}); "
-                "leave such columns out, or write Parquet."
-            ) from error
-    return path
+    return table.with_columns(values.cast(pl.List(item)))
 
 
-def _read(path: Path, separator: str | None, format: str | None) -> pl.DataFrame:
-    """Return a file's table; columns of text files are all text still."""
+def _with_tables(data: Interactions, found: Found) -> Interactions:
+    """Return the interactions with the tables that were found beside them."""
+    path = found.items
+    try:
+        data = data.with_tables(items=path)
+        path = found.users if data.columns.user is not None else None
+        return data.with_tables(users=path)
+    except DataError as error:
+        raise type(error)(
+            f"{path}: {error} To read the interactions alone, say side_tables=False."
+        ) from error
+
+
+def _find(path: Path, format: str | None) -> Found:
+    if format is not None:
+        check_choice("format", format, FORMATS)
+    if path.is_dir():
+        return find_data(path, format)
+    return Found(path, *find_side_tables(path))
+
+
+def _read(
+    path: Path, separator: str | None, format: str | None, latin: bool = False
+) -> tuple[pl.DataFrame, bool]:
+    """Return a file's table, and whether its columns have their types or are all text still."""
     if not path.is_file():
         hint = did_you_mean(path.name, _neighbours(path))
         what = "is a folder" if path.is_dir() else "does not exist"
@@ -207,12 +262,26 @@ def _read(path: Path, separator: str | None, format: str | None) -> pl.DataFrame
     if chosen in ("parquet", "arrow"):
         if separator is not None:
             raise ParameterError(f"separator is for text files, and {path} is {chosen}.")
-        return _read_binary(content, chosen, path)
-    text = _text.decode(content, path)
+        return _read_binary(content, chosen, path), True
+    if format == "movielens" or has_known_name(path):
+        return parse_movielens(content, path), True
+    if chosen == "movielens" and is_headerless(content):
+        return parse_movielens(content, path), True
+    is_side_table = path.suffix.lower() in (".item", ".user") or latin
+    text = decode_titles(content, path) if is_side_table else _text.decode(content, path)
+    if chosen == "atomic" or is_atomic(text.lstrip("\r\n").partition("\n")[0].rstrip("\r")):
+        return parse_atomic(text, path, separator), True
+    return _parse_text(text, path, chosen, separator), False
+
+
+def _parse_text(text: str, path: Path, chosen: str, separator: str | None) -> pl.DataFrame:
+    """Return the table in a text, its columns still text."""
     if chosen == "basket-json":
-        return _parse_baskets(text, path)
+        return parse_baskets(text, path)
     if chosen == "session-lines":
         return _text.parse_session_lines(text)
+    if chosen == "user-lines":
+        return _text.parse_user_lines(text, path)
     if text.lstrip()[:1] in ("{", "["):
         raise FileFormatError(
             f"{path} looks like JSON, not a table as its name says; rename it to end in .json "
@@ -221,7 +290,23 @@ def _read(path: Path, separator: str | None, format: str | None) -> pl.DataFrame
     sniffed = _text.sniff(text, path, separator)
     if sniffed.session_lines:
         return _text.parse_session_lines(text)
-    return _text.parse_table(text, sniffed.separator, path)
+    return _parse_table(text, sniffed.separator, path)
+
+
+def _parse_table(text: str, separator: str, path: Path) -> pl.DataFrame:
+    """Return a table with a header, or name the line that does not fit it."""
+    n_fields = text.lstrip("\r\n").partition("\n")[0].count(separator) + 1
+    # In quotes a separator may be part of a field; words between blanks may be no table at all.
+    countable = '"' not in text and separator != " "
+    try:
+        table = _text.parse_table(text, separator, path)
+    except FileFormatError:
+        if countable:
+            check_fields(text, separator, n_fields, path, header=True)
+        raise
+    if countable and table[:, -1].null_count():
+        check_fields(text, separator, n_fields, path, header=True)
+    return table
 
 
 def _format_of(path: Path, format: str | None) -> str:
@@ -253,52 +338,6 @@ def _read_binary(content: bytes, format: str, path: Path) -> pl.DataFrame:
             f"{path} is not a readable {name} file (truncated, or of another format); "
             "write or fetch it again."
         ) from error
-
-
-def _parse_baskets(text: str, path: Path) -> pl.DataFrame:
-    """Return ``{user: [[item, ...], ...]}`` as user_id, basket_id (0, 1, ...) and item_id."""
-    try:
-        users = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        where = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) else ""
-        raise FileFormatError(
-            f"{path} is not valid JSON{where}; it may be truncated, fetch it again."
-        ) from error
-    if not isinstance(users, dict):
-        raise FileFormatError(_wrong_baskets(path))
-    baskets_of = list(users.values())
-    if not all(isinstance(baskets, list) for baskets in baskets_of):
-        raise FileFormatError(_wrong_baskets(path))
-    baskets = list(chain.from_iterable(baskets_of))
-    if not all(isinstance(basket, list) for basket in baskets):
-        raise FileFormatError(_wrong_baskets(path))
-    items = list(chain.from_iterable(baskets))
-    sizes = np.fromiter(map(len, baskets), dtype=np.int64, count=len(baskets))
-    n_baskets = np.fromiter(map(len, baskets_of), dtype=np.int64, count=len(baskets_of))
-    owner = np.repeat(np.arange(len(baskets_of)), n_baskets)
-    first = np.cumsum(n_baskets) - n_baskets
-    try:
-        item_ids = pl.Series(items, dtype=None if items else pl.Int64, strict=True)
-    except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
-        raise FileFormatError(
-            f"{path} has items of mixed types; make them all integers or all text."
-        ) from error
-    if item_ids.dtype.is_nested() or isinstance(item_ids.dtype, pl.Object):
-        raise FileFormatError(_wrong_baskets(path))
-    return pl.DataFrame(
-        {
-            "user_id": pl.Series(list(users), dtype=pl.String).gather(np.repeat(owner, sizes)),
-            "basket_id": np.repeat(np.arange(len(baskets)) - first[owner], sizes),
-            "item_id": item_ids,
-        }
-    )
-
-
-def _wrong_baskets(path: Path) -> str:
-    return (
-        f"{path} is JSON, but not baskets of users; it should be "
-        '{"user": [["item", ...], ...], ...}.'
-    )
 
 
 def _neighbours(path: Path) -> list[str]:

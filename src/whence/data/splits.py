@@ -1,9 +1,10 @@
-"""Splits into training, validation and test data: disjoint, covering, the same every time."""
+"""Splits into training, validation and test data: disjoint, covering, the same every time.
+
+Here whole sessions and users are told apart; those of single rows are in `row_splits`.
+"""
 
 from __future__ import annotations
 
-import datetime
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,8 +12,20 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from whence.data._parts import parts_by_share, points_in_time, split_by_part
 from whence.data.interactions import Interactions
+from whence.data.row_splits import k_fold, split_leave_one_out, split_rows, split_time
 from whence.errors import DataError, ParameterError, UnsupportedError, check_int
+
+__all__ = [
+    "k_fold",
+    "split_last",
+    "split_leave_one_out",
+    "split_random",
+    "split_rows",
+    "split_temporal",
+    "split_time",
+]
 
 
 def split_temporal(
@@ -60,9 +73,9 @@ def split_temporal(
             "which keeps the last baskets of each user apart."
         )
     if at is None:
-        part = _parts_by_share(interactions.recency, fractions)
+        part = parts_by_share(interactions.recency, fractions)
         return _split_sources(interactions, part, len(list(fractions)))
-    points = _points(interactions, at)
+    points = points_in_time(interactions, at)
     last = _last_times(interactions)
     part = np.zeros(interactions.n_sources, dtype=np.int64)
     for point in points:
@@ -99,7 +112,7 @@ def split_random(
     generator = np.random.Generator(np.random.PCG64(seed))
     place = generator.permutation(interactions.n_sources)
     place[interactions.recency < 0] = -1
-    part = _parts_by_share(_ranks_of_present(place), fractions)
+    part = parts_by_share(_ranks_of_present(place), fractions)
     return _split_sources(interactions, part, len(list(fractions)))
 
 
@@ -148,20 +161,6 @@ def split_last(interactions: Interactions, n: int = 1) -> tuple[Interactions, In
     return interactions.keep_rows(~mask).rebuild(), interactions.keep_rows(mask).rebuild()
 
 
-def _parts_by_share(rank: NDArray[np.int64], fractions: Sequence[float]) -> NDArray[np.int64]:
-    """Return the part of each source by its rank; absent sources (-1) are in the first."""
-    shares = np.asarray(list(fractions), dtype=np.float64)
-    if len(shares) < 2 or not (np.isfinite(shares).all() and (shares > 0).all()):
-        raise ParameterError(f"fractions must be two or more numbers above 0, not {fractions!r}.")
-    if abs(float(shares.sum()) - 1.0) > 1e-9:
-        raise ParameterError(
-            f"fractions must sum to 1, and {fractions!r} sums to {float(shares.sum()):g}."
-        )
-    ends = np.rint(np.cumsum(shares) * np.count_nonzero(rank >= 0))
-    part: NDArray[np.int64] = np.searchsorted(ends[:-1], rank, side="right").astype(np.int64)
-    return part
-
-
 def _ranks_of_present(place: NDArray[np.int64]) -> NDArray[np.int64]:
     rank = np.full(len(place), -1, dtype=np.int64)
     present = place >= 0
@@ -174,16 +173,7 @@ def _split_sources(
 ) -> tuple[Interactions, ...]:
     row_part = np.empty(interactions.n_rows, dtype=np.int64)
     row_part[interactions.rows] = part[interactions.source_codes]
-    parts = []
-    for number in range(n_parts):
-        mask = row_part == number
-        if not mask.any():
-            raise DataError(
-                f"Part {number + 1} of {n_parts} would be empty; choose other fractions or points, "
-                f"or give more data than {interactions.n_rows} rows."
-            )
-        parts.append(interactions.keep_rows(mask).rebuild())
-    return tuple(parts)
+    return split_by_part(interactions, row_part, n_parts)
 
 
 def _last_times(interactions: Interactions) -> pl.Series:
@@ -194,45 +184,3 @@ def _last_times(interactions: Interactions) -> pl.Series:
     last = np.full(interactions.n_sources, -1, dtype=np.int64)
     last[interactions.source_codes] = np.arange(interactions.n_rows)
     return times.gather(pl.Series(last).replace(-1, None)).fill_null(times.min())
-
-
-def _points(interactions: Interactions, at: Sequence[Any]) -> pl.Series:
-    """Return the points of a split as a series of the type of the time column."""
-    if interactions.columns.time is None:
-        raise ParameterError("There is no time column to split at; split by fractions instead.")
-    dtype = interactions.frame.schema[interactions.columns.time]
-    listed = list(at)
-    try:
-        if not listed:
-            raise ValueError("none given")
-        if dtype.is_numeric():
-            points = pl.Series([_number(point) for point in listed])
-        else:
-            zone = getattr(dtype, "time_zone", None)
-            points = pl.Series([_datetime(point, zone) for point in listed]).cast(dtype)
-        ordered = points.to_list()
-        if not all(earlier < later for earlier, later in itertools.pairwise(ordered)):
-            raise ValueError("they do not increase")
-    except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
-        raise ParameterError(
-            f"at must be increasing points in time of type {dtype}, as the column "
-            f"{interactions.columns.time!r} has, not {at!r} ({error})."
-        ) from error
-    return points
-
-
-def _number(point: Any) -> float | int:
-    if isinstance(point, bool) or not isinstance(point, (int, float, np.integer, np.floating)):
-        raise TypeError(f"{point!r} is no number")
-    return point.item() if isinstance(point, np.generic) else point
-
-
-def _datetime(point: Any, zone: str | None) -> datetime.datetime:
-    if isinstance(point, str):
-        point = datetime.datetime.fromisoformat(point)
-    if isinstance(point, datetime.date) and not isinstance(point, datetime.datetime):
-        point = datetime.datetime(point.year, point.month, point.day)
-    if not isinstance(point, datetime.datetime):
-        raise TypeError(f"{point!r} is no date")
-    naive_in_zone = zone is not None and point.tzinfo is None
-    return point.replace(tzinfo=datetime.timezone.utc) if naive_in_zone else point

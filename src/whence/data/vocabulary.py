@@ -11,7 +11,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from whence.data._numbering import renumber
 from whence.errors import DataError
+
+_MACHINE_INTEGERS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32)
+_NARROW = 100_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +93,13 @@ def check_ids(ids: pl.Series, name: str) -> None:
 
 def number_by_first_appearance(ids: pl.Series) -> tuple[pl.Series, NDArray[np.int64]]:
     """Return the distinct ids in order of appearance, and the number of each row's id."""
+    if isinstance(ids.dtype, _MACHINE_INTEGERS) and len(ids):
+        values = ids.to_numpy()
+        low, high = int(values.min()), int(values.max())
+        if high - low < max(2 * len(ids), _NARROW):  # a table over the range is soon filled
+            old, numbers = renumber(values.astype(np.int64) - low, high - low + 1)
+            distinct = pl.Series(ids.name, old + low, dtype=ids.dtype)
+            return distinct, numbers.astype(np.int64)
     distinct = ids.unique(maintain_order=True)
     codes = _codes(_lookup(distinct), distinct, ids, "")
     return distinct, codes

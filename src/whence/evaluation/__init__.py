@@ -1,9 +1,12 @@
 """Evaluation of recommenders: queries, metrics, tests of differences."""
 
+from whence.evaluation.asking import make_queries
 from whence.evaluation.comparison import Comparison, compare
-from whence.evaluation.evaluate import Evaluation, evaluate
-from whence.evaluation.metrics import Metric, parse_metric
-from whence.evaluation.queries import Queries, make_queries
+from whence.evaluation.evaluate import evaluate
+from whence.evaluation.metrics import Metric
+from whence.evaluation.parsing import parse_metric
+from whence.evaluation.queries import Queries, user_queries
+from whence.evaluation.result import Evaluation
 
 __all__ = [
     "Comparison",
@@ -14,4 +17,5 @@ __all__ = [
     "evaluate",
     "make_queries",
     "parse_metric",
+    "user_queries",
 ]

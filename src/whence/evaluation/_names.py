@@ -10,14 +10,31 @@ from whence.errors import MetricError, did_you_mean
 
 RANKING_NAMES = ("mrr", "hitrate", "precision", "recall", "f1", "ndcg", "map")
 SUSTAINABLE_NAMES = ("st", "sustainablemrr", "sustainablendcg")
-METRIC_NAMES = RANKING_NAMES + SUSTAINABLE_NAMES
+CATALOGUE_NAMES = ("coverage", "gini", "averagepopularity")
+WHOLE_NAMES = ("auc", "rmse", "mae")
+"""The names of the metrics that look at more than a list and so are written without ``@K``."""
+
+METRIC_NAMES = RANKING_NAMES + SUSTAINABLE_NAMES + CATALOGUE_NAMES + WHOLE_NAMES
 """The names of the metrics, without ``@K``."""
 
-_ALIASES = {"f1score": "f1", "hit": "hitrate", "sustainabilitycoverage": "st"}
+_ALIASES = {
+    "f1score": "f1",
+    "hit": "hitrate",
+    "hits": "hitrate",
+    "hr": "hitrate",
+    "hit_rate": "hitrate",
+    "hitratio": "hitrate",
+    "sustainabilitycoverage": "st",
+    "itemcoverage": "coverage",
+    "catalogcoverage": "coverage",
+    "giniindex": "gini",
+    "popularity": "averagepopularity",
+    "gauc": "auc",
+}
 
 
 def canonical_name(text: str) -> str:
-    """``"name@K"`` in lower case, without aliases and spaces.
+    """``"name@K"`` in lower case, or ``"name"`` where there is no K, without aliases and spaces.
 
     Raises
     ------
@@ -25,11 +42,11 @@ def canonical_name(text: str) -> str:
         If the name is unknown, or K is missing or no whole number of at least 1.
     """
     base, k = split_name(text)
-    return f"{base}@{k}"
+    return f"{base}@{k}" if k else base
 
 
 def split_name(text: Any) -> tuple[str, int]:
-    """Base name and K of ``name@K``."""
+    """Base name and K of ``name@K``; K is 0 for a metric without one."""
     if not isinstance(text, str):
         raise MetricError(
             f"A metric must be a name such as 'mrr@20' or a function, not {type(text).__name__}."
@@ -39,9 +56,17 @@ def split_name(text: Any) -> tuple[str, int]:
     if base not in METRIC_NAMES:
         hint = did_you_mean(base, [*METRIC_NAMES, *_ALIASES])
         raise MetricError(
-            f"Unknown metric {text!r}.{hint} Choose one of {', '.join(METRIC_NAMES)}, "
-            f"with '@' and the length of the list, such as 'mrr@20'."
+            f"Unknown metric {text!r}.{hint} Choose one of "
+            f"{', '.join(name for name in METRIC_NAMES if name not in WHOLE_NAMES)}, with '@' and "
+            f"the length of the list, such as 'mrr@20', or {', '.join(WHOLE_NAMES[:-1])} or "
+            f"{WHOLE_NAMES[-1]} without."
         )
+    if base in WHOLE_NAMES:
+        if at:
+            raise MetricError(
+                f"Metric {text!r} does not depend on the length of a list: write it '{base}'."
+            )
+        return base, 0
     if not at or not length:
         raise MetricError(
             f"Metric {text!r} does not say how many recommendations count: "

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import polars as pl
 
 from whence.errors import DataError, MetricError, ParameterError, check_float, check_int
-from whence.evaluation.evaluate import Evaluation
+from whence.evaluation.result import Evaluation
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,10 @@ def compare(
     The confidence interval is the percentile interval of `n` bootstrap resamples of the paired
     differences. The p-value is that of the two-sided sign-flip permutation test: how often random
     signs give a total difference at least as large. It is exact, over all signs, where `n` allows.
+
+    What is compared is the mean over the queries. Of ``rmse`` and ``mae`` that is the mean over the
+    users, not the value over all rows; ``coverage`` and ``gini`` have no value for a query and
+    cannot be compared.
 
     Parameters
     ----------
@@ -177,12 +181,18 @@ def _common_metric(a: Any, b: Any, metric: str | None) -> str:
     if metric is not None:
         names = [a.metric_name(metric)]
         b.metric_name(metric)
+        together = [name for name in names if not _has_values(a, name)]
+        if together:
+            raise MetricError(
+                f"'{together[0]}' is one value of the lists of all queries together, so that it "
+                "cannot be compared query by query: compare a metric with a value for each."
+            )
     else:
-        names = [name for name in a if name in b]
+        names = [name for name in a if name in b and _has_values(a, name)]
     if len(names) != 1:
         raise MetricError(
-            f"The evaluations have {len(names)} metrics in common: say which one to compare with "
-            f"metric=…, of {', '.join(a)} and {', '.join(b)}."
+            f"The evaluations have {len(names)} metrics in common that have a value for each "
+            f"query: say which one to compare with metric=…, of {', '.join(a)} and {', '.join(b)}."
         )
     name = str(names[0])
     kinds = {
@@ -198,9 +208,18 @@ def _common_metric(a: Any, b: Any, metric: str | None) -> str:
     return name
 
 
+def _has_values(evaluation: Evaluation, name: str) -> bool:
+    return name in evaluation.per_query.columns
+
+
 def _common_ids(a: Evaluation, b: Evaluation) -> pl.DataFrame:
-    ids = a.per_query.drop(list(a))
-    if not ids.equals(b.per_query.drop(list(b))):
+    if (a.negatives, a.seed) != (b.negatives, b.seed):
+        raise DataError(
+            "The two evaluations ranked the targets against other items: evaluate both with the "
+            "same negatives and seed."
+        )
+    ids = a.per_query.drop(list(a), strict=False)
+    if not ids.equals(b.per_query.drop(list(b), strict=False)):
         raise DataError(
             "The two evaluations are not of the same queries in the same order: "
             "evaluate both models on the same validation data."

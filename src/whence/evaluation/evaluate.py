@@ -1,10 +1,10 @@
-"""Ask a recommender the queries of a validation set and say how good its lists are."""
+"""Ask a recommender the queries of a validation set and say how good its answers are."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,145 +12,29 @@ import numpy.typing as npt
 import polars as pl
 
 from whence.data import Interactions, Vocabulary
-from whence.errors import DataError, MetricError, UnsupportedError, did_you_mean
-from whence.evaluation._names import canonical_name, external_ids
+from whence.errors import DataError, DataWarning, MetricError, UnsupportedError, check_int
+from whence.evaluation._names import WHOLE_NAMES, external_ids
+from whence.evaluation.asking import make_queries
+from whence.evaluation.catalogue import average_popularity, coverage, gini
+from whence.evaluation.foreign import foreign_lists, known_to_foreign
 from whence.evaluation.metrics import (
     DEFAULT_SUSTAINABILITY_WEIGHT,
     Metric,
-    parse_metric,
     values_from_ids,
     values_from_lists,
 )
-from whence.evaluation.queries import Queries, Target, Unknown, make_queries
+from whence.evaluation.negatives import resolve_negatives
+from whence.evaluation.parsing import parse_metric
+from whence.evaluation.queries import Protocol, Queries, Target, Unknown
+from whence.evaluation.ranking import Ranking, rank_catalogue, rank_negatives
+from whence.evaluation.ratings import RatingErrors, rating_errors
+from whence.evaluation.result import Evaluation
 
 CodeArray = npt.NDArray[np.int32]
+FloatArray = npt.NDArray[np.float64]
 MetricLike = str | Metric | Callable[[Sequence[Any], Sequence[Any]], float]
 
-
-@dataclass(frozen=True, eq=False)
-class Evaluation:
-    """Values of metrics, over all queries and for each.
-
-    Attributes
-    ----------
-    metrics : tuple of Metric
-        What was computed, in the order asked for.
-    per_query : polars.DataFrame
-        One row per query: the columns that name it, then one per metric.
-    n_queries : int
-        Number of queries, all of which count in the mean.
-    n_empty : int
-        Queries without a known item (or user), which count with value 0.
-    n_unknown_rows : int
-        Validation rows whose item is unknown to the training data.
-
-    Notes
-    -----
-    ``evaluation["mrr@20"]`` is one value, and ``float(evaluation)`` the value where one metric
-    was asked for.
-    """
-
-    metrics: tuple[Metric, ...]
-    per_query: pl.DataFrame
-    n_queries: int
-    n_empty: int = 0
-    n_unknown_rows: int = 0
-
-    @cached_property
-    def scores(self) -> dict[str, float]:
-        """Mean over all queries, by canonical name of the metric."""
-        return {
-            metric.name: float(np.mean(self.values(metric.name), dtype=np.float64))
-            for metric in self.metrics
-        }
-
-    def values(self, metric: str | None = None) -> npt.NDArray[np.float64]:
-        """Value of each query.
-
-        Parameters
-        ----------
-        metric : str, optional
-            May be left out where one metric was asked for.
-
-        Returns
-        -------
-        float64 [n_queries]
-
-        Raises
-        ------
-        MetricError
-            If the metric was not evaluated, or several were and none is named.
-        """
-        return self.per_query[self.metric_name(metric)].to_numpy()
-
-    def to_frame(self) -> pl.DataFrame:
-        """Table of the metrics: columns ``metric``, ``value`` and ``std_error``.
-
-        The standard error is that of the mean over queries taken as independent.
-        """
-        errors = [_std_error(self.values(metric.name)) for metric in self.metrics]
-        return pl.DataFrame(
-            {
-                "metric": list(self.scores),
-                "value": list(self.scores.values()),
-                "std_error": pl.Series(errors, dtype=pl.Float64),
-            }
-        )
-
-    def metric_name(self, metric: str | None = None) -> str:
-        """Canonical name of an evaluated metric; of the only one, if none is given.
-
-        Raises
-        ------
-        MetricError
-            As :meth:`values`.
-        """
-        names = [wanted.name for wanted in self.metrics]
-        if metric is None:
-            if len(names) == 1:
-                return names[0]
-            raise MetricError(f"Say which metric: this evaluation has {', '.join(names)}.")
-        if metric in names:
-            return metric
-        try:
-            name = canonical_name(metric)
-        except MetricError:
-            name = str(metric)
-        if name in names:
-            return name
-        raise MetricError(
-            f"Metric {metric!r} was not evaluated.{did_you_mean(name, names)} "
-            f"This evaluation has {', '.join(names)}."
-        )
-
-    def __getitem__(self, metric: str) -> float:
-        return self.scores[self.metric_name(metric)]
-
-    def __contains__(self, metric: object) -> bool:
-        try:
-            self.metric_name(str(metric))
-        except MetricError:
-            return False
-        return True
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.scores)
-
-    def __len__(self) -> int:
-        return len(self.metrics)
-
-    def __float__(self) -> float:
-        return self.scores[self.metric_name(None)]
-
-    def __repr__(self) -> str:
-        notes = [f"{self.n_queries} queries"]
-        if self.n_empty:
-            notes.append(f"{self.n_empty} of them empty")
-        if self.n_unknown_rows:
-            notes.append(f"{self.n_unknown_rows} rows with unknown items")
-        width = max(len(name) for name in self.scores)
-        lines = [f"  {name:<{width}}  {value:.6f}" for name, value in self.scores.items()]
-        return "\n".join([f"Evaluation({', '.join(notes)})", *lines])
+RATING_METRICS = tuple(name for name in WHOLE_NAMES if name != "auc")
 
 
 def evaluate(
@@ -163,31 +47,44 @@ def evaluate(
     relevant: str | None = None,
     unknown: Unknown = "ignore",
     target: Target = "rest",
+    protocol: Protocol | None = None,
+    history: Any = None,
+    negatives: int | str | None = None,
+    seed: int = 42,
     train: Any = None,
     threads: int | None = None,
 ) -> Evaluation:
     """Evaluate a recommender on validation data.
 
     Every query counts alike: U = (1/Q) Σ_q metric(list of q), where a query left without a known
-    item has an empty list and the value 0.
+    item has an empty list and the value 0. ``coverage`` and ``gini`` are of all lists together,
+    ``rmse`` and ``mae`` of all rows of the validation data.
 
     Parameters
     ----------
     model : fitted recommender, or any object with ``recommend(queries, k)``
         An object that is not Whence's is asked all queries at once: a list of histories (lists of
-        item ids, oldest first) for sessions, a list of user ids for baskets. It returns a list of
-        lists of item ids, best first, or a tuple ``(items, scores)`` of such lists.
+        item ids, oldest first) for sessions, a list of user ids for users and baskets (histories
+        for users too, if its attribute ``asks`` is ``"histories"``). It returns a list of lists of
+        item ids, best first, or a tuple ``(items, scores)`` of such lists. For ``rmse`` and
+        ``mae`` it needs ``predict(users, items)``, which returns a number for each pair.
     data : Interactions, dataframe or Queries
-        Validation data; `unknown` and `target` do not apply to Queries.
+        Validation data; `unknown`, `target`, `protocol` and `history` do not apply to Queries.
     metrics : str, Metric, callable, or a sequence of them
-        As :func:`~whence.evaluation.metrics.parse_metric` takes them.
+        As :func:`~whence.evaluation.parsing.parse_metric` takes them.
     sustainable_items, sustainability_weight, relevant
-        As in :func:`~whence.evaluation.metrics.parse_metric`.
-    unknown : {"ignore", "drop"}
-        What to do with items unknown to the training data, see
-        :func:`~whence.evaluation.queries.make_queries`.
-    target : {"rest", "next"}
-        Sessions: whether the whole rest of the session is the target or the next item only.
+        As in :func:`~whence.evaluation.parsing.parse_metric`.
+    unknown, target, protocol, history
+        As in :func:`~whence.evaluation.asking.make_queries`: what to do with items unknown to the
+        training data, whether all of the target is to be found or its first item only, whether
+        beginnings of sessions are asked or users, and what is known of users beyond the training
+        data.
+    negatives : int or "given", optional
+        Rank each target by itself against this many items, drawn from those that are neither in
+        the history nor a target of the query, or against the list in its row of the validation
+        data. Default: against all items.
+    seed : int
+        Of the items drawn.
     train : Interactions or dataframe, optional
         For an object that is not Whence's: what it was trained on, so that items it cannot know
         are treated as unknown. Without it every item of `data` counts as known.
@@ -202,8 +99,11 @@ def evaluate(
     ------
     MetricError
         If a metric cannot be understood or computed.
+    ParameterError
+        If `protocol`, `history` or `negatives` does not apply.
     DataError
-        If the validation data fits the training data badly or leaves no query.
+        If the validation data fits the training data badly or leaves no query, there are fewer
+        items than `negatives`, or the model gives a score that is not a number.
     UnsupportedError
         If the model has no way to recommend, or returns something else than lists of items.
 
@@ -217,32 +117,39 @@ def evaluate(
     ['mrr@20', 'recall@20']
     """
     wanted = _parse_all(metrics, sustainable_items, sustainability_weight, relevant)
-    k = max(metric.k for metric in wanted)
-    if hasattr(model, "recommend_codes"):
-        vocabulary: Vocabulary = model.vocabulary
-        queries = _as_queries(model, data, unknown, target)
-        lists, _ = model.recommend_codes(queries, k, threads=threads)
-    else:
-        known = _known_to_foreign(model, data, train)
-        queries = _as_queries(known, data, unknown, target)
-        lists, vocabulary = _foreign_lists(model, queries, known.vocabulary, k)
-    if len(queries) == 0:
-        raise DataError("There is no query to evaluate: give validation data with queries.")
-    resolved = tuple(metric.for_kind(queries.kind) for metric in wanted)
-    for metric in resolved:
-        if metric.name in queries.ids.columns:
-            raise MetricError(
-                f"A metric cannot have the name of a column of ids, '{metric.name}': "
-                f"give it another name with Metric.custom(function, k=…, name=…)."
-            )
-    values = {metric.name: _values(metric, lists, queries, vocabulary) for metric in resolved}
-    return Evaluation(
-        metrics=resolved,
-        per_query=queries.ids.with_columns(**{n: pl.Series(v) for n, v in values.items()}),
-        n_queries=len(queries),
-        n_empty=queries.n_empty,
-        n_unknown_rows=queries.n_unknown_rows,
-    )
+    check_int("seed", seed, minimum=0)
+    asked = _ask(model, data, train, unknown, target, _protocol(wanted, model, protocol), history)
+    resolved = tuple(metric.for_kind(asked.queries.kind) for metric in wanted)
+    _check_metrics(resolved, asked, negatives)
+    rated = [metric for metric in resolved if metric.base in RATING_METRICS]
+    errors = None
+    if rated:
+        errors = rating_errors(model, asked.data, asked.vocabulary, unknown)
+    ranking, vocabulary = Ranking(asked.queries, np.empty((0, 0), np.int32)), asked.vocabulary
+    if len(rated) < len(resolved):
+        ranking, vocabulary = _rank(model, asked, resolved, negatives, seed, threads)
+    answers = _Answers(ranking, errors, vocabulary, asked.train)
+    return _evaluation(resolved, answers, negatives, seed)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The queries, and what they were made of: the last two are None where Queries were given."""
+
+    queries: Queries
+    vocabulary: Vocabulary
+    train: Interactions | None
+    data: Any
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """What metrics are computed from."""
+
+    ranking: Ranking
+    errors: RatingErrors | None
+    vocabulary: Vocabulary
+    train: Interactions | None
 
 
 def _parse_all(
@@ -271,23 +178,166 @@ def _parse_all(
     return list(parsed.values())
 
 
-def _as_queries(known: Any, data: Any, unknown: Unknown, target: Target) -> Queries:
+def _protocol(metrics: list[Metric], model: Any, protocol: Protocol | None) -> Any:
+    """The protocol asked for; that of users for metrics of ratings, which are of users."""
+    rated = [metric.name for metric in metrics if metric.base in RATING_METRICS]
+    if not rated:
+        return getattr(model, "protocol", None) if protocol is None else protocol
+    if protocol == "prefixes":
+        raise MetricError(
+            f"'{rated[0]}' is of the ratings of users: leave protocol='prefixes' out, or ask for "
+            "metrics of lists."
+        )
+    return "users"
+
+
+def _ask(
+    model: Any,
+    data: Any,
+    train: Any,
+    unknown: Unknown,
+    target: Target,
+    protocol: Protocol | None,
+    history: Any,
+) -> _Asked:
+    if hasattr(model, "recommend_codes"):
+        vocabulary, known = model.vocabulary, model
+        train = getattr(model, "train_", None)
+    else:
+        known = known_to_foreign(model, data, train)
+        vocabulary = known.vocabulary
+        if train is not None or getattr(model, "train_", None) is not None:
+            train = known
+        if train is None and protocol is None:
+            # What the users did before is not known; the data is not both history and target.
+            protocol = "prefixes" if known.kind == "sessions" else None
+        elif train is None and protocol == "users" and not isinstance(data, Queries):
+            raise DataError(
+                f"Without its training data it is not known what {type(model).__name__} knew of "
+                "each user: pass train=…, or protocol='prefixes'."
+            )
     if isinstance(data, Queries):
-        return data
-    return make_queries(known, data, unknown=unknown, target=target)
+        queries, data = data, None
+    else:
+        data = Interactions.from_frame(data, kind=None if train is None else train.kind)
+        queries = make_queries(
+            known, data, unknown=unknown, target=target, protocol=protocol, history=history
+        )
+    if len(queries) == 0:
+        raise DataError("There is no query to evaluate: give validation data with queries.")
+    return _Asked(queries, vocabulary, train, data)
 
 
-def _values(
-    metric: Metric, lists: CodeArray, queries: Queries, vocabulary: Vocabulary
-) -> npt.NDArray[np.float64]:
+def _check_metrics(metrics: tuple[Metric, ...], asked: _Asked, negatives: Any) -> None:
+    """Refuse what cannot be computed for these queries, before anything is."""
+    n_items = len(asked.vocabulary.items)
+    for metric in metrics:
+        if metric.name in asked.queries.ids.columns:
+            raise MetricError(
+                f"A metric cannot have the name of a column of ids, '{metric.name}': "
+                f"give it another name with Metric.custom(function, k=…, name=…)."
+            )
+        if metric.base in RATING_METRICS and negatives is not None:
+            raise MetricError(
+                f"'{metric.name}' is of ratings, which have no negatives: evaluate it by itself."
+            )
+        if metric.base in RATING_METRICS and asked.data is None:
+            raise MetricError(
+                f"'{metric.name}' is of the ratings in the validation data, which Queries do not "
+                "hold: pass the validation data itself."
+            )
+        if metric.base == "averagepopularity" and asked.train is None:
+            raise MetricError(
+                f"'{metric.name}' counts the interactions of the training data: pass train=…."
+            )
+    longest = max(metrics, key=lambda metric: metric.k)
+    if longest.k > n_items and longest.function is None and asked.train is not None:
+        warnings.warn(
+            f"{longest.name} looks at {longest.k} items but the catalogue has {n_items}, so that "
+            f"no list is that long; choose a K of at most {n_items}.",
+            DataWarning,
+            stacklevel=3,
+        )
+
+
+def _rank(
+    model: Any,
+    asked: _Asked,
+    metrics: tuple[Metric, ...],
+    negatives: Any,
+    seed: int,
+    threads: int | None,
+) -> tuple[Ranking, Vocabulary]:
+    """Lists of the model, and the vocabulary that their numbers belong to."""
+    k = max(metric.k for metric in metrics)
+    auc = any(metric.base == "auc" for metric in metrics)
+    if not hasattr(model, "recommend_codes"):
+        if auc or negatives is not None:
+            raise UnsupportedError(
+                f"{type(model).__name__} gives lists without the scores of all items, which auc "
+                "and negatives need: evaluate metrics of lists."
+            )
+        lists, vocabulary = foreign_lists(model, asked.queries, asked.vocabulary, k)
+        return Ranking(asked.queries, lists), vocabulary
+    if negatives is None:
+        return rank_catalogue(model, asked.queries, k, auc=auc, threads=threads), asked.vocabulary
+    against = resolve_negatives(
+        negatives, asked.data, asked.queries, asked.vocabulary, asked.train, seed
+    )
+    ranking = rank_negatives(
+        model, asked.queries, against, k, vocabulary=asked.vocabulary, threads=threads
+    )
+    return ranking, asked.vocabulary
+
+
+def _evaluation(
+    metrics: tuple[Metric, ...], answers: _Answers, negatives: Any, seed: int
+) -> Evaluation:
+    queries, n_items = answers.ranking.queries, len(answers.vocabulary.items)
+    values: dict[str, FloatArray] = {}
+    aggregates: dict[str, float] = {}
+    for metric in metrics:
+        lists = answers.ranking.lists[:, : metric.k]
+        if metric.base == "coverage":
+            aggregates[metric.name] = coverage(lists, n_items)
+        elif metric.base == "gini":
+            aggregates[metric.name] = gini(lists, n_items)
+        else:
+            values[metric.name] = _values(metric, answers)
+        if metric.base in RATING_METRICS and answers.errors is not None:
+            aggregates[metric.name] = answers.errors.over_all(metric.base)
+    drawn = negatives is not None and negatives != "given"
+    return Evaluation(
+        metrics=metrics,
+        per_query=queries.ids.with_columns(**{n: pl.Series(v) for n, v in values.items()}),
+        n_queries=len(queries),
+        n_empty=queries.n_empty,
+        n_unknown_rows=queries.n_unknown_rows,
+        n_without_targets=queries.n_without_targets,
+        aggregates=aggregates,
+        negatives=int(negatives) if drawn else negatives,
+        seed=seed if drawn else None,
+    )
+
+
+def _values(metric: Metric, answers: _Answers) -> FloatArray:
     """Value of each query."""
+    queries, lists, vocabulary = answers.ranking.queries, answers.ranking.lists, answers.vocabulary
+    if metric.base in RATING_METRICS:
+        assert answers.errors is not None
+        return answers.errors.per_user(metric.base)
+    if metric.base == "auc":
+        assert answers.ranking.auc is not None
+        return answers.ranking.auc
+    if metric.base == "averagepopularity":
+        assert answers.train is not None
+        counts = np.bincount(answers.train.item_codes, minlength=len(vocabulary.items))
+        return average_popularity(lists[:, : metric.k], counts)
     if metric.function is None:
-        sustainable = metric.sustainable_codes(vocabulary)
-        return values_from_lists(metric, lists, queries, sustainable)
+        return values_from_lists(metric, lists, queries, metric.sustainable_codes(vocabulary))
     items = np.array([*vocabulary.items.to_list(), None], dtype=object)
     recommended = [items[row[row >= 0]].tolist() for row in lists[:, : metric.k]]
-    targets = external_targets(queries, vocabulary)
-    return values_from_ids(metric, recommended, targets)
+    return values_from_ids(metric, recommended, external_targets(queries, vocabulary))
 
 
 def external_targets(queries: Queries, vocabulary: Vocabulary) -> list[list[Any]]:
@@ -301,83 +351,3 @@ def external_targets(queries: Queries, vocabulary: Vocabulary) -> list[list[Any]
         other = np.minimum(-1 - np.minimum(codes, -1), len(strangers) - 1)
         targets.append(np.where(codes >= 0, items[codes], strangers[other]).tolist())
     return targets
-
-
-def _known_to_foreign(model: Any, data: Any, train: Any) -> Interactions:
-    """What says which items are known to an object that is not Whence's."""
-    if not callable(getattr(model, "recommend", None)):
-        raise UnsupportedError(
-            f"{type(model).__name__} cannot be evaluated: it needs a method recommend(queries, k) "
-            f"that returns a list of item ids for each query."
-        )
-    if train is None:
-        train = getattr(model, "train_", None)
-    if train is None and isinstance(data, Queries):
-        raise DataError(
-            f"Queries hold item numbers, which mean nothing to {type(model).__name__} without the "
-            f"training data: pass train=…, or the validation data itself."
-        )
-    kind = data.kind if isinstance(data, (Interactions, Queries)) else None
-    return Interactions.from_frame(data if train is None else train, kind=kind)
-
-
-def _foreign_lists(
-    model: Any, queries: Queries, vocabulary: Vocabulary, k: int
-) -> tuple[CodeArray, Vocabulary]:
-    """Lists of an object that speaks external ids, and the vocabulary with the items it added.
-
-    Returns
-    -------
-    lists : int32 [Q, k]
-        Item numbers, padded with -1. Items outside the vocabulary get numbers after it.
-    vocabulary : Vocabulary
-    """
-    lists = np.full((len(queries), k), -1, dtype=np.int32)
-    if queries.kind == "baskets":
-        asked = np.flatnonzero(queries.users >= 0)
-        questions = vocabulary.sources.gather(queries.users[asked]).to_list()
-    else:
-        asked = np.flatnonzero(queries.history_end > queries.history_start)
-        items = np.array(vocabulary.items.to_list(), dtype=object)[queries.history_items]
-        questions = [
-            items[queries.history_start[q] : queries.history_end[q]].tolist() for q in asked
-        ]
-    if not questions:
-        return lists, vocabulary
-    rows = _rows(model, model.recommend(questions, k), len(questions))
-    lengths = np.array([min(len(row), k) for row in rows])
-    flat = pl.Series("item", [item for row in rows for item in row[:k]], strict=True)
-    codes = vocabulary.item_codes(flat)
-    strange = codes < 0
-    if strange.any():
-        added = flat.filter(pl.Series(strange)).unique(maintain_order=True)
-        added = added.cast(vocabulary.items.dtype)
-        vocabulary = Vocabulary(pl.concat([vocabulary.items, added]), vocabulary.sources)
-        codes = vocabulary.item_codes(flat)
-    inside = np.arange(k) < lengths[:, None]
-    block = np.full((len(rows), k), -1, dtype=np.int32)
-    block[inside] = codes
-    lists[asked] = block
-    return lists, vocabulary
-
-
-def _rows(model: Any, result: Any, n: int) -> list[list[Any]]:
-    """One list of item ids per query, from ``(items, scores)`` or the items alone."""
-    items = result[0] if isinstance(result, tuple) and len(result) == 2 else result
-    try:
-        rows = [row.tolist() if hasattr(row, "tolist") else list(row) for row in items]
-    except TypeError:
-        rows = []
-    if len(rows) != n:
-        raise UnsupportedError(
-            f"{type(model).__name__}.recommend(queries, k) must return one list of item ids for "
-            f"each of the {n} queries, or a tuple (items, scores) of such lists; it returned "
-            f"{type(result).__name__}{f' of {len(rows)} lists' if rows else ''}."
-        )
-    return rows
-
-
-def _std_error(values: npt.NDArray[np.float64]) -> float | None:
-    if len(values) < 2:
-        return None
-    return float(np.std(values, ddof=1) / np.sqrt(len(values)))

@@ -16,9 +16,15 @@ name          gain g(r)    value of hits at r_1 < r_2 < …    factor
 ============= ============ ================================= =============================
 
 ``mrr`` and ``hitrate`` are of the next item alone for sessions and of the first relevant item for
-baskets, unless ``relevant`` says otherwise. ``st`` is the share of sustainable items in the list;
-``sustainablemrr`` and ``sustainablendcg`` are (1 - w) times the ranking metric plus w times
-``st``, with w = 0.2 unless ``sustainability_weight`` says otherwise.
+users and baskets, unless ``relevant`` says otherwise. ``st`` is the share of sustainable items in
+the list; ``sustainablemrr`` and ``sustainablendcg`` are (1 - w) times the ranking metric plus w
+times ``st``, with w = 0.2 unless ``sustainability_weight`` says otherwise.
+
+Other metrics need more than the list of one query. ``averagepopularity`` is the mean number of
+training interactions of a list's items; ``coverage`` and ``gini`` are of the lists of all queries
+together (:mod:`whence.evaluation.catalogue`); ``auc`` is of the whole ranking
+(:mod:`whence.evaluation.ranking`); ``rmse`` and ``mae`` are of predicted ratings
+(:mod:`whence.evaluation.ratings`).
 """
 
 from __future__ import annotations
@@ -31,13 +37,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from whence.errors import DataError, MetricError, check_choice, check_float
+from whence.errors import DataError, MetricError
 from whence.evaluation._names import (
     SUSTAINABLE_NAMES,
     check_k,
-    external_ids,
     no_sustainable_items,
-    split_name,
 )
 
 if TYPE_CHECKING:
@@ -55,7 +59,7 @@ DEFAULT_SUSTAINABILITY_WEIGHT = 0.2
 class Metric:
     """What to compute from a recommendation list of at most `k` items and the targets.
 
-    Made by :func:`parse_metric` or, from a function, by :meth:`custom`.
+    Made by :func:`~whence.evaluation.parsing.parse_metric` or, from a function, by :meth:`custom`.
 
     Attributes
     ----------
@@ -64,9 +68,11 @@ class Metric:
     base : str
         The name without ``@K``; ``"custom"`` for a function.
     k : int
-        Length of the recommendation list.
-    mode : {"additive", "best", "average_precision", "none", "custom"}
-        How the ranks of the hits become a value; ``"none"`` if they do not matter.
+        Length of the recommendation list; 0 for a metric that is not of a list.
+    mode : str
+        How the ranks of the hits become a value: ``"additive"``, ``"best"``,
+        ``"average_precision"``, ``"none"`` if they do not matter, or ``"custom"``. The name of a
+        metric that needs more than the list of one query, such as ``"auc"``.
     first_only : bool
         Whether only the next item, i.e. the first target, counts.
     rank_weight, sustainability_weight : float
@@ -126,19 +132,30 @@ class Metric:
         return "none" if self.base == "st" else self.base.removeprefix("sustainable")
 
     @property
+    def of_lists(self) -> bool:
+        """Whether the list and the targets of a query are all that its value depends on."""
+        return self.mode in _MODES or self.mode in ("none", "custom")
+
+    @property
+    def per_query(self) -> bool:
+        """Whether each query has a value; not so for ``coverage`` and ``gini``."""
+        return self.mode not in ("coverage", "gini")
+
+    @property
     def needs_sustainable_items(self) -> bool:
         """Whether the value depends on the list of sustainable items."""
         return self.base in SUSTAINABLE_NAMES
 
     def for_kind(self, kind: str) -> Metric:
-        """The same metric with ``relevant`` decided for ``"sessions"`` or ``"baskets"``.
+        """The same metric with ``relevant`` decided for a kind of queries.
 
-        Only ``mrr`` and ``hitrate`` (and ``sustainablemrr``) depend on it: ``"next"`` for sessions
-        and ``"any"`` for baskets, unless the metric was made with one of them.
+        Only ``mrr`` and ``hitrate`` (and ``sustainablemrr``) depend on it: ``"next"`` for
+        ``"sessions"``, ``"any"`` for ``"users"`` and ``"baskets"``, unless the metric was made
+        with one of them.
         """
         if self.relevant is not None:
             return self
-        return _with_relevant(self, "any" if kind == "baskets" else "next")
+        return with_relevant(self, "next" if kind == "sessions" else "any")
 
     def gains(self) -> npt.NDArray[np.float64]:
         """Gain of a hit by its rank.
@@ -225,64 +242,6 @@ class Metric:
         return mask
 
 
-def parse_metric(
-    metric: str | Metric | CustomFunction,
-    *,
-    sustainable_items: Any = None,
-    sustainability_weight: float = DEFAULT_SUSTAINABILITY_WEIGHT,
-    relevant: str | None = None,
-) -> Metric:
-    """Read a metric from its name.
-
-    Parameters
-    ----------
-    metric : str, Metric or callable
-        ``"name@K"`` in any case, such as ``"mrr@20"``, with a name of the module's table or
-        ``f1score``, ``hit``, ``sustainabilitycoverage``; a Metric, returned as it is apart from
-        what it leaves open; or a function ``(recommended, targets) -> float`` over lists of
-        external ids, called for each query with at most 20 recommended items (another number:
-        :meth:`Metric.custom`).
-    sustainable_items : iterable, series or one-column dataframe, optional
-        External ids of the sustainable items; necessary for ``st``, ``sustainablemrr`` and
-        ``sustainablendcg``, ignored by the others.
-    sustainability_weight : float
-        Weight of ``st`` in ``sustainablemrr`` and ``sustainablendcg``, in [0, 1].
-    relevant : {"next", "any"}, optional
-        Whether ``mrr`` and ``hitrate`` look for the next item alone or for the first relevant
-        one. Default: ``"next"`` for sessions and ``"any"`` for baskets.
-
-    Returns
-    -------
-    Metric
-
-    Raises
-    ------
-    MetricError
-        If the name is unknown or has no ``@K``, K is below 1, or the list of sustainable items is
-        missing, empty or unreadable.
-    ParameterError
-        If `relevant` or `sustainability_weight` is out of range.
-    """
-    if relevant is not None:
-        check_choice("relevant", relevant, ("next", "any"))
-    check_float("sustainability_weight", sustainability_weight, 0.0, 1.0)
-    if isinstance(metric, Metric):
-        parsed = metric
-    elif callable(metric):
-        parsed = Metric.custom(metric)
-    else:
-        parsed = _from_name(metric, sustainability_weight)
-    if parsed.needs_sustainable_items and parsed.sustainable_items is None:
-        if sustainable_items is None:
-            raise no_sustainable_items(parsed.name)
-        parsed = replace(parsed, sustainable_items=external_ids(sustainable_items))
-        if not parsed.sustainable_items:
-            raise no_sustainable_items(parsed.name)
-    if relevant is not None and parsed.relevant is None:
-        parsed = _with_relevant(parsed, relevant)
-    return parsed
-
-
 def values_from_lists(
     metric: Metric,
     lists: npt.NDArray[np.int32],
@@ -314,6 +273,10 @@ def values_from_lists(
     if metric.mode == "custom":
         raise MetricError(
             f"Metric '{metric.name}' is a Python function over external ids: use values_from_ids."
+        )
+    if not metric.of_lists:
+        raise MetricError(
+            f"Metric '{metric.name}' is not of the list of one query: get it from evaluate."
         )
     lists = np.ascontiguousarray(lists[:, : metric.k], dtype=np.int32)
     values = np.zeros(len(lists), dtype=np.float64)
@@ -381,19 +344,8 @@ def values_from_ids(
 _MODES = {"additive": 0, "best": 1, "average_precision": 2}
 
 
-def _from_name(text: str, sustainability_weight: float) -> Metric:
-    base, k = split_name(text)
-    name = f"{base}@{k}"
-    if base == "st":
-        return Metric(name, base, k, "none", rank_weight=0.0, sustainability_weight=1.0)
-    weight = sustainability_weight if base in SUSTAINABLE_NAMES else 0.0
-    mode = {"mrr": "best", "hitrate": "best", "map": "average_precision"}.get(
-        base.removeprefix("sustainable"), "additive"
-    )
-    return Metric(name, base, k, mode, rank_weight=1.0 - weight, sustainability_weight=weight)
-
-
-def _with_relevant(metric: Metric, relevant: str) -> Metric:
+def with_relevant(metric: Metric, relevant: str) -> Metric:
+    """The metric with ``"next"`` or ``"any"`` for those that depend on it."""
     next_only = relevant == "next" and metric.ranking in ("mrr", "hitrate")
     # With one target the best gain is the only gain.
     mode = "additive" if next_only else metric.mode

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from whence.data import Interactions
-from whence.evaluation.queries import Queries
+from whence.evaluation.queries import Queries, positions_of_windows
 
 
 def incidence(train: Interactions) -> sparse.csr_array:
@@ -23,7 +23,9 @@ def incidence(train: Interactions) -> sparse.csr_array:
         1 where the session or user has the item, once or more.
     """
     rows = train.source_codes.astype(np.int64)
-    return _binary(rows, train.item_codes, (train.n_sources, train.n_items))
+    has = _counts(rows, train.item_codes, (train.n_sources, train.n_items))
+    has.data[:] = 1.0
+    return has
 
 
 def history_rows(queries: Queries, train: Interactions) -> sparse.csr_array:
@@ -40,18 +42,25 @@ def history_rows(queries: Queries, train: Interactions) -> sparse.csr_array:
     csr_array of float64, shape (Q, n_items)
         1 where the item is in the history.
     """
+    rows = history_counts(queries, train)
+    rows.data[:] = 1.0
+    return rows
+
+
+def history_counts(queries: Queries, train: Interactions) -> sparse.csr_array:
+    """How often each known item is in the history of each query; as `history_rows`."""
     lengths = queries.history_end - queries.history_start
     rows = np.repeat(np.arange(len(queries)), lengths)
-    items = queries.history_items[_windows(queries.history_start, lengths)]
+    items = queries.history_items[positions_of_windows(queries.history_start, lengths)]
     if queries.kind == "baskets":
         seen = np.flatnonzero(queries.users >= 0)
         users = queries.users[seen]
         offsets = train.sequences.offsets
         lengths = offsets[users + 1] - offsets[users]
         rows = np.concatenate([rows, np.repeat(seen, lengths)])
-        own = train.sequences.items[_windows(offsets[users], lengths)]
+        own = train.sequences.items[positions_of_windows(offsets[users], lengths)]
         items = np.concatenate([items, own])
-    return _binary(rows, items, (len(queries), train.n_items))
+    return _counts(rows, items, (len(queries), train.n_items))
 
 
 def last_items(queries: Queries) -> npt.NDArray[np.int32]:
@@ -68,19 +77,10 @@ def last_items(queries: Queries) -> npt.NDArray[np.int32]:
     return last
 
 
-def _windows(start: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Positions ``start[i], …, start[i] + lengths[i] - 1`` of all windows, one after the other."""
-    ends = np.cumsum(lengths)
-    total = int(ends[-1]) if len(ends) else 0
-    positions: npt.NDArray[np.int64] = np.arange(total) + np.repeat(start - ends + lengths, lengths)
-    return positions
-
-
-def _binary(
+def _counts(
     rows: npt.NDArray[np.int64], items: npt.NDArray[np.int32], shape: tuple[int, int]
 ) -> sparse.csr_array:
     counts = sparse.csr_array((np.ones(len(items)), (rows, items)), shape=shape)
     counts.sum_duplicates()
     counts.sort_indices()
-    counts.data[:] = 1.0
     return counts

@@ -1,4 +1,4 @@
-"""Compiled selection of the best entries of sparse rows."""
+"""Compiled selection of the best entries of rows."""
 
 from __future__ import annotations
 
@@ -48,6 +48,45 @@ def top_of_rows(indptr, indices, data, excluded, k):
                 values[row, place - 1] < value
                 or (values[row, place - 1] == value and columns[row, place - 1] > column)
             ):
+                values[row, place] = values[row, place - 1]
+                columns[row, place] = columns[row, place - 1]
+                place -= 1
+            values[row, place] = value
+            columns[row, place] = column
+    return columns, values
+
+
+@njit(nogil=True, cache=True)
+def top_of_scores(scores, floor, k):
+    """The k largest entries above a floor of each row.
+
+    Parameters
+    ----------
+    scores : float32 or float64 [R, C]
+    floor : float64
+    k : int
+
+    Returns
+    -------
+    columns : int32 [R, k]
+        By (score descending, column ascending), padded with -1.
+    values : float64 [R, k]
+        Padded with 0.
+    """
+    n_rows, n_columns = scores.shape
+    columns = np.full((n_rows, k), -1, dtype=np.int32)
+    values = np.zeros((n_rows, k), dtype=np.float64)
+    for row in range(n_rows):
+        filled = 0
+        for column in range(n_columns):
+            value = np.float64(scores[row, column])
+            # Columns ascend, so that an equal score never displaces an earlier one.
+            if value <= floor or (filled == k and value <= values[row, k - 1]):
+                continue
+            if filled < k:
+                filled += 1
+            place = filled - 1
+            while place > 0 and values[row, place - 1] < value:
                 values[row, place] = values[row, place - 1]
                 columns[row, place] = columns[row, place - 1]
                 place -= 1

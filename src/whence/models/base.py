@@ -3,27 +3,40 @@
 from __future__ import annotations
 
 import inspect
-import json
-import platform
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from whence.data import Interactions, Vocabulary
-from whence.data.files import read_parquet_with_metadata, write_parquet_with_metadata
-from whence.errors import DataError, FileFormatError, NotFittedError, ParameterError, check_int
+from whence.errors import (
+    DataError,
+    FileFormatError,
+    NotFittedError,
+    ParameterError,
+    UnsupportedError,
+    check_int,
+)
 from whence.evaluation.queries import Queries
+from whence.models import _kernels as kernels
 
 FloatArray = npt.NDArray[np.float64]
+ScoreArray = npt.NDArray[np.floating[Any]]
 CodeArray = npt.NDArray[np.int32]
 Self = TypeVar("Self", bound="Recommender")
 
-_FORMAT = "whence-model-1"
+LEVELS = {
+    "score": "scores items",
+    "refit": "can be fitted again on other data",
+    "rating": "predicts ratings",
+    "structured": "explains a score by neighbours or factors",
+    "differentiable": "has a loss with a gradient for each training example",
+}
+_BLOCK_BYTES = 1 << 26
 
 
 class Recommender(ABC):
@@ -31,10 +44,30 @@ class Recommender(ABC):
 
     The constructor stores its arguments; `fit` learns and sets attributes that end in ``_``.
     Everywhere lists are ordered by score, then by item number (order of first appearance in the
-    training data), and hold only items with a score above 0.
+    training data), and hold only items with a score above `floor`.
+
+    Attributes
+    ----------
+    kinds : tuple of str
+        What the model learns from: ``"sessions"`` (or users) of items, ``"baskets"`` of users.
+    floor : float
+        Items with a score of this or below are never recommended: 0 for models that count
+        neighbours or clicks, minus infinity for models whose scores have no natural zero.
+    asks : {"histories", "users"}
+        What `recommend` is asked with: lists of items, or users of the training data.
+    protocol : str or None
+        How validation data become queries, where the model has only one way; see
+        `whence.make_queries`.
+    levels : frozenset of str
+        What the model offers to methods: "score", "refit", "rating", "structured",
+        "differentiable".
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("sessions", "baskets")
+    floor: ClassVar[float] = 0.0
+    asks: ClassVar[Literal["histories", "users"]] = "histories"
+    protocol: ClassVar[str | None] = None
+    levels: ClassVar[frozenset[str]] = frozenset({"score", "refit"})
 
     train_: Interactions
 
@@ -43,14 +76,22 @@ class Recommender(ABC):
         """Learn from interactions of a kind in `kinds`."""
 
     @abstractmethod
-    def score_codes(self, queries: Queries, *, threads: int | None = None) -> FloatArray:
+    def score_codes(self, queries: Queries, *, threads: int | None = None) -> ScoreArray:
         """Score every item for every query.
 
         Returns
         -------
-        ndarray of float64, shape (Q, n_items)
-            Score of item number i in column i; items that must not be recommended have 0.
+        ndarray of float64 or float32, shape (Q, n_items)
+            Score of item number i in column i; items that must not be recommended have `floor`.
         """
+
+    def _state(self) -> dict[str, npt.NDArray[Any]]:
+        """Return what was learned; empty where it follows from the data without chance."""
+        return {}
+
+    def _restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Take back what `_state` gave; `train_` is there. Without a state, learn again."""
+        self._fit(self.train_)
 
     def _check_params(self) -> None:  # noqa: B027 (most models have nothing to check)
         """Raise ParameterError where a constructor argument is out of its range."""
@@ -58,8 +99,7 @@ class Recommender(ABC):
     @property
     def params(self) -> dict[str, Any]:
         """Arguments of the constructor."""
-        names = inspect.signature(type(self).__init__).parameters
-        return {name: getattr(self, name) for name in names if name != "self"}
+        return {name: getattr(self, name) for name in parameter_names(type(self))}
 
     def fit(self: Self, train: Any, **columns: Any) -> Self:
         """Learn from training data.
@@ -117,14 +157,17 @@ class Recommender(ABC):
         """
         lists = np.full((len(queries), k), -1, dtype=np.int32)
         scores = np.zeros((len(queries), k))
-        for start in range(0, len(queries), 1024):
-            block = self.score_codes(slice_queries(queries, start, start + 1024), threads=threads)
-            # A stable sort keeps items of equal score in number order.
-            order = np.argsort(-block, axis=1, kind="stable")[:, :k]
-            best = np.take_along_axis(block, order, axis=1)
+        size = max(1, _BLOCK_BYTES // (8 * max(self.n_items, 1)))
+        for start in range(0, len(queries), size):
+            part = queries.block(start, start + size)
+            block = self.score_codes(part, threads=threads)
+            if np.isnan(block).any():
+                raise DataError(
+                    f"{type(self).__name__} gave a score that is not a number (NaN); fit it again "
+                    "with a lower learning rate or check the training data."
+                )
             rows = slice(start, start + len(block))
-            lists[rows, : order.shape[1]] = np.where(best > 0, order, -1)
-            scores[rows, : order.shape[1]] = np.where(best > 0, best, 0.0)
+            lists[rows], scores[rows] = kernels.top_of_scores(block, self.floor, k)
         return lists, scores
 
     def recommend(
@@ -135,8 +178,9 @@ class Recommender(ABC):
         Parameters
         ----------
         queries : one history, a list of histories, or Queries
-            Sessions: a history is the list of item ids so far, oldest first. Baskets: the id of a
-            user seen in training; for a user never seen, see `fold_in`.
+            A history is the list of item ids so far, oldest first. Models that ask for users
+            (`asks`), and models of baskets, take the id of a user seen in training, or a list of
+            ids; for a user never seen, see `fold_in`.
         k : int
             Length of the lists.
 
@@ -177,7 +221,7 @@ class Recommender(ABC):
         Returns
         -------
         ndarray of float64, shape (Q, number of items), or (number of items,) for one history
-            Scores; 0 where an item would not be recommended.
+            Scores; `floor` where an item would not be recommended.
 
         Raises
         ------
@@ -186,18 +230,62 @@ class Recommender(ABC):
         """
         self._check_fitted()
         asked, single = self._as_queries(queries)
-        scores = self.score_codes(asked)
+        scores = self.score_codes(asked).astype(np.float64, copy=False)
         if items is not None:
-            wanted = pl.Series(list(items))
-            codes = self.vocabulary.item_codes(wanted)
-            if (codes < 0).any():
-                first = wanted[int(np.flatnonzero(codes < 0)[0])]
-                raise DataError(
-                    f"Item {first!r} is unknown to the model; score only items of its training "
-                    "data (model.vocabulary.items)."
-                )
-            scores = scores[:, codes]
+            scores = scores[:, self._known_items(items)]
         return scores[0] if single else scores
+
+    def predict_codes(
+        self, users: npt.NDArray[np.int32], items: npt.NDArray[np.int32]
+    ) -> FloatArray:
+        """Predict ratings, float64 [N], of pairs of numbers; -1 stands for one never seen.
+
+        Raises
+        ------
+        UnsupportedError
+            If the model does not predict ratings.
+        """
+        require(self, "rating", "A predicted rating")
+        raise NotImplementedError
+
+    def predict(self, users: Sequence[Any], items: Sequence[Any]) -> FloatArray:
+        """Predict the rating that each user gives to each item, pair by pair.
+
+        Parameters
+        ----------
+        users, items : sequences of ids, of equal length N
+            Those never seen in training get what is known without them.
+
+        Returns
+        -------
+        float64 [N]
+
+        Raises
+        ------
+        UnsupportedError
+            If the model does not predict ratings.
+        ParameterError
+            If the lengths differ.
+        """
+        self._check_fitted()
+        if len(users) != len(items):
+            raise ParameterError(
+                f"There are {len(users)} users and {len(items)} items; give pairs of equal number."
+            )
+        who = self.vocabulary.source_codes(pl.Series(list(users), strict=False))
+        what = self.vocabulary.item_codes(pl.Series(list(items), strict=False))
+        return self.predict_codes(who.astype(np.int32), what.astype(np.int32))
+
+    def _known_items(self, items: Sequence[Any]) -> npt.NDArray[np.int64]:
+        wanted = pl.Series(list(items))
+        codes = self.vocabulary.item_codes(wanted)
+        if (codes < 0).any():
+            first = wanted[int(np.flatnonzero(codes < 0)[0])]
+            raise DataError(
+                f"Item {first!r} is unknown to the model; score only items of its training "
+                "data (model.vocabulary.items)."
+            )
+        return codes
 
     def fold_in(self, histories: Sequence[Any]) -> Queries:
         """Turn histories never seen in training into queries, without refitting.
@@ -253,33 +341,57 @@ class Recommender(ABC):
     def _as_queries(self, queries: Any) -> tuple[Queries, bool]:
         if isinstance(queries, Queries):
             return queries, False
-        if self.train_.kind == "baskets":
+        if self.train_.kind == "baskets" or (self.asks == "users" and not _are_histories(queries)):
             single = not _is_sequence(queries)
-            users = pl.Series([queries] if single else list(queries), strict=False)
-            return self._user_queries(users), single
+            return self.user_queries([queries] if single else queries), single
         single = not any(_is_sequence(history) for history in queries)
         return self.fold_in([queries] if single else queries), single
 
-    def _user_queries(self, users: pl.Series) -> Queries:
-        codes = self.vocabulary.source_codes(users).astype(np.int32)
+    def user_queries(self, users: Any) -> Queries:
+        """Queries of users (or sessions) of the training data, each with all of its history.
+
+        Parameters
+        ----------
+        users : sequence of ids
+
+        Returns
+        -------
+        Queries
+            For `recommend` and `score`.
+
+        Raises
+        ------
+        DataError
+            If a user is not in the training data.
+        """
+        self._check_fitted()
+        ids = pl.Series(list(users), strict=False)
+        codes = self.vocabulary.source_codes(ids).astype(np.int32)
         if (codes < 0).any():
-            first = users[int(np.flatnonzero(codes < 0)[0])]
+            first = ids[int(np.flatnonzero(codes < 0)[0])]
             raise DataError(
                 f"User {first!r} is unknown to the model; ask for users of the training data, or "
-                "fold new ones in with model.fold_in([baskets])."
+                "for a new one through model.fold_in([history])."
             )
-        empty = np.zeros(len(users), dtype=np.int64)
+        baskets = self.train_.kind == "baskets"
+        empty = np.zeros(len(ids), dtype=np.int64)
+        sequences = self.train_.sequences
         return Queries(
-            kind="baskets",
-            history_items=np.empty(0, dtype=np.int32),
-            history_start=empty,
-            history_end=empty,
+            kind="baskets" if baskets else "users",
+            history_items=np.empty(0, dtype=np.int32) if baskets else sequences.items,
+            history_start=empty if baskets else sequences.offsets[codes],
+            history_end=empty if baskets else sequences.offsets[codes + 1],
             target_items=np.empty(0, dtype=np.int32),
             target_start=empty,
             target_end=empty,
             users=codes,
-            ids=pl.DataFrame({self.train_.columns.source: users}),
+            ids=pl.DataFrame({self.train_.columns.source: ids}),
         )
+
+    def _leaves_out_seen(self, queries: Queries) -> bool:
+        """Whether items of the history are never recommended: said, or for users of their own."""
+        wanted: bool | None = getattr(self, "exclude_seen", None)
+        return queries.kind == "users" if wanted is None else bool(wanted)
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "train_"):
@@ -288,7 +400,7 @@ class Recommender(ABC):
             )
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
-        """Save the fitted model as one Parquet file: the training rows, and the parameters.
+        """Save the fitted model as one file: its parameters, its data and what it learned.
 
         Raises
         ------
@@ -296,19 +408,9 @@ class Recommender(ABC):
             If the file exists and `overwrite` is not set.
         """
         self._check_fitted()
-        from whence import __version__
+        from whence.models.files import write_model
 
-        metadata = {
-            "format": _FORMAT,
-            "model": type(self).__name__,
-            "params": self.params,
-            "kind": self.train_.kind,
-            "columns": self.train_.columns.as_arguments(),
-            "versions": {"whence": __version__, "python": platform.python_version()},
-        }
-        return write_parquet_with_metadata(
-            self.train_.frame, path, {"whence": json.dumps(metadata)}, overwrite=overwrite
-        )
+        return write_model(self, path, overwrite=overwrite)
 
     @classmethod
     def load(cls: type[Self], path: str | Path) -> Self:
@@ -319,6 +421,8 @@ class Recommender(ABC):
         FileFormatError
             If the file is not a saved model of this class, is truncated, or unreadable.
         """
+        from whence.models.files import load_model
+
         model = load_model(path)
         if not isinstance(model, cls):
             raise FileFormatError(
@@ -328,52 +432,41 @@ class Recommender(ABC):
         return model
 
 
-def load_model(path: str | Path) -> Recommender:
-    """Load any model saved by `Recommender.save`.
+def parameter_names(model_class: type[Any]) -> list[str]:
+    """Names of the constructor's arguments, those that it hands on to its bases included."""
+    names: list[str] = []
+    for owner in model_class.__mro__:
+        if "__init__" not in owner.__dict__:
+            continue
+        arguments = list(inspect.signature(owner.__dict__["__init__"]).parameters.values())[1:]
+        named = [one.name for one in arguments if one.kind is not one.VAR_KEYWORD]
+        names += [name for name in named if name not in names]
+        if len(named) == len(arguments):
+            break
+    return names
 
-    Raises
-    ------
-    FileFormatError
-        If the file is not a saved model, is truncated, or unreadable.
+
+def require(model: Any, level: str, method: str) -> None:
+    """Raise UnsupportedError if a model lacks a level that a method needs.
+
+    Parameters
+    ----------
+    model : object
+    level : str
+        One of `LEVELS`.
+    method : str
+        What needs it, as the subject of a sentence.
     """
-    import whence.models as models
-
-    frame, entries = read_parquet_with_metadata(path)
-    try:
-        metadata = json.loads(entries.get("whence", "null"))
-        wrong = metadata is None or metadata.get("format") != _FORMAT
-    except (json.JSONDecodeError, AttributeError):
-        wrong = True
-    if wrong:
-        raise FileFormatError(
-            f"{path} is not a model saved by Whence; give a file written by model.save."
+    if level not in getattr(model, "levels", frozenset({"score"})):
+        raise UnsupportedError(
+            f"{method} needs a model that {LEVELS[level]}, which {type(model).__name__} does not; "
+            "choose another model or method."
         )
-    model_class = getattr(models, metadata["model"], None)
-    if model_class is None:
-        raise FileFormatError(
-            f"{path} holds a model {metadata['model']!r} that this version of Whence does not "
-            "know; update Whence."
-        )
-    train = Interactions.from_frame(frame, kind=metadata["kind"], **metadata["columns"])
-    fitted: Recommender = model_class(**metadata["params"]).fit(train)
-    return fitted
-
-
-def slice_queries(queries: Queries, start: int, stop: int) -> Queries:
-    """Return queries `start` to `stop`; the flat arrays are shared."""
-    from dataclasses import replace
-
-    window = slice(start, stop)
-    return replace(
-        queries,
-        history_start=queries.history_start[window],
-        history_end=queries.history_end[window],
-        target_start=queries.target_start[window],
-        target_end=queries.target_end[window],
-        users=queries.users[window],
-        ids=queries.ids[window],
-    )
 
 
 def _is_sequence(value: Any) -> bool:
     return isinstance(value, (list, tuple, np.ndarray, pl.Series)) or hasattr(value, "to_list")
+
+
+def _are_histories(queries: Any) -> bool:
+    return _is_sequence(queries) and len(queries) > 0 and all(map(_is_sequence, queries))

@@ -9,7 +9,7 @@ from whence.data import Interactions
 from whence.errors import ParameterError
 from whence.evaluation.queries import Queries
 from whence.models._histories import history_rows
-from whence.models.base import Recommender, slice_queries
+from whence.models.base import Recommender
 
 _BLOCK = 1024
 
@@ -22,8 +22,9 @@ class Popularity(Recommender):
 
     Parameters
     ----------
-    exclude_seen : bool, default False
-        Leave out the items of the query's own history.
+    exclude_seen : bool, optional
+        Leave out the items of the query's own history; by default for users who are asked with
+        all that they had in training, and not for sessions and baskets.
 
     Attributes
     ----------
@@ -39,12 +40,14 @@ class Popularity(Recommender):
     (['b', 'a'], [3.0, 1.0])
     """
 
-    def __init__(self, exclude_seen: bool = False) -> None:
+    def __init__(self, exclude_seen: bool | None = None) -> None:
         self.exclude_seen = exclude_seen
 
     def _check_params(self) -> None:
-        if not isinstance(self.exclude_seen, (bool, np.bool_)):
-            raise ParameterError(f"exclude_seen must be True or False, not {self.exclude_seen!r}.")
+        if not isinstance(self.exclude_seen, (bool, np.bool_, type(None))):
+            raise ParameterError(
+                f"exclude_seen must be True or False, or None, not {self.exclude_seen!r}."
+            )
 
     def _fit(self, train: Interactions) -> None:
         self.counts_ = np.bincount(train.item_codes, minlength=train.n_items).astype(np.int64)
@@ -59,7 +62,7 @@ class Popularity(Recommender):
         history = history_rows(queries, self.train_)
         scores = np.zeros(history.shape)
         scores[np.diff(history.indptr) > 0] = self.counts_
-        if self.exclude_seen:
+        if self._leaves_out_seen(queries):
             scores[history.nonzero()] = 0.0
         return scores
 
@@ -70,14 +73,15 @@ class Popularity(Recommender):
         self._check_fitted()
         lists = np.full((len(queries), k), -1, dtype=np.int32)
         for start in range(0, len(queries), _BLOCK):
-            block = slice_queries(queries, start, start + _BLOCK)
+            block = queries.block(start, start + _BLOCK)
             history = history_rows(block, self.train_)
             lengths = np.diff(history.indptr)
-            seen = int(lengths.max(initial=0)) if self.exclude_seen else 0
+            excluded = self._leaves_out_seen(block)
+            seen = int(lengths.max(initial=0)) if excluded else 0
             # However many of them a query has seen, k are left of the first k + seen.
             best = self._ranking[: k + seen]
             allowed = np.repeat((lengths > 0)[:, None], len(best), axis=1)
-            if self.exclude_seen:
+            if excluded:
                 allowed &= history[:, best].toarray() == 0.0
             place = np.cumsum(allowed, axis=1) - 1
             row, column = np.nonzero(allowed & (place < k))

@@ -15,7 +15,7 @@ import polars as pl
 
 from whence.attribution import Attribution, describe_run
 from whence.data import Interactions
-from whence.errors import NotFittedError, ParameterError, check_choice, check_int
+from whence.errors import MetricError, NotFittedError, ParameterError, check_choice, check_int
 from whence.evaluation import Metric, Queries, make_queries, parse_metric
 from whence.valuation.sources import Sources, resolve_sources
 
@@ -103,6 +103,11 @@ class Valuation(ABC):
             sustainability_weight=self.sustainability_weight,
             relevant=self.relevant,
         )
+        if not metric.of_lists:
+            raise MetricError(
+                f"Metric {metric.name} is not a mean over the lists of queries, so it cannot be "
+                "shared out; choose one such as mrr@20, ndcg@10 or recall@10."
+            )
         if metric.k > train.n_items:
             raise ParameterError(
                 f"Metric {metric.name} looks at {metric.k} items but the catalogue has "
@@ -116,6 +121,7 @@ class Valuation(ABC):
             queries = make_queries(
                 train,
                 validation,
+                protocol=getattr(model, "protocol", None),
                 unknown=self.unknown,  # type: ignore[arg-type]
                 target=self.target,  # type: ignore[arg-type]
             )

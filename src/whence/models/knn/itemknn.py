@@ -7,11 +7,11 @@ import numpy.typing as npt
 from scipy import sparse
 
 from whence.data import Interactions
-from whence.errors import check_choice, check_float, check_int
+from whence.errors import ParameterError, check_choice, check_float, check_int
 from whence.evaluation.queries import Queries
 from whence.models import _kernels as kernels
 from whence.models._histories import history_rows, incidence, last_items
-from whence.models.base import Recommender, slice_queries
+from whence.models.base import Recommender
 
 _BLOCK = 1024
 
@@ -39,6 +39,9 @@ class ItemKNN(Recommender):
         Similarity of two items.
     shrinkage : float, default 0.0
         Number of common sessions at which a similarity is halved; 0 for none.
+    exclude_seen : bool, optional
+        Leave out all items of the query's own history; by default for users who are asked with
+        all that they had in training, and not for sessions and baskets.
 
     Attributes
     ----------
@@ -61,15 +64,26 @@ class ItemKNN(Recommender):
     (['b'], [0.577])
     """
 
-    def __init__(self, k: int = 100, similarity: str = "cosine", shrinkage: float = 0.0) -> None:
+    def __init__(
+        self,
+        k: int = 100,
+        similarity: str = "cosine",
+        shrinkage: float = 0.0,
+        exclude_seen: bool | None = None,
+    ) -> None:
         self.k = k
         self.similarity = similarity
         self.shrinkage = shrinkage
+        self.exclude_seen = exclude_seen
 
     def _check_params(self) -> None:
         check_int("k", self.k, minimum=1)
         check_choice("similarity", self.similarity, ("cosine", "jaccard", "cooccurrence"))
         check_float("shrinkage", self.shrinkage, minimum=0.0)
+        if not isinstance(self.exclude_seen, (bool, np.bool_, type(None))):
+            raise ParameterError(
+                f"exclude_seen must be True or False, or None, not {self.exclude_seen!r}."
+            )
 
     def _fit(self, train: Interactions) -> None:
         has = incidence(train)
@@ -111,7 +125,10 @@ class ItemKNN(Recommender):
             excluded = np.full(len(queries), -1, dtype=np.int32)
         else:
             excluded = last_items(queries)
-        return sparse.csr_array(history @ self.similarities_), excluded
+        sums = sparse.csr_array(history @ self.similarities_)
+        if self._leaves_out_seen(queries):
+            sums = sparse.csr_array(sums - sums.multiply(history))
+        return sums, excluded
 
     def score_codes(
         self, queries: Queries, *, threads: int | None = None
@@ -132,7 +149,7 @@ class ItemKNN(Recommender):
         lists = np.full((len(queries), k), -1, dtype=np.int32)
         scores = np.zeros((len(queries), k))
         for start in range(0, len(queries), _BLOCK):
-            sums, excluded = self._scores(slice_queries(queries, start, start + _BLOCK))
+            sums, excluded = self._scores(queries.block(start, start + _BLOCK))
             rows = slice(start, start + len(excluded))
             lists[rows], scores[rows] = _top(sums, excluded, k)
         return lists, scores

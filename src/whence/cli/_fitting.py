@@ -1,0 +1,155 @@
+"""What ``train``, ``evaluate`` and ``tune`` share: fit the model of a configuration, evaluate it."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from whence.cli._terminal import say, table
+
+if TYPE_CHECKING:
+    from whence.config import Config, Parts
+    from whence.data import Interactions
+    from whence.evaluation import Evaluation
+
+_MANY = 6
+
+
+def fit(
+    config: Config,
+    parts: Parts,
+    *,
+    model: Any = None,
+    folder: Path | None = None,
+    resume: bool = False,
+    progress: Any = None,
+) -> Any:
+    """Fit the model of a configuration, with validation where the model knows such a thing.
+
+    Parameters
+    ----------
+    config : Config
+    parts : Parts
+    model : recommender, optional
+        Already built.
+    folder : Path, optional
+        For checkpoints, the log and TensorBoard.
+    resume : bool
+        Go on from the checkpoints in `folder`.
+    progress : callable, optional
+        Instead of a bar on a terminal.
+    """
+    model = config.build_model() if model is None else model
+    accepted = inspect.signature(model.fit).parameters
+    options = config.fit_arguments(model)
+    if progress is None:
+        progress = config.training.progress
+        progress = Console(stderr=True).is_terminal if progress is None else progress
+    more = {"validation": parts.validation, "progress": progress, "folder": folder}
+    if folder is not None:
+        more.update(resume=resume, tensorboard=_wants_curves(config))
+    options.update({name: value for name, value in more.items() if name in accepted})
+    return model.fit(parts.train, **options)
+
+
+def evaluate_all(
+    model: Any,
+    data: Mapping[str, Interactions],
+    config: Config,
+    parts: Parts,
+    metrics: Sequence[str] | None = None,
+    threads: int | None = None,
+) -> dict[str, Evaluation]:
+    """Evaluate a model on sets of data by name; a test set with the validation data as history."""
+    from whence.evaluation import evaluate
+
+    options = config.evaluation_arguments(parts.sustainable_items)
+    wanted = metrics or config.evaluation.metrics
+    results = {}
+    for name, part in data.items():
+        history = data.get("validation", parts.validation) if name == "test" else None
+        if history is not None and not _asks_users(model, part, config):
+            history = None
+        results[name] = evaluate(model, part, wanted, history=history, threads=threads, **options)
+    return results
+
+
+def show(results: Mapping[str, Evaluation]) -> None:
+    """Print a table of metrics, and a line about the queries of each set."""
+    frames = {name: result.to_frame() for name, result in results.items()}
+    columns = ["metric"]
+    for name in frames:
+        columns += [name, "± std. error"]
+    rows: list[list[str]] = []
+    for position, metric in enumerate(next(iter(results.values())).scores):
+        row = [metric]
+        for frame in frames.values():
+            error = frame["std_error"][position]
+            row += [f"{frame['value'][position]:.4f}", "" if error is None else f"{error:.4f}"]
+        rows.append(row)
+    table(columns, rows)
+    for name, result in results.items():
+        say(f"{name}: {queries_of(result)}.")
+
+
+def summary(result: Evaluation) -> dict[str, Any]:
+    """What is written of an evaluation, as JSON can hold it."""
+    return {
+        "scores": result.scores,
+        "n_queries": result.n_queries,
+        "n_empty_queries": result.n_empty,
+        "n_unknown_rows": result.n_unknown_rows,
+        "n_without_targets": result.n_without_targets,
+    }
+
+
+def described(model: Any) -> str:
+    """A model with its parameters; of many only those that differ from the defaults."""
+    from whence.config.models import defaults
+
+    params = dict(getattr(model, "params", {}))
+    if len(params) > _MANY:
+        usual = defaults(type(model))
+        params = {name: value for name, value in params.items() if value != usual.get(name)}
+    return f"{type(model).__name__}({', '.join(f'{k}={v}' for k, v in params.items())})"
+
+
+def queries_of(result: Evaluation) -> str:
+    """Say how many queries an evaluation had, and what was special about them."""
+    users = result.n_without_targets
+    line = f"{result.n_queries:,} queries"
+    if result.n_empty:
+        line += f", {result.n_empty:,} of them with nothing known to the model (they count as 0)"
+    if result.n_unknown_rows:
+        line += f"; {result.n_unknown_rows:,} rows have an item unknown to it"
+    if users:
+        line += f"; {users:,} users have nothing to be found and are left out"
+    if result.negatives is not None:
+        how = "those given" if result.negatives == "given" else f"{result.negatives} drawn"
+        line += f"; each target is ranked against {how}"
+    return line
+
+
+def _asks_users(model: Any, data: Interactions, config: Config) -> bool:
+    """Whether a query is a user, of whom more can be known than the training data."""
+    from whence.evaluation import make_queries
+
+    queries = make_queries(
+        model,
+        data,
+        unknown=config.data.unknown,
+        target=config.data.target,
+        protocol=config.evaluation.protocol,
+    )
+    return queries.kind == "users"
+
+
+def _wants_curves(config: Config) -> bool:
+    if config.training.tensorboard is not None:
+        return config.training.tensorboard
+    return importlib.util.find_spec("tensorboard") is not None

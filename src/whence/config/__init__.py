@@ -1,0 +1,38 @@
+"""Configuration in one YAML or TOML file, checked key by key, and what it stands for.
+
+A configuration has the sections ``data``, ``split``, ``model``, ``training``, ``evaluation``,
+``attribution``, ``tune`` and ``output``. A key that is left out takes the default of the class it
+configures. Relative paths are relative to the file they are written in.
+"""
+
+from whence.config.loading import Config, load_config
+from whence.config.models import MODELS
+from whence.config.parts import Parts, read_parts
+from whence.config.sections import (
+    METHODS,
+    AttributionConfig,
+    DataConfig,
+    EvaluationConfig,
+    ModelConfig,
+    OutputConfig,
+    SplitConfig,
+    TrainingConfig,
+    TuneConfig,
+)
+
+__all__ = [
+    "METHODS",
+    "MODELS",
+    "AttributionConfig",
+    "Config",
+    "DataConfig",
+    "EvaluationConfig",
+    "ModelConfig",
+    "OutputConfig",
+    "Parts",
+    "SplitConfig",
+    "TrainingConfig",
+    "TuneConfig",
+    "load_config",
+    "read_parts",
+]

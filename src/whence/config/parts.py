@@ -1,0 +1,178 @@
+"""The interactions that a configuration names: read, filtered and split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from whence.data import Interactions
+from whence.errors import ColumnError, ConfigError, DataError
+
+if TYPE_CHECKING:
+    from whence.config.loading import Config
+
+_COLUMNS = ("session", "user", "item", "time", "basket", "rating", "negatives")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The interactions that a configuration names.
+
+    Attributes
+    ----------
+    train : Interactions
+    validation, test : Interactions or None
+    sustainable_items : list, series or None
+    split : str or None
+        How the parts were split; None where they are files of their own.
+    notes : tuple of str
+        What the filters dropped.
+    """
+
+    train: Interactions
+    validation: Interactions | None
+    test: Interactions | None
+    sustainable_items: Any = None
+    split: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+def read_parts(config: Config) -> Parts:
+    """Read the interactions that a configuration names.
+
+    Raises
+    ------
+    ConfigError
+        If no data is named, or too much of it.
+    WhenceError
+        If a file cannot be read, or does not hold what the model learns from.
+    """
+    from whence.data import read_table
+    from whence.evaluation._names import external_ids
+
+    data = config.data
+    _check_files(config)
+    validation = None if data.validation is None else _interactions(data.validation, config)
+    test = None if data.test is None else _interactions(data.test, config)
+    train, notes = _filtered(_interactions(str(data.path or data.train), config), config)
+    method = config.split.method
+    if data.path is not None or (validation is None and method is not None):
+        method = method or _usual_split(train)
+        train, validation, *rest = _split(train, method, config)
+        test = test if test is not None else next(iter(rest), None)
+    else:
+        method = None
+    sustainable: Any = data.sustainable_items
+    if isinstance(sustainable, str):
+        sustainable = external_ids(read_table(sustainable))
+    return Parts(train, validation, test, sustainable, method, notes)
+
+
+def read_more(path: str, config: Config) -> Interactions:
+    """Read one more file with the columns that a configuration names."""
+    return _interactions(path, config)
+
+
+def _check_files(config: Config) -> None:
+    data = config.data
+    if data.path is None and data.train is None:
+        raise ConfigError(
+            "No data is given; name a file to be split with --data or data.path, or a training "
+            "file with --train or data.train."
+        )
+    others = [name for name in ("train", "validation", "test") if getattr(data, name) is not None]
+    if data.path is not None and others:
+        raise ConfigError(
+            f"data.path is split into all parts, but data.{others[0]} is given, too; give only "
+            "one of them."
+        )
+
+
+def _interactions(file: str, config: Config) -> Interactions:
+    data = config.data
+    named = {**data.model_dump(include={*_COLUMNS, "separator", "format"})}
+    wanted = data.kind or config.model.kind
+    try:
+        found = _read(file, data.kind, named)
+    except ColumnError:
+        if wanted is None or data.kind is not None:
+            raise
+        found = _read(file, wanted, named)  # where both kinds are possible
+    if wanted is not None and found.kind != wanted:
+        other = "tifu" if found.kind == "baskets" else "vmis"
+        raise DataError(
+            f"{file} holds {found.kind}, but model {config.model.name!r} learns from {wanted}; "
+            f"use --model {other}, or name the {wanted[:-1]} column."
+        )
+    if data.item_table is not None or data.user_table is not None:
+        found = found.with_tables(items=data.item_table, users=data.user_table)
+    if data.min_rating is not None or data.max_rating is not None:
+        from whence.data.filters import filter_ratings
+
+        found, _ = filter_ratings(found, at_least=data.min_rating, at_most=data.max_rating)
+    return found
+
+
+def _read(file: str, kind: str | None, named: dict[str, Any]) -> Interactions:
+    from whence.config.reading import is_public
+    from whence.data import read_interactions
+
+    if Path(file).exists() or not is_public(file):
+        return read_interactions(file, kind=kind, **named)
+    from whence.data.public import load
+
+    found = load(file)
+    columns = {role: named[role] for role in _COLUMNS if named[role] is not None}
+    if not columns:
+        return found
+    again = Interactions.from_frame(found.frame, kind=kind, **columns)
+    return again.with_tables(items=found.item_table, users=found.user_table)
+
+
+def _filtered(train: Interactions, config: Config) -> tuple[Interactions, tuple[str, ...]]:
+    """Drop short and long sources, then rare users and items; say what was dropped."""
+    from whence.data.filters import filter_core, filter_length
+
+    data, notes = config.data, []
+    if data.min_length is not None or data.max_length is not None:
+        train, dropped = filter_length(train, at_least=data.min_length, at_most=data.max_length)
+        notes.append(f"{_bounds(data.min_length, data.max_length)}: {dropped}")
+    if data.min_per_user is not None or data.min_per_item is not None:
+        users, items = data.min_per_user or 0, data.min_per_item or 0
+        train, dropped = filter_core(train, users=users, items=items)
+        notes.append(f"{users} rows per {train.columns.source}, {items} per item: {dropped}")
+    return train, tuple(notes)
+
+
+def _bounds(low: int | None, high: int | None) -> str:
+    if low is None or high is None:
+        return f"Length at most {high}" if low is None else f"Length at least {low}"
+    return f"Length {low} to {high}"
+
+
+def _usual_split(data: Interactions) -> str:
+    """The split of data for which none is chosen."""
+    if data.kind == "baskets":
+        return "leave-one-out"
+    if not data.by_user:
+        return "temporal"
+    return "rows" if data.columns.time is None else "leave-one-out"
+
+
+def _split(data: Interactions, method: str, config: Config) -> tuple[Interactions, ...]:
+    from whence.data import splits
+
+    wanted = config.split
+    if method == "last":
+        return splits.split_last(data, wanted.n)
+    if method == "leave-one-out":
+        return splits.split_leave_one_out(data)
+    if method == "random":
+        return splits.split_random(data, wanted.fractions, seed=wanted.seed)
+    if method == "rows":
+        return splits.split_rows(
+            data, wanted.fractions, seed=wanted.seed, per_source=wanted.per_user
+        )
+    by_time = splits.split_time if method == "time" else splits.split_temporal
+    return by_time(data, wanted.fractions, at=wanted.at)

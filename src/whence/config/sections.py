@@ -1,0 +1,429 @@
+"""The sections of a configuration and their keys, each described."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from whence.config.models import (
+    MODELS,
+    TRAINING_ARGUMENTS,
+    Name,
+    arguments,
+    checked,
+    model_class,
+    own_arguments,
+    short_name,
+)
+from whence.errors import DataWarning, did_you_mean
+
+METHODS = {
+    "shapley": "Shapley",
+    "loo": "LeaveOneOut",
+    "banzhaf": "Banzhaf",
+    "beta-shapley": "BetaShapley",
+    "retraining-shapley": "RetrainingShapley",
+    "retraining-loo": "RetrainingLeaveOneOut",
+    "random": "RandomValue",
+    "length": "LengthValue",
+    "popularity": "PopularityValue",
+}
+
+
+class Section(BaseModel):
+    """What all sections have in common: no key but those described."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    def given(self, *leave_out: str) -> dict[str, Any]:
+        """Return the keys that have a value."""
+        return self.model_dump(exclude_none=True, exclude=set(leave_out))
+
+
+class DataConfig(Section):
+    """Which files, what their columns are, and which rows are used."""
+
+    path: str | None = Field(
+        default=None,
+        description="All interactions, to be split: a file, a folder, or the name of a public "
+        "data set such as ml-100k.",
+    )
+    train: str | None = Field(default=None, description="File of the training interactions.")
+    validation: str | None = Field(
+        default=None, description="File to evaluate and to value against."
+    )
+    test: str | None = Field(default=None, description="File held out until the end.")
+    session: str | None = Field(
+        default=None, description="Column of the session; recognised if absent."
+    )
+    user: str | None = Field(default=None, description="Column of the user; recognised if absent.")
+    item: str | None = Field(default=None, description="Column of the item; recognised if absent.")
+    time: str | None = Field(
+        default=None, description="Column of the timestamp; recognised if absent."
+    )
+    basket: str | None = Field(
+        default=None, description="Column of the basket; recognised if absent."
+    )
+    rating: str | None = Field(
+        default=None, description="Column of the rating; recognised if absent."
+    )
+    negatives: str | None = Field(
+        default=None, description="Column with lists of negative items; recognised if absent."
+    )
+    kind: Literal["sessions", "baskets"] | None = Field(
+        default=None,
+        description="What the rows are; follows from the model and the columns if absent.",
+    )
+    separator: str | None = Field(
+        default=None, description="Between columns of text files; else sniffed."
+    )
+    format: str | None = Field(
+        default=None, description="File format; else by the ending of the name."
+    )
+    item_table: str | None = Field(
+        default=None, description="File with titles and features of items; else found beside."
+    )
+    user_table: str | None = Field(
+        default=None, description="File with features of users; else found beside."
+    )
+    min_rating: float | None = Field(
+        default=None, description="Drop rows with a lower rating, from all files."
+    )
+    max_rating: float | None = Field(
+        default=None, description="Drop rows with a higher rating, from all files."
+    )
+    min_length: int | None = Field(
+        default=None, description="Drop shorter sessions or users before splitting."
+    )
+    max_length: int | None = Field(
+        default=None, description="Drop longer sessions or users before splitting."
+    )
+    min_per_user: int | None = Field(
+        default=None,
+        description="Drop users (or sessions) with fewer rows before splitting, repeatedly, with "
+        "`min_per_item`.",
+    )
+    min_per_item: int | None = Field(
+        default=None, description="Drop items with fewer rows, likewise."
+    )
+    sustainable_items: str | list[int] | list[str] | None = Field(
+        default=None,
+        description="Sustainable items: a list, or a file whose item column lists them.",
+    )
+    unknown: Literal["ignore", "drop"] = Field(
+        default="ignore",
+        description="Items unknown to the training data stay as targets that cannot be hit "
+        "(ignore), or their rows are removed before queries are formed (drop).",
+    )
+    target: Literal["rest", "next"] = Field(
+        default="rest",
+        description="What is to be found: the rest of the session, or its next item.",
+    )
+
+
+class SplitConfig(Section):
+    """How one file becomes training, validation and test data."""
+
+    method: Literal["leave-one-out", "rows", "time", "temporal", "random", "last"] | None = Field(
+        default=None,
+        description="The last item (basket) of each user for testing and the one before for "
+        "validation (leave-one-out); rows at random (rows) or by time (time); whole sessions or "
+        "users by time (temporal) or at random (random); the last items for validation, without "
+        "test data (last). If absent and there is `data.path`: leave-one-out for users with times "
+        "and for baskets, rows for users without, temporal for sessions.",
+    )
+    fractions: tuple[float, ...] = Field(
+        default=(0.8, 0.1, 0.1), description="Shares of training, validation and test data."
+    )
+    at: tuple[Any, ...] | None = Field(
+        default=None, description="Points in time instead of shares, for time and temporal."
+    )
+    per_user: bool = Field(
+        default=True, description="For rows: the shares are those of each user's (session's) rows."
+    )
+    n: int = Field(default=1, description="For last: how many items or baskets.")
+    seed: int = Field(default=42, description="Seed of random splits.")
+
+
+class ModelConfig(Section):
+    """Which recommender, and its parameters."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
+
+    name: Name = Field(
+        default="vmis",
+        description="The recommender, by this name or that of its class (in any case). The other "
+        "keys of the section are the arguments of the class.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _arguments_fit(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        name = short_name(given.get("name", cls.model_fields["name"].default))
+        if name not in MODELS:
+            return {"name": name}  # which is then refused
+        options = {key: value for key, value in given.items() if key != "name"}
+        kept = {"name": name} if "name" in given else {}
+        return {**kept, **(checked(name, options) if options else {})}
+
+    @property
+    def class_name(self) -> str:
+        """Name of the class."""
+        return MODELS[self.name]
+
+    @property
+    def kind(self) -> str | None:
+        """What the model learns from: sessions, baskets, or None for either."""
+        kinds: tuple[str, ...] = model_class(self.name).kinds
+        return kinds[0] if len(kinds) == 1 else None
+
+    def arguments(self) -> list[str]:
+        """Return the names of the arguments that this section takes."""
+        return list(own_arguments(self.name))
+
+    def build(self, **more: Any) -> Any:
+        """Return the recommender, not yet fitted."""
+        return model_class(self.name)(**self.given("name"), **more)
+
+
+class TrainingConfig(Section):
+    """How the model learns: arguments of the model and of its ``fit`` that many models share."""
+
+    epochs: int | None = Field(default=None, description="Passes over the training data.")
+    batch_size: int | None = Field(default=None, description="Training examples per step.")
+    learning_rate: float | None = Field(default=None, description="Step size.")
+    optimizer: Literal["adam", "adamw", "sgd", "adagrad"] | None = Field(
+        default=None, description="How steps are made of gradients."
+    )
+    weight_decay: float | None = Field(
+        default=None, description="Weight of the penalty on squared parameters."
+    )
+    gradient_clip: float | None = Field(default=None, description="Greatest norm of a gradient.")
+    decay: float | None = Field(
+        default=None, description="Factor of the learning rate after each epoch."
+    )
+    device: str | None = Field(default=None, description="Such as cpu or cuda.")
+    seed: int = Field(
+        default=42, description="Seed of initial parameters, order of batches and negatives."
+    )
+    metric: str | None = Field(
+        default=None,
+        description="Metric on the validation data that decides which epoch is best; the first of "
+        "`evaluation.metrics` if absent.",
+    )
+    eval_every: int | None = Field(default=None, description="Epochs between validations.")
+    patience: int | None = Field(
+        default=None, description="Stop after so many validations without a better value."
+    )
+    checkpoints: int | tuple[int, ...] | None = Field(
+        default=None, description="Keep every n-th epoch and the last, or exactly these epochs."
+    )
+    tensorboard: bool | None = Field(
+        default=None,
+        description="Write curves for TensorBoard; if absent, where it is installed.",
+    )
+    progress: bool | None = Field(default=None, description="Show a bar; if absent, on a terminal.")
+    threads: int | None = Field(default=None, description="Threads to train with; one if absent.")
+
+    def for_model(self, name: str) -> dict[str, Any]:
+        """Return the arguments of a model's constructor that are set here.
+
+        Those that it does not have are left out, with a warning where they were written down.
+        """
+        accepted = arguments(model_class(name))
+        options = self.model_dump(include=set(TRAINING_ARGUMENTS), exclude_none=True)
+        unused = [key for key in options if key not in accepted and key in self.model_fields_set]
+        unused = [key for key in unused if key not in ("seed", "threads", "device")]
+        if unused:
+            listed = ", ".join(f"training.{key}" for key in unused)
+            warnings.warn(
+                f"{listed} has no use for {MODELS[name]} and is left out."
+                if len(unused) == 1
+                else f"{listed} have no use for {MODELS[name]} and are left out.",
+                DataWarning,
+                stacklevel=3,
+            )
+        return {key: value for key, value in options.items() if key in accepted}
+
+
+class EvaluationConfig(Section):
+    """What is measured, and against what."""
+
+    metrics: tuple[str, ...] = Field(default=("mrr@20",), description="Metrics, each as name@K.")
+    relevant: Literal["next", "any"] | None = Field(
+        default=None, description="For mrr and hitrate: the next item, or the first relevant one."
+    )
+    protocol: Literal["prefixes", "users"] | None = Field(
+        default=None,
+        description="A query is the beginning of a session, or a user; follows from the model and "
+        "the data if absent.",
+    )
+    negatives: int | Literal["given"] | None = Field(
+        default=None,
+        description="Rank each target among so many items drawn at random, or those given in the "
+        "data, instead of all.",
+    )
+    seed: int = Field(default=42, description="Seed of the negatives drawn.")
+    sustainability_weight: float = Field(
+        default=0.2,
+        description="Weight of the sustainable share in sustainablemrr and sustainablendcg.",
+    )
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _one_is_enough(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+
+class AttributionConfig(Section):
+    """How the training data is valued."""
+
+    method: Literal[
+        "shapley",
+        "loo",
+        "banzhaf",
+        "beta-shapley",
+        "retraining-shapley",
+        "retraining-loo",
+        "random",
+        "length",
+        "popularity",
+    ] = Field(
+        default="shapley", description="How a source is credited with its share of the metric."
+    )
+    metric: str | None = Field(
+        default=None,
+        description="Metric to share out, as name@K; the first of evaluation.metrics if absent.",
+    )
+    by: str | None = Field(
+        default=None, description="What a source is: session, user, item, interaction, or a column."
+    )
+    candidates: Literal["fixed", "all"] | None = Field(
+        default=None,
+        description="Players of a query: its candidates under the full data, or all matches.",
+    )
+    own: Literal["given", "player"] | None = Field(
+        default=None,
+        description="TIFU: the user's own history is always there, or a player itself.",
+    )
+    tolerance: float | None = Field(
+        default=None,
+        description="Stop when the mean standard error is this share of the mean |value|.",
+    )
+    max_permutations: int | None = Field(
+        default=None, description="Stop at this many permutations."
+    )
+    alpha: float | None = Field(default=None, description="Beta-Shapley: first parameter.")
+    beta: float | None = Field(default=None, description="Beta-Shapley: second parameter.")
+    seed: int = Field(default=42, description="Seed of all random numbers.")
+    threads: int | None = Field(default=None, description="Threads; all cores if absent.")
+
+    def build(self, metric: Any, **more: Any) -> Any:
+        """Return the valuation method for a metric."""
+        import whence.valuation
+
+        method = getattr(whence.valuation, METHODS[self.method])
+        options = self.given("method", "metric", "seed", "threads")
+        accepted = arguments(method)
+        for key in [key for key in options if key not in accepted]:
+            # Settings of another method may stay in a file from which several are run.
+            warnings.warn(
+                f"attribution.{key} has no use for {self.method} and is left out.",
+                DataWarning,
+                stacklevel=2,
+            )
+            del options[key]
+        run = {"metric": metric, "seed": self.seed, "threads": self.threads, **more}
+        options.update({name: value for name, value in run.items() if name in accepted})
+        return method(**options)
+
+
+class TuneConfig(Section):
+    """Which settings `whence tune` tries."""
+
+    space: dict[str, Any] = Field(
+        default={},
+        description="Key to what is tried: a list of values, or `{low, high}` with `log` or "
+        "`step`.",
+    )
+    trials: int = Field(default=20, ge=1, description="How many settings are tried.")
+    metric: str | None = Field(
+        default=None,
+        description="Metric on the validation data; `training.metric`, else the first of "
+        "`evaluation.metrics`, if absent.",
+    )
+    direction: Literal["maximize", "minimize"] | None = Field(
+        default=None, description="Follows from the metric if absent."
+    )
+    sampler: Literal["tpe", "random"] = Field(
+        default="tpe", description="How the next setting is chosen."
+    )
+    prune: bool = Field(
+        default=True, description="Give up trials whose validations are below the median."
+    )
+    seed: int = Field(default=42, ge=0, description="Seed of the choice of settings.")
+
+    @field_validator("space")
+    @classmethod
+    def _known_forms(cls, space: dict[str, Any]) -> dict[str, Any]:
+        for key, values in space.items():
+            _check_place(key)
+            _check_values(key, values)
+        return space
+
+
+class OutputConfig(Section):
+    """Where results go."""
+
+    directory: str | None = Field(
+        default=None, description="Folder for the results of `whence value`, `train` and `tune`."
+    )
+    runs: str = Field(
+        default="runs", description="Folder of the runs that have no directory of their own."
+    )
+    overwrite: bool = Field(default=False, description="Replace results that are there.")
+
+
+def _check_place(key: str) -> None:
+    section, _, name = key.partition(".")
+    if section == "model" and name:
+        return  # checked with the model at hand
+    known = [f"training.{field}" for field in TrainingConfig.model_fields]
+    if key not in known:
+        raise ValueError(
+            f"tune.space in {{where}} has {key!r}, but only keys of model and training can be "
+            f"tuned, such as training.learning_rate.{did_you_mean(key, known)}"
+        )
+
+
+def _check_values(key: str, values: Any) -> None:
+    """Raise ValueError unless values are a list, or a range with numbers."""
+    if isinstance(values, (list, tuple)) and values:
+        return
+    if not isinstance(values, dict) or not {"low", "high"} <= values.keys():
+        raise ValueError(
+            f"tune.space.{key} in {{where}} must be a list of values, or low and high of a range, "
+            f"not {values!r}."
+        )
+    for name, value in values.items():
+        if name not in ("low", "high", "step", "log"):
+            raise ValueError(
+                f"Unknown key 'tune.space.{key}.{name}' in {{where}}."
+                f"{did_you_mean(name, ('low', 'high', 'step', 'log'))} A range has low, high, log "
+                "and step."
+            )
+        wanted = bool if name == "log" else (int, float)
+        if not isinstance(value, wanted) or (name != "log" and isinstance(value, bool)):
+            what = "true or false" if name == "log" else "a number"
+            raise ValueError(f"tune.space.{key}.{name} in {{where}} must be {what}, not {value!r}.")
+    if not values["low"] <= values["high"]:
+        raise ValueError(f"tune.space.{key} in {{where}} has a low above its high.")
+    if values.get("log") and (values["low"] <= 0 or "step" in values):
+        raise ValueError(
+            f"tune.space.{key} in {{where}} is logarithmic: low must be above 0, and it has no "
+            "step."
+        )

@@ -1,0 +1,48 @@
+"""Interactions in a few figures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from whence.data.interactions import Interactions
+
+
+def describe(interactions: Interactions) -> dict[str, Any]:
+    """Return counts: rows, sources, items, baskets, duplicates, lengths and span of time."""
+    lengths = np.bincount(interactions.source_codes, minlength=interactions.n_sources)
+    lengths = lengths[lengths > 0]
+    counts: dict[str, Any] = {
+        "kind": interactions.kind,
+        "rows": interactions.n_rows,
+        _sources(interactions): len(lengths),
+        "items": len(np.unique(interactions.item_codes)),
+    }
+    if interactions.basket_codes is not None:
+        counts["baskets"] = len(np.unique(interactions.basket_codes))
+    counts["duplicate_rows"] = interactions.n_duplicates
+    if interactions.n_rows:
+        counts["shortest"] = int(lengths.min())
+        counts["median_length"] = float(np.median(lengths))
+        counts["longest"] = int(lengths.max())
+        if interactions.columns.time is not None:
+            times = interactions.frame[interactions.columns.time]
+            counts["first_time"], counts["last_time"] = times.min(), times.max()
+    return counts
+
+
+def one_line(interactions: Interactions) -> str:
+    """Return how interactions show themselves."""
+    baskets = ""
+    if interactions.basket_codes is not None:
+        baskets = f", {len(np.unique(interactions.basket_codes)):,} baskets"
+    n_sources = len(np.unique(interactions.source_codes))
+    n_items = len(np.unique(interactions.item_codes))
+    sources = f"{n_sources:,} {_sources(interactions)}{baskets}"
+    return f"<Interactions: {interactions.n_rows:,} rows, {sources}, {n_items:,} items>"
+
+
+def _sources(interactions: Interactions) -> str:
+    return "users" if interactions.by_user or interactions.kind == "baskets" else "sessions"

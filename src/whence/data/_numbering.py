@@ -1,0 +1,35 @@
+"""Numbers by first appearance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def renumber(
+    codes: NDArray[np.integer[Any]], n_codes: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Number codes anew, by first appearance.
+
+    Parameters
+    ----------
+    codes : integer array [n]
+        From 0 and below `n_codes`; some may not occur.
+
+    Returns
+    -------
+    old : int64 array [n_distinct]
+        The code that each new one had.
+    codes : int32 array [n]
+        The new ones.
+    """
+    n = len(codes)
+    first = np.full(n_codes, n, dtype=np.int64)
+    first[codes[::-1]] = np.arange(n - 1, -1, -1)  # the last assignment is the first appearance
+    present = np.flatnonzero(first < n)
+    old: NDArray[np.int64] = present[np.argsort(first[present])]
+    new = np.empty(n_codes, dtype=np.int32)
+    new[old] = np.arange(len(old), dtype=np.int32)
+    return old, new[codes]

@@ -1,0 +1,108 @@
+"""What all splits have in common: shares, points in time, and cutting rows into parts."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from whence.data.interactions import Interactions
+from whence.errors import DataError, ParameterError
+
+
+def check_fractions(fractions: Sequence[float]) -> NDArray[np.float64]:
+    """Return shares as an array.
+
+    Raises
+    ------
+    ParameterError
+        There are fewer than two, one is not above 0, or they do not sum to 1.
+    """
+    shares = np.asarray(list(fractions), dtype=np.float64)
+    if len(shares) < 2 or not (np.isfinite(shares).all() and (shares > 0).all()):
+        raise ParameterError(f"fractions must be two or more numbers above 0, not {fractions!r}.")
+    if abs(float(shares.sum()) - 1.0) > 1e-9:
+        raise ParameterError(
+            f"fractions must sum to 1, and {fractions!r} sums to {float(shares.sum()):g}."
+        )
+    return shares
+
+
+def parts_by_share(rank: NDArray[np.int64], fractions: Sequence[float]) -> NDArray[np.int64]:
+    """Return the part of each rank 0, 1, ...; what is absent (-1) is in the first."""
+    shares = check_fractions(fractions)
+    ends = np.rint(np.cumsum(shares) * np.count_nonzero(rank >= 0))
+    part: NDArray[np.int64] = np.searchsorted(ends[:-1], rank, side="right").astype(np.int64)
+    return part
+
+
+def split_by_part(
+    interactions: Interactions, part: NDArray[np.integer[Any]], n_parts: int
+) -> tuple[Interactions, ...]:
+    """Cut interactions by the part of each row of their frame.
+
+    Raises
+    ------
+    DataError
+        A part would be empty.
+    """
+    for number in range(n_parts):
+        if not (part == number).any():
+            raise DataError(
+                f"Part {number + 1} of {n_parts} would be empty; choose other fractions or points, "
+                f"or give more data than {interactions.n_rows} rows."
+            )
+    return tuple(interactions.keep_rows(part == number).rebuild() for number in range(n_parts))
+
+
+def points_in_time(interactions: Interactions, at: Sequence[Any]) -> pl.Series:
+    """Return the points of a split as a series of the type of the time column.
+
+    Raises
+    ------
+    ParameterError
+        There is no time column, or the points are of another type or do not increase.
+    """
+    if interactions.columns.time is None:
+        raise ParameterError("There is no time column to split at; split by fractions instead.")
+    dtype = interactions.frame.schema[interactions.columns.time]
+    listed = list(at)
+    try:
+        if not listed:
+            raise ValueError("none given")
+        if dtype.is_numeric():
+            points = pl.Series([_number(point) for point in listed])
+        else:
+            zone = getattr(dtype, "time_zone", None)
+            points = pl.Series([_datetime(point, zone) for point in listed]).cast(dtype)
+        ordered = points.to_list()
+        if not all(earlier < later for earlier, later in itertools.pairwise(ordered)):
+            raise ValueError("they do not increase")
+    except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
+        raise ParameterError(
+            f"at must be increasing points in time of type {dtype}, as the column "
+            f"{interactions.columns.time!r} has, not {at!r} ({error})."
+        ) from error
+    return points
+
+
+def _number(point: Any) -> float | int:
+    if isinstance(point, bool) or not isinstance(point, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{point!r} is no number")
+    return point.item() if isinstance(point, np.generic) else point
+
+
+def _datetime(point: Any, zone: str | None) -> datetime.datetime:
+    if isinstance(point, str):
+        point = datetime.datetime.fromisoformat(point)
+    if isinstance(point, datetime.date) and not isinstance(point, datetime.datetime):
+        point = datetime.datetime(point.year, point.month, point.day)
+    if not isinstance(point, datetime.datetime):
+        raise TypeError(f"{point!r} is no date")
+    naive_in_zone = zone is not None and point.tzinfo is None
+    return point.replace(tzinfo=datetime.timezone.utc) if naive_in_zone else point

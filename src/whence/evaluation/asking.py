@@ -1,0 +1,318 @@
+"""From validation data to queries: sessions, users or baskets."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from whence.data import Interactions, Vocabulary
+from whence.errors import DataError, ParameterError, check_choice
+from whence.evaluation.queries import (
+    CodeArray,
+    Protocol,
+    Queries,
+    Target,
+    Unknown,
+    positions_of_windows,
+    user_queries,
+)
+
+
+def make_queries(
+    model: Any,
+    validation: Any,
+    *,
+    unknown: Unknown = "ignore",
+    target: Target = "rest",
+    protocol: Protocol | None = None,
+    history: Any = None,
+) -> Queries:
+    """Build the queries that a validation set asks of a model.
+
+    Sessions: a session of length L yields L-1 queries, every beginning of it, with the rest as
+    target (protocol ``"prefixes"``). Users: one query per user, with the user's training rows as
+    history and all their validation items as target (protocol ``"users"``). Baskets: one query
+    per user, with the user's first validation basket as target.
+
+    Parameters
+    ----------
+    model : fitted recommender, Interactions or Vocabulary
+        Says which items and users are known.
+    validation : Interactions or data frame
+        What is asked.
+    unknown : {"ignore", "drop"}
+        Items unknown to the training data are taken out of the history and stay in the target as
+        items that cannot be found ("ignore"), or their rows are removed first ("drop").
+    target : {"rest", "next"}
+        Sessions and users: all of the target is to be found, or the first item of it only.
+    protocol : {"prefixes", "users"}, optional
+        For data without baskets. Default: what the model asks for (its attribute ``protocol``);
+        else ``"users"`` where the rows of training and validation data belong to users and at
+        least one user is in both; else ``"prefixes"``.
+    history : Interactions or data frame, optional
+        Users: what is known when asking beyond the training data (when testing, the validation
+        data). Its rows, of users never seen in training too, follow the training rows.
+
+    Raises
+    ------
+    DataError
+        If validation is of another kind than the training data, its ids are of another type, or
+        no query is left.
+    ParameterError
+        If `protocol` or `history` does not apply to the data.
+    """
+    check_choice("unknown", unknown, ("ignore", "drop"))
+    check_choice("target", target, ("rest", "next"))
+    if protocol is not None:
+        check_choice("protocol", protocol, ("prefixes", "users"))
+    vocabulary, train = _known(model)
+    kind = None if train is None else train.kind
+    data = Interactions.from_frame(validation, kind=kind)
+    if kind is not None and data.kind != kind:
+        raise DataError(
+            f"The model was fitted on {kind} but the validation data holds {data.kind}; give "
+            "validation data with the same columns as the training data."
+        )
+    chosen = _protocol(model, vocabulary, train, data, protocol)
+    if history is not None and chosen != "users":
+        raise ParameterError(
+            "history= is what is known of users beyond the training data: it goes with "
+            "protocol='users' and data without sessions or baskets."
+        )
+    numbers = _item_numbers(vocabulary, data)
+    if chosen == "baskets":
+        return _basket_queries(vocabulary, data, numbers, unknown)
+    if chosen == "prefixes":
+        return _session_queries(data, numbers, unknown, target)
+    assert train is not None
+    return _queries_of_users(train, data, numbers, unknown, target, history)
+
+
+def _known(model: Any) -> tuple[Vocabulary, Interactions | None]:
+    if isinstance(model, Vocabulary):
+        return model, None
+    train = model if isinstance(model, Interactions) else getattr(model, "train_", None)
+    if not isinstance(train, Interactions):
+        raise ParameterError(
+            f"Queries need a fitted Whence model or its training data, not {type(model).__name__}; "
+            "pass the training Interactions."
+        )
+    return train.vocabulary, train
+
+
+def _protocol(
+    model: Any,
+    vocabulary: Vocabulary,
+    train: Interactions | None,
+    data: Interactions,
+    protocol: str | None,
+) -> str:
+    """``"baskets"``, ``"prefixes"`` or ``"users"``."""
+    if data.kind == "baskets":
+        if protocol == "prefixes":
+            raise ParameterError(
+                "Baskets are asked by user: leave protocol out, or give data without baskets for "
+                "protocol='prefixes'."
+            )
+        return "baskets"
+    chosen = protocol or getattr(model, "protocol", None)
+    of_users = train is not None and train.by_user and data.by_user
+    if chosen is None:
+        shared = of_users and (vocabulary.source_codes(data.vocabulary.sources) >= 0).any()
+        return "users" if shared else "prefixes"
+    if chosen == "users" and not of_users:
+        raise ParameterError(
+            "protocol='users' needs training and validation data whose rows belong to users, "
+            "without a session column: name the column with user=…, or ask with "
+            "protocol='prefixes'."
+        )
+    return str(chosen)
+
+
+def _item_numbers(vocabulary: Vocabulary, data: Interactions) -> CodeArray:
+    """Training number of each validation item; -1 - j for the j-th one that is unknown."""
+    numbers = vocabulary.item_codes(data.vocabulary.items).astype(np.int32)
+    missing = np.flatnonzero(numbers < 0)
+    numbers[missing] = -1 - np.arange(len(missing), dtype=np.int32)
+    return numbers
+
+
+def _unknown_items(data: Interactions, numbers: CodeArray) -> pl.Series:
+    return data.vocabulary.items.gather(np.flatnonzero(numbers < 0))
+
+
+def _session_queries(
+    data: Interactions, numbers: CodeArray, unknown: Unknown, target: Target
+) -> Queries:
+    sequences = data.sequences
+    items, rows = numbers[sequences.items], sequences.rows
+    lengths = np.diff(sequences.offsets)
+    owner = np.repeat(np.arange(len(lengths)), lengths)
+    is_known = items >= 0
+    n_unknown_rows = int(len(items) - is_known.sum())
+    if unknown == "drop":
+        items, rows, owner = items[is_known], rows[is_known], owner[is_known]
+        lengths = np.bincount(owner, minlength=len(lengths))
+        is_known = np.ones(len(items), dtype=bool)
+    starts = np.concatenate(([0], np.cumsum(lengths)))[:-1]
+
+    n_queries = np.maximum(lengths - 1, 0)
+    session = np.repeat(np.arange(len(lengths)), n_queries)
+    if not len(session):
+        raise DataError(
+            "The validation data leaves no query: every session has fewer than two "
+            f"{'known ' if unknown == 'drop' else ''}items; give longer sessions."
+        )
+    first = np.repeat(np.concatenate(([0], np.cumsum(n_queries)))[:-1], n_queries)
+    position = np.arange(len(session)) - first + 1
+
+    known_before = np.concatenate(([0], np.cumsum(is_known)))
+    split = starts[session] + position
+    history_start = known_before[starts[session]]
+    history_end = known_before[split]
+    session_end = starts[session] + lengths[session]
+    id_name = data.columns.source
+    return Queries(
+        kind="sessions",
+        history_items=np.ascontiguousarray(items[is_known], dtype=np.int32),
+        history_start=history_start.astype(np.int64),
+        history_end=history_end.astype(np.int64),
+        target_items=np.ascontiguousarray(items, dtype=np.int32),
+        target_start=split.astype(np.int64),
+        target_end=(split + 1 if target == "next" else session_end).astype(np.int64),
+        users=np.full(len(session), -1, dtype=np.int32),
+        ids=pl.DataFrame({id_name: data.vocabulary.sources.gather(session), "position": position}),
+        n_unknown_rows=n_unknown_rows,
+        n_empty=int((history_start == history_end).sum()),
+        unknown_items=_unknown_items(data, numbers),
+        target_rows=rows,
+    )
+
+
+def _queries_of_users(
+    train: Interactions,
+    data: Interactions,
+    numbers: CodeArray,
+    unknown: Unknown,
+    target: Target,
+    history: Any,
+) -> Queries:
+    sequences = data.sequences
+    items, rows = numbers[sequences.items], sequences.rows
+    owner = np.repeat(np.arange(data.n_sources), np.diff(sequences.offsets))
+    n_unknown_rows = int((items < 0).sum())
+    if unknown == "drop":
+        kept = items >= 0
+        items, rows, owner = items[kept], rows[kept], owner[kept]
+    sizes = np.bincount(owner, minlength=data.n_sources)
+    asked = np.flatnonzero(sizes)
+    if not len(asked):
+        raise DataError(
+            "The validation data leaves no query: none of its items is known to the training "
+            "data; check that both use the same ids."
+        )
+    ends = np.cumsum(sizes[asked])
+    starts = ends - sizes[asked]
+    names = data.vocabulary.sources.gather(asked)
+    codes = train.vocabulary.source_codes(names)
+    found = codes[codes >= 0]
+    if not len(found) and history is None:
+        raise DataError(
+            f"None of the {len(asked)} users of the validation data occurs in the training data, "
+            "so that nothing is known of them; check that both use the same ids, or ask with "
+            "protocol='prefixes'."
+        )
+    queries = user_queries(train, codes, pl.DataFrame({data.columns.source: names}))
+    if history is not None:
+        queries = _with_later_rows(queries, train, history, names)
+    has_rows = np.diff(train.sequences.offsets) > 0
+    return replace(
+        queries,
+        target_items=items,
+        target_start=starts,
+        target_end=starts + 1 if target == "next" else ends,
+        n_unknown_rows=n_unknown_rows,
+        n_without_targets=int(has_rows.sum() - has_rows[found].sum()),
+        unknown_items=_unknown_items(data, numbers),
+        target_rows=rows,
+    )
+
+
+def _with_later_rows(
+    queries: Queries, train: Interactions, history: Any, names: pl.Series
+) -> Queries:
+    """The same queries with each user's known items of `history` after their training rows."""
+    later = Interactions.from_frame(history, kind="sessions")
+    if not later.by_user:
+        raise DataError(
+            "history= must have rows that belong to users, as the training data; name its column "
+            "of users with Interactions.from_frame(table, user=…)."
+        )
+    items = train.vocabulary.item_codes(later.vocabulary.items)[later.sequences.items]
+    known = np.concatenate(([0], np.cumsum(items >= 0)))
+    items = items[items >= 0]
+    codes = later.vocabulary.source_codes(names)
+    offsets = known[later.sequences.offsets]
+    first = np.where(codes >= 0, offsets[codes], 0)
+    n_later = np.where(codes >= 0, offsets[codes + 1], 0) - first
+    n_train = queries.history_end - queries.history_start
+    ends = np.cumsum(n_train + n_later)
+    joined = np.empty(int(ends[-1]), dtype=np.int32)
+    starts = ends - n_train - n_later
+    joined[positions_of_windows(starts, n_train)] = queries.history_items[
+        positions_of_windows(queries.history_start, n_train)
+    ]
+    joined[positions_of_windows(starts + n_train, n_later)] = items[
+        positions_of_windows(first, n_later)
+    ]
+    return replace(
+        queries,
+        history_items=joined,
+        history_start=starts,
+        history_end=ends,
+        n_empty=int((starts == ends).sum()),
+    )
+
+
+def _basket_queries(
+    vocabulary: Vocabulary, data: Interactions, numbers: CodeArray, unknown: Unknown
+) -> Queries:
+    sequences = data.sequences
+    items, rows = numbers[sequences.items], sequences.rows
+    baskets = sequences.baskets
+    assert baskets is not None
+    owner = np.repeat(np.arange(data.n_sources), np.diff(sequences.offsets))
+    n_unknown_rows = int((items < 0).sum())
+    if unknown == "drop":
+        kept = items >= 0
+        items, rows, owner, baskets = items[kept], rows[kept], owner[kept], baskets[kept]
+    if not len(items):
+        raise DataError(
+            "The validation data leaves no query: none of its items is known to the training "
+            "data; check that both use the same ids."
+        )
+    # Dropping rows may empty a user's first basket: the first one left is the target.
+    asked, first_row = np.unique(owner, return_index=True)
+    is_target = baskets == np.repeat(baskets[first_row], np.diff(np.append(first_row, len(owner))))
+    sizes = np.bincount(owner[is_target], minlength=data.n_sources)[asked]
+    ends = np.cumsum(sizes)
+    users = vocabulary.source_codes(data.vocabulary.sources)[asked].astype(np.int32)
+    zeros = np.zeros(len(asked), dtype=np.int64)
+    return Queries(
+        kind="baskets",
+        history_items=np.empty(0, dtype=np.int32),
+        history_start=zeros,
+        history_end=zeros,
+        target_items=np.ascontiguousarray(items[is_target], dtype=np.int32),
+        target_start=(ends - sizes).astype(np.int64),
+        target_end=ends.astype(np.int64),
+        users=users,
+        ids=pl.DataFrame({data.columns.source: data.vocabulary.sources.gather(asked)}),
+        n_unknown_rows=n_unknown_rows,
+        n_empty=int((users < 0).sum()),
+        unknown_items=_unknown_items(data, numbers),
+        target_rows=rows[is_target],
+    )

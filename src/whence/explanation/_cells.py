@@ -1,0 +1,298 @@
+"""Recurrent networks one step at a time, in the form that enumeration needs.
+
+A state is one row of a matrix, so that rows can be gathered, doubled and written in place. The
+product of an item's embedding with the input matrix is made once per token, and the product of the
+hidden state with the recurrent matrix is shared by the two children of a state.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from whence.errors import UnsupportedError
+
+IntArray = npt.NDArray[np.int64]
+Head = tuple[Tensor, Tensor]
+
+
+class Cell(ABC):
+    """One step of a recurrent network.
+
+    Attributes
+    ----------
+    width : int
+        Numbers in a state.
+    device : torch.device
+    """
+
+    width: int
+    device: torch.device
+
+    @abstractmethod
+    def tokens(self, tokens: IntArray) -> Any:
+        """What `combine` takes for these tokens, one entry per token."""
+
+    @abstractmethod
+    def initial(self, n: int) -> Tensor:
+        """States before the first event, [n, width]."""
+
+    @abstractmethod
+    def hidden(self, states: Tensor) -> Any:
+        """What the children of states [N, width] share; rows can be chosen by `rows`."""
+
+    @abstractmethod
+    def combine(self, states: Tensor, hidden: Any, token: Any, out: Tensor | None = None) -> Tensor:
+        """States [N, width] after a token: one for all rows, or one per row."""
+
+    @abstractmethod
+    def scores(self, states: Tensor, head: Any) -> Tensor:
+        """Scores [N, n] of states [N, width] by a head that `head` gave."""
+
+    @abstractmethod
+    def head(self, items: IntArray | None) -> Any:
+        """What `scores` needs for some items, or for all (None)."""
+
+    def rows(self, hidden: Any, index: Tensor) -> Any:
+        """Rows of what `hidden` gave."""
+        return [part.index_select(0, index) for part in hidden]
+
+    def step(self, states: Tensor, token: Any, out: Tensor | None = None) -> Tensor:
+        """States [N, width] after a token."""
+        return self.combine(states, self.hidden(states), token, out)
+
+
+class TorchCell(Cell):
+    """Layers of ``nn.GRU`` or ``nn.LSTM`` between an embedding and an affine layer over items.
+
+    Parameters
+    ----------
+    embedding : Tensor [V, E]
+        Rows of tokens: items, padding, and what else may stand for an event.
+    network : nn.GRU or nn.LSTM
+    head_weight, head_bias : Tensor [n_items, H], [n_items]
+    """
+
+    def __init__(
+        self, embedding: Tensor, network: nn.RNNBase, head_weight: Tensor, head_bias: Tensor
+    ) -> None:
+        self.embedding = embedding
+        self.size = network.hidden_size
+        self.layers = [_Layer(network, number) for number in range(network.num_layers)]
+        self.width = self.size * network.num_layers * self.parts
+        self.head_weight, self.head_bias = head_weight, head_bias
+        self.device = embedding.device
+
+    parts = 1
+
+    def tokens(self, tokens: IntArray) -> Tensor:
+        """Input products of tokens, [n, gates]."""
+        rows = self.embedding[torch.from_numpy(tokens).to(self.device)]
+        return self.layers[0].project(rows)
+
+    def initial(self, n: int) -> Tensor:
+        """Zeros [n, width]."""
+        return self.embedding.new_zeros(n, self.width)
+
+    def hidden(self, states: Tensor) -> list[Tensor]:
+        """Product of the hidden state of each layer with its recurrent matrix."""
+        return [
+            torch.mm(self._part(states, number), layer.recurrent)
+            for number, layer in enumerate(self.layers)
+        ]
+
+    def combine(
+        self, states: Tensor, hidden: list[Tensor], token: Tensor, out: Tensor | None = None
+    ) -> Tensor:
+        """States after tokens [gates] or [N, gates]; consumes nothing of `hidden`."""
+        out = torch.empty_like(states) if out is None else out
+        inputs = token
+        for number, layer in enumerate(self.layers):
+            if number:
+                inputs = layer.project(self._part(out, number - 1))
+            self._gates(number, states, hidden[number], inputs, layer, out)
+        return out
+
+    @abstractmethod
+    def _gates(
+        self,
+        number: int,
+        states: Tensor,
+        hidden: Tensor,
+        inputs: Tensor,
+        layer: _Layer,
+        out: Tensor,
+    ) -> None:
+        """Write the new state of a layer into `out`, which may be `states` itself."""
+
+    def _part(self, states: Tensor, number: int) -> Tensor:
+        start = number * self.parts * self.size
+        return states[:, start : start + self.size]
+
+    def head(self, items: IntArray | None) -> Head:
+        """Weights [H, n] and bias [n]."""
+        if items is None:
+            return self.head_weight.T, self.head_bias
+        index = torch.from_numpy(items).to(self.device)
+        return self.head_weight[index].T.contiguous(), self.head_bias[index]
+
+    def scores(self, states: Tensor, head: Head) -> Tensor:
+        """Scores [N, n]."""
+        top = self._part(states, len(self.layers) - 1)
+        return torch.addmm(head[1], top, head[0])
+
+
+class GRUCell(TorchCell):
+    """Gated recurrent units, gates in torch's order: reset, update, new."""
+
+    def _gates(
+        self,
+        number: int,
+        states: Tensor,
+        hidden: Tensor,
+        inputs: Tensor,
+        layer: _Layer,
+        out: Tensor,
+    ) -> None:
+        size = self.size
+        gates = (hidden[:, : 2 * size] + inputs[..., : 2 * size]).sigmoid_()
+        new = hidden[:, 2 * size :]
+        new = new * gates[:, :size] if layer.new_bias is None else (new + layer.new_bias).mul_(
+            gates[:, :size]
+        )
+        new.add_(inputs[..., 2 * size :]).tanh_()
+        torch.lerp(new, self._part(states, number), gates[:, size:], out=self._part(out, number))
+
+
+class LSTMCell(TorchCell):
+    """Long short-term memory, gates in torch's order: input, forget, cell, output."""
+
+    parts = 2
+
+    def _gates(
+        self,
+        number: int,
+        states: Tensor,
+        hidden: Tensor,
+        inputs: Tensor,
+        layer: _Layer,
+        out: Tensor,
+    ) -> None:
+        size = self.size
+        start = number * 2 * size
+        gates = hidden + inputs
+        opening = gates[:, : 2 * size].sigmoid_()
+        new = gates[:, 2 * size : 3 * size].tanh_()
+        exposed = gates[:, 3 * size :].sigmoid_()
+        memory = torch.mul(states[:, start + size : start + 2 * size], opening[:, size:])
+        memory.addcmul_(opening[:, :size], new)
+        out[:, start + size : start + 2 * size] = memory
+        torch.mul(memory.tanh_(), exposed, out=out[:, start : start + size])
+
+
+class _Layer:
+    """Matrices of one layer, transposed; biases that only add go with the input."""
+
+    def __init__(self, network: nn.RNNBase, number: int) -> None:
+        def parameter(name: str) -> Tensor:
+            found: Tensor = getattr(network, f"{name}_l{number}").detach()
+            return found
+
+        self.input = parameter("weight_ih").T.contiguous()
+        self.recurrent = parameter("weight_hh").T.contiguous()
+        self.bias: Tensor | None = None
+        self.new_bias: Tensor | None = None
+        if network.bias:
+            hidden = parameter("bias_hh")
+            self.bias = parameter("bias_ih") + hidden
+            if isinstance(network, nn.GRU):  # the reset gate scales this part of the hidden bias
+                size = network.hidden_size
+                self.new_bias = hidden[2 * size :]
+                self.bias = parameter("bias_ih").clone()
+                self.bias[: 2 * size] += hidden[: 2 * size]
+
+    def project(self, rows: Tensor) -> Tensor:
+        """Product of inputs [N, E] with the input matrix, and bias."""
+        if self.bias is None:
+            return torch.mm(rows, self.input)
+        return torch.addmm(self.bias, rows, self.input)
+
+
+class ProtocolCell(Cell):
+    """A recurrent model of somebody else: ``initial_state``, ``step`` and ``scores_from_state``.
+
+    Its states, tensors or arrays [N, …] or tuples of them, are kept as rows of one matrix.
+    """
+
+    def __init__(self, model: Any, token_of: Any) -> None:
+        self.model = model
+        self._token_of = token_of
+        first = _as_tuple(model.initial_state(1))
+        self._shapes = [tuple(part.shape[1:]) for part in first]
+        self._torch = [isinstance(part, Tensor) for part in first]
+        self._sizes = [int(np.prod(shape, dtype=np.int64)) for shape in self._shapes]
+        self._tuple = isinstance(model.initial_state(1), (tuple, list))
+        self.width = sum(self._sizes)
+        self._dtype = torch.as_tensor(first[0]).dtype
+        self.device = torch.device("cpu")
+
+    def tokens(self, tokens: IntArray) -> Any:
+        """Items in the caller's ids."""
+        return np.array([self._token_of(int(token)) for token in tokens] + [None], dtype=object)[
+            :-1
+        ]
+
+    def initial(self, n: int) -> Tensor:
+        """States of the model before the first event."""
+        return self._rows(self.model.initial_state(n))
+
+    def hidden(self, states: Tensor) -> Any:
+        """Nothing is shared."""
+        return []
+
+    def combine(self, states: Tensor, hidden: Any, token: Any, out: Tensor | None = None) -> Tensor:
+        """Ask the model for a step."""
+        given = list(token) if isinstance(token, np.ndarray) else [token] * len(states)
+        new = self._rows(self.model.step(self._state(states), given))
+        if out is None:
+            return new
+        return out.copy_(new)
+
+    def head(self, items: IntArray | None) -> IntArray | None:
+        """The items."""
+        return items
+
+    def scores(self, states: Tensor, head: IntArray | None) -> Tensor:
+        """Ask the model for scores."""
+        found = torch.as_tensor(self.model.scores_from_state(self._state(states)))
+        return found if head is None else found[:, torch.from_numpy(head)]
+
+    def _rows(self, state: Any) -> Tensor:
+        parts = [torch.as_tensor(part).detach().cpu() for part in _as_tuple(state)]
+        return torch.cat([part.reshape(len(part), -1).to(self._dtype) for part in parts], dim=1)
+
+    def _state(self, rows: Tensor) -> Any:
+        parts: list[Any] = []
+        for part, shape, is_torch in zip(
+            rows.split(self._sizes, dim=1), self._shapes, self._torch
+        ):
+            part = part.reshape(len(rows), *shape)
+            parts.append(part if is_torch else part.numpy())
+        return tuple(parts) if self._tuple else parts[0]
+
+
+def _as_tuple(state: Any) -> Sequence[Any]:
+    parts = tuple(state) if isinstance(state, (tuple, list)) else (state,)
+    if not all(hasattr(part, "shape") and len(part.shape) >= 1 for part in parts):
+        raise UnsupportedError(
+            "initial_state(n) and step(state, items) must give an array or tensor with one row "
+            f"per history, or a tuple of such, not {type(state).__name__}; change them, or leave "
+            "them out and offer scores(histories) alone."
+        )
+    return parts

@@ -1,0 +1,204 @@
+"""States of recurrent models for many coalitions, every shared beginning computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from whence.explanation._cells import Cell
+
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+FloatArray = npt.NDArray[np.float64]
+
+# Rows that are advanced together: what stays in the cache of one core at a width of 64.
+ROWS = 4096
+_ROOTS = 64
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What happens at each place of histories when its event is there, and when it is masked.
+
+    Attributes
+    ----------
+    cell : Cell
+    on : one entry per place, as ``cell.tokens`` gives them
+    off : the same, or None where a masked event leaves no trace
+    """
+
+    cell: Cell
+    on: Any
+    off: Any | None
+
+    def advance(self, states: Tensor, place: int, kept: Tensor, parent: Tensor) -> Tensor:
+        """States [N, width] of children: each its parent's after the event, or after its mask."""
+        cell = self.cell
+        new = states.index_select(0, parent)
+        there = kept.nonzero().squeeze(1)
+        if self.off is None:
+            if len(there):
+                new.index_copy_(0, there, cell.step(new.index_select(0, there), self.on[place]))
+            return new
+        hidden = cell.hidden(states)
+        for token, rows in ((self.on[place], there), (self.off[place], (~kept).nonzero().squeeze(1))):
+            if len(rows):
+                before = new.index_select(0, rows)
+                shared = cell.rows(hidden, parent.index_select(0, rows))
+                new.index_copy_(0, rows, cell.combine(before, shared, token))
+        return new
+
+
+def states_of(steps: Steps, kept: BoolArray, start: Tensor | None = None) -> Tensor:
+    """States after all places, for coalitions of places.
+
+    Parameters
+    ----------
+    steps : Steps
+    kept : bool [B, L]
+        Which events are there.
+    start : Tensor [1, width], optional
+        The state before the first place.
+
+    Returns
+    -------
+    Tensor [B, width]
+    """
+    cell = steps.cell
+    states = cell.initial(1) if start is None else start
+    n, length = kept.shape
+    order, differ = _sorted_rows(kept)
+    in_order = kept[order]
+    owner = np.zeros(n, dtype=np.int64)
+    for place in range(length):
+        # Rows that begin alike stand together; a new state where a row differs from the one before.
+        heads = np.flatnonzero(differ <= place)
+        parent = torch.from_numpy(owner[heads])
+        there = torch.from_numpy(in_order[heads, place])
+        states = steps.advance(states, place, there.to(cell.device), parent.to(cell.device))
+        owner = np.cumsum(differ <= place) - 1
+    back = np.empty(n, dtype=np.int64)
+    back[order] = owner
+    return states.index_select(0, torch.from_numpy(back).to(cell.device))
+
+
+def _sorted_rows(kept: BoolArray) -> tuple[IntArray, IntArray]:
+    """An order in which equal beginnings are neighbours, and where each row first differs.
+
+    Returns
+    -------
+    order : int64 [B]
+    differ : int64 [B]
+        First place where a row differs from the one before in the order; -1 for the first row,
+        L where it does not.
+    """
+    n, length = kept.shape
+    packed = np.packbits(kept, axis=1)
+    wide = np.zeros((n, -(-max(packed.shape[1], 1) // 8) * 8), dtype=np.uint8)
+    wide[:, : packed.shape[1]] = packed
+    words = wide.view(">u8").astype(np.uint64)
+    order = np.lexsort(words.T[::-1]) if words.shape[1] > 1 else np.argsort(words[:, 0])
+    changes = kept[order[1:]] != kept[order[:-1]]
+    differ = np.full(n, -1, dtype=np.int64)
+    if n > 1:
+        differ[1:] = np.where(changes.any(axis=1), changes.argmax(axis=1), length)
+    return order, differ
+
+
+def expand(
+    steps: Steps,
+    places: list[list[tuple[int, bool]]],
+    start: Tensor,
+    value: Callable[[Tensor], FloatArray],
+    first: int = 0,
+) -> FloatArray:
+    """Values of all coalitions of players that come one after another, after given states.
+
+    The states of level k + 1 of the trie are those of level k after the player's events, and after
+    what stands in their place. Depth first over blocks, so that memory stays bounded.
+
+    Parameters
+    ----------
+    steps : Steps
+    places : list of lists of (place, always)
+        Places of each player in order; `always` for an event that is no player's and is there.
+    start : Tensor [U, width]
+    value : callable
+        From states [N, width] to float64 [N].
+    first : int
+        Unused levels before the first, for the recursion.
+
+    Returns
+    -------
+    float64 [2**n, U]
+        Row r is the coalition with player i where bit i of r is set.
+    """
+    n, roots = len(places), len(start)
+    out = np.empty((1 << n) * roots)
+    _Expansion(steps, places, value, out, roots).run(start, np.arange(roots), 0)
+    return out.reshape(1 << n, roots)
+
+
+class _Expansion:
+    """The recursion behind `expand`."""
+
+    def __init__(
+        self,
+        steps: Steps,
+        places: list[list[tuple[int, bool]]],
+        value: Callable[[Tensor], FloatArray],
+        out: FloatArray,
+        roots: int,
+    ) -> None:
+        self.steps, self.places, self.value = steps, places, value
+        self.out, self.roots = out, roots
+
+    def run(self, states: Tensor, numbers: IntArray, level: int) -> None:
+        """Values below states [U, width] of coalitions `numbers` at a level."""
+        left = len(self.places) - level
+        if left and len(states) > _ROOTS and len(states) << left > ROWS:
+            for begin in range(0, len(states), _ROOTS):
+                part = slice(begin, begin + _ROOTS)
+                self.run(states[part], numbers[part], level)
+            return
+        n = len(states)
+        # As many levels as fit; at least one.
+        deep = min(left, max(1, (ROWS // n).bit_length() - 1)) if left else 0
+        block = states.new_empty((n << deep, states.shape[1]))
+        block[:n] = states
+        for number in range(level, level + deep):
+            self._double(block, n, number)
+            numbers = np.concatenate([numbers, numbers + (self.roots << number)])
+            n *= 2
+        if deep == left:
+            self.out[numbers] = self.value(block)
+        else:
+            self.run(block, numbers, level + deep)
+
+    def _double(self, block: Tensor, n: int, number: int) -> None:
+        """Rows n to 2n: rows 0 to n with the player; rows 0 to n: without, in place."""
+        steps, cell = self.steps, self.steps.cell
+        without, with_ = block[:n], block[n : 2 * n]
+        source = without
+        hidden = cell.hidden(without)
+        before = None
+        for at, (place, always) in enumerate(self.places[number]):
+            if at == 0 and steps.off is not None and not always:
+                before = hidden
+            cell.combine(source, hidden if source is without else cell.hidden(source),
+                         steps.on[place], with_)
+            source = with_
+        if steps.off is None and not any(always for _, always in self.places[number]):
+            return
+        for at, (place, always) in enumerate(self.places[number]):
+            if always:
+                cell.combine(without, cell.hidden(without), steps.on[place], without)
+            elif steps.off is not None:
+                shared = before if at == 0 and before is not None else cell.hidden(without)
+                cell.combine(without, shared, steps.off[place], without)

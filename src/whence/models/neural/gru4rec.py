@@ -1,0 +1,115 @@
+"""GRU4Rec: a gated recurrent network over the items of a session."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from whence.data import Interactions
+from whence.models.neural.sequential import (
+    SequenceModule,
+    SequentialRecommender,
+    check_dropout,
+    check_size,
+    trimmed,
+)
+
+
+class GRU4Rec(SequentialRecommender):
+    """Predict the next item by a GRU over the latest items.
+
+    Item embeddings go through a GRU and a linear layer back to the embedding's size; the score of
+    an item is the dot product with its embedding [1]_ [2]_. Initial parameters: Xavier normal for
+    the embedding, Xavier uniform for the matrices of the GRU, as in the reference implementation
+    of Tan et al.; torch's defaults for the rest.
+
+    Parameters
+    ----------
+    embedding_dim : int, default 64
+    hidden_dim : int, default 128
+    num_layers : int, default 1
+    dropout : float, default 0.3
+        Share of the embedding's entries set to 0 in training.
+    max_length : int, default 50
+        Items of the history that are looked at.
+    positions : {"all", "last"}, default "all"
+        The next item at every place of a window, or one example per window and its next item.
+    loss, n_negatives
+        As in `SequentialRecommender`; "cross_entropy" over all items by default, "bpr" and
+        "bpr_max" [2]_ with sampled negatives.
+    **training
+        As in `DifferentiableRecommender`.
+
+    References
+    ----------
+    .. [1] Hidasi, Karatzoglou, Baltrunas and Tikk. Session-based recommendations with recurrent
+       neural networks. ICLR 2016.
+    .. [2] Hidasi and Karatzoglou. Recurrent neural networks with top-k gains for session-based
+       recommendations. CIKM 2018.
+    .. [3] Tan, Xu and Liu. Improved recurrent neural networks for session-based recommendations.
+       DLRS 2016.
+    """
+
+    def __init__(
+        self,
+        embedding_dim: int = 64,
+        hidden_dim: int = 128,
+        num_layers: int = 1,
+        dropout: float = 0.3,
+        max_length: int = 50,
+        positions: str = "all",
+        loss: str = "cross_entropy",
+        n_negatives: int = 64,
+        **training: Any,
+    ) -> None:
+        super().__init__(max_length, positions, loss, n_negatives, **training)
+        self.embedding_dim = embedding_dim
+        self.hidden_dim = hidden_dim
+        self.num_layers = num_layers
+        self.dropout = dropout
+
+    def _check_params(self) -> None:
+        super()._check_params()
+        for name in ("embedding_dim", "hidden_dim", "num_layers"):
+            check_size(name, getattr(self, name))
+        check_dropout(self.dropout)
+
+    def _module(self, train: Interactions) -> SequenceModule:
+        return GRUModule(
+            train.n_items, self.embedding_dim, self.hidden_dim, self.num_layers, self.dropout
+        )
+
+
+class GRUModule(SequenceModule):
+    """Embedding, GRU, linear layer, dot product with the embedding."""
+
+    def __init__(
+        self, n_items: int, embedding_dim: int, hidden_dim: int, num_layers: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.n_items = n_items
+        self.embedding = nn.Embedding(n_items + 1, embedding_dim, padding_idx=n_items)
+        self.dropout = nn.Dropout(dropout)
+        self.gru = nn.GRU(embedding_dim, hidden_dim, num_layers, bias=False, batch_first=True)
+        self.dense = nn.Linear(hidden_dim, embedding_dim)
+        nn.init.xavier_normal_(self.embedding.weight)
+        with torch.no_grad():
+            self.embedding.weight[n_items] = 0.0
+        for weight in self.gru.parameters():
+            nn.init.xavier_uniform_(weight)
+
+    def states(self, items: Tensor, lengths: Tensor) -> Tensor:
+        """States [B, L, embedding]; see `SequenceModule`."""
+        embedded = self.dropout(self.embedding(trimmed(items, lengths)))
+        states: Tensor = self.dense(self.gru(embedded)[0])
+        return states
+
+    def item_scores(self, states: Tensor) -> Tensor:
+        """Scores [N, n_items]; see `SequenceModule`."""
+        return states @ self.embedding.weight[: self.n_items].T
+
+    def scores_of(self, states: Tensor, items: Tensor) -> Tensor:
+        """Scores [N, n]; see `SequenceModule`."""
+        return torch.einsum("nd,nkd->nk", states, self.embedding(items))

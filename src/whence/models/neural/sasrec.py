@@ -1,0 +1,183 @@
+"""SASRec: self-attention over the items of a history."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from whence.data import Interactions
+from whence.errors import ParameterError
+from whence.models.neural.sequential import (
+    SequenceModule,
+    SequentialRecommender,
+    check_dropout,
+    check_size,
+    trimmed,
+)
+
+
+class SASRec(SequentialRecommender):
+    """Predict the next item by causal self-attention over the latest items.
+
+    Item and position embeddings go through blocks of causal multi-head attention and a point-wise
+    feed-forward network, each as ``x + dropout(f(norm(x)))``, and a last layer norm; the score of
+    an item is the dot product with its embedding [1]_. Initial parameters: normal with standard
+    deviation 0.02 for embeddings and matrices, 0 for biases, as in the reference implementation
+    in RecBole.
+
+    Parameters
+    ----------
+    embedding_dim : int, default 64
+    num_layers : int, default 2
+        Blocks.
+    num_heads : int, default 2
+    dropout : float, default 0.2
+        After the embedding, attention and both layers of the feed-forward network.
+    max_length : int, default 50
+        Items of the history that are looked at.
+    positions : {"all", "last"}, default "all"
+        The next item at every place of a window, as in the paper, or only after the last.
+    loss : str, default "cross_entropy"
+        Over all items; "bce" with ``n_negatives=1`` is the loss of the paper.
+    n_negatives
+        As in `SequentialRecommender`.
+    **training
+        As in `DifferentiableRecommender`.
+
+    References
+    ----------
+    .. [1] Kang and McAuley. Self-attentive sequential recommendation. ICDM 2018.
+    """
+
+    def __init__(
+        self,
+        embedding_dim: int = 64,
+        num_layers: int = 2,
+        num_heads: int = 2,
+        dropout: float = 0.2,
+        max_length: int = 50,
+        positions: str = "all",
+        loss: str = "cross_entropy",
+        n_negatives: int = 64,
+        **training: Any,
+    ) -> None:
+        super().__init__(max_length, positions, loss, n_negatives, **training)
+        self.embedding_dim = embedding_dim
+        self.num_layers = num_layers
+        self.num_heads = num_heads
+        self.dropout = dropout
+
+    def _check_params(self) -> None:
+        super()._check_params()
+        for name in ("embedding_dim", "num_layers", "num_heads"):
+            check_size(name, getattr(self, name))
+        check_dropout(self.dropout)
+        if self.embedding_dim % self.num_heads:
+            raise ParameterError(
+                f"embedding_dim ({self.embedding_dim}) must be a multiple of num_heads "
+                f"({self.num_heads}); change one of them."
+            )
+
+    def _module(self, train: Interactions) -> SequenceModule:
+        return SelfAttentionModule(
+            train.n_items,
+            self.max_length,
+            self.embedding_dim,
+            self.num_layers,
+            self.num_heads,
+            self.dropout,
+        )
+
+
+class SelfAttentionModule(SequenceModule):
+    """Embeddings of items and places, blocks of attention, dot product with the embedding."""
+
+    def __init__(
+        self,
+        n_items: int,
+        max_length: int,
+        dim: int,
+        num_layers: int,
+        num_heads: int,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.n_items = n_items
+        self.embedding = nn.Embedding(n_items + 1, dim, padding_idx=n_items)
+        self.place = nn.Embedding(max_length, dim)
+        self.dropout = nn.Dropout(dropout)
+        self.blocks = nn.ModuleList(_Block(dim, num_heads, dropout) for _ in range(num_layers))
+        self.norm = nn.LayerNorm(dim, eps=1e-8)
+        self.apply(_initialise)
+
+    def states(self, items: Tensor, lengths: Tensor) -> Tensor:
+        """States [B, L, dim]; see `SequenceModule`."""
+        items = trimmed(items, lengths)
+        places = self.place(torch.arange(items.shape[1], device=items.device))
+        # Padding comes after the items, and attention looks back only: it needs no other mask.
+        x = self.dropout(self.embedding(items) + places)
+        for block in self.blocks:
+            x = block(x)
+        states: Tensor = self.norm(x)
+        return states
+
+    def item_scores(self, states: Tensor) -> Tensor:
+        """Scores [N, n_items]; see `SequenceModule`."""
+        return states @ self.embedding.weight[: self.n_items].T
+
+    def scores_of(self, states: Tensor, items: Tensor) -> Tensor:
+        """Scores [N, n]; see `SequenceModule`."""
+        return torch.einsum("nd,nkd->nk", states, self.embedding(items))
+
+
+class _Block(nn.Module):
+    """Causal multi-head attention and a feed-forward network, each with a residual."""
+
+    def __init__(self, dim: int, num_heads: int, dropout: float) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.norm_attention = nn.LayerNorm(dim, eps=1e-8)
+        self.query = nn.Linear(dim, dim)
+        self.key = nn.Linear(dim, dim)
+        self.value = nn.Linear(dim, dim)
+        self.output = nn.Linear(dim, dim)
+        self.norm_feed = nn.LayerNorm(dim, eps=1e-8)
+        self.feed_in = nn.Linear(dim, dim)
+        self.feed_out = nn.Linear(dim, dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """States [B, L, dim] of states [B, L, dim]."""
+        x = x + self.dropout(self._attention(self.norm_attention(x)))
+        inner = self.dropout(functional.relu(self.feed_in(self.norm_feed(x))))
+        out: Tensor = x + self.dropout(self.feed_out(inner))
+        return out
+
+    def _attention(self, x: Tensor) -> Tensor:
+        n, length, dim = x.shape
+        shape = (n, length, self.num_heads, dim // self.num_heads)
+        query, key, value = (
+            layer(x).view(shape).transpose(1, 2) for layer in (self.query, self.key, self.value)
+        )
+        mixed = functional.scaled_dot_product_attention(
+            query,
+            key,
+            value,
+            dropout_p=self.dropout.p if self.training else 0.0,
+            is_causal=True,
+        )
+        mixed_back: Tensor = self.output(mixed.transpose(1, 2).reshape(n, length, dim))
+        return mixed_back
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, (nn.Linear, nn.Embedding)):
+        nn.init.normal_(module.weight, std=0.02)
+    if isinstance(module, nn.Linear):
+        nn.init.zeros_(module.bias)
+    if isinstance(module, nn.Embedding) and module.padding_idx is not None:
+        with torch.no_grad():
+            module.weight[module.padding_idx] = 0.0

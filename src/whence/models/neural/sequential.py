@@ -1,0 +1,195 @@
+"""What the sequential models share: windows in, states out, and a loss over the next items."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from whence.data import Interactions
+from whence.errors import DataError, check_choice, check_float, check_int
+from whence.evaluation.queries import Queries
+from whence.models.training import (
+    Batch,
+    DifferentiableRecommender,
+    Examples,
+    WindowExamples,
+    losses,
+)
+from whence.models.training._kernels import padded_windows
+from whence.models.training.examples import IntArray, Negatives
+
+LOSSES = ("cross_entropy", "sampled_cross_entropy", "bpr", "bpr_max", "bce")
+
+
+class SequenceModule(nn.Module):
+    """A network from windows of items to a state at every place, and from states to scores.
+
+    Items are numbers 0 to n_items - 1; n_items is padding.
+    """
+
+    def states(self, items: Tensor, lengths: Tensor) -> Tensor:
+        """States after each place, [B, L, D], of windows [B, L] that are left-aligned."""
+        raise NotImplementedError
+
+    def item_scores(self, states: Tensor) -> Tensor:
+        """Scores of all items, [N, n_items], of states [N, D]."""
+        raise NotImplementedError
+
+    def scores_of(self, states: Tensor, items: Tensor) -> Tensor:
+        """Scores of some items, [N, n], of states [N, D] and items [N, n]."""
+        raise NotImplementedError
+
+
+class SequentialRecommender(DifferentiableRecommender):
+    """Base of the models that predict the next item from the items before it.
+
+    Parameters
+    ----------
+    max_length : int
+        Items of the history that are looked at, the latest ones.
+    positions : {"last", "all"}
+        Whether a training example is a window with the item after it ("last"), or a window with
+        the next item at every place ("all").
+    loss : {"cross_entropy", "sampled_cross_entropy", "bpr", "bpr_max", "bce"}
+    n_negatives : int
+        Negatives per place, for the losses that sample.
+    **training
+        As in `DifferentiableRecommender`.
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("sessions",)
+
+    module_: SequenceModule
+
+    def __init__(
+        self,
+        max_length: int = 50,
+        positions: str = "all",
+        loss: str = "cross_entropy",
+        n_negatives: int = 64,
+        **training: Any,
+    ) -> None:
+        super().__init__(**training)
+        self.max_length = max_length
+        self.positions = positions
+        self.loss = loss
+        self.n_negatives = n_negatives
+
+    @abstractmethod
+    def _module(self, train: Interactions) -> SequenceModule:
+        """Build the network."""
+
+    def _check_params(self) -> None:
+        super()._check_params()
+        check_int("max_length", self.max_length, minimum=1)
+        check_choice("positions", self.positions, ("last", "all"))
+        check_choice("loss", self.loss, LOSSES)
+        check_int("n_negatives", self.n_negatives, minimum=1)
+
+    def _examples(self, train: Interactions) -> Examples:
+        if train.by_user and train.columns.time is None:
+            raise DataError(
+                f"{type(self).__name__} learns from the order of a user's items, but the data has "
+                "no time column; name it with time='...'. Where the order of the rows is the order "
+                "in time, add a column that counts them."
+            )
+        if self.loss == "cross_entropy":
+            return WindowExamples(train, self.max_length, self.positions)
+        return _SampledWindows(train, self.max_length, self.positions, self.n_negatives, self.seed)
+
+    def example_loss(self, batch: Batch) -> Tensor:
+        """Loss of each window, summed over its places, Tensor [B]; see the base class."""
+        module = self.module_
+        states = module.states(batch["items"], batch["length"])
+        target = batch["target"]
+        if target.dim() == 1:
+            owner = torch.arange(len(target), device=target.device)
+            place = batch["length"] - 1
+        else:
+            target = target[:, : states.shape[1]]
+            owner, place = (target >= 0).nonzero(as_tuple=True)
+            target = target[owner, place]
+        # Chosen by index_select on flat rows: its gradient is cheaper than that of indexing.
+        chosen = states.flatten(0, 1).index_select(0, owner * states.shape[1] + place)
+        if self.loss == "cross_entropy":
+            values = losses.cross_entropy(module.item_scores(chosen), target)
+        else:
+            negatives = batch["negatives"]
+            if negatives.dim() == 3:
+                negatives = negatives[owner, place]
+            values = self._sampled(module, chosen, target, negatives)
+        if batch["target"].dim() == 1:
+            return values
+        total = values.new_zeros(len(batch["target"]))
+        return total.index_add(0, owner, values)
+
+    def _sampled(
+        self, module: SequenceModule, states: Tensor, target: Tensor, negatives: Tensor
+    ) -> Tensor:
+        scores = module.scores_of(states, torch.cat([target.unsqueeze(1), negatives], dim=1))
+        positive, others = scores[:, 0], scores[:, 1:]
+        kinds = {
+            "sampled_cross_entropy": losses.sampled_cross_entropy,
+            "bpr": losses.bpr,
+            "bpr_max": losses.bpr_max,
+            "bce": losses.bce,
+        }
+        return kinds[self.loss](positive, others)
+
+    def _n_terms(self, batch: Batch) -> int:
+        return int(batch["length"].sum()) if batch["target"].dim() == 2 else len(batch["target"])
+
+    def _score_batch(self, queries: Queries) -> Tensor:
+        windows, lengths = padded_windows(
+            queries.history_items,
+            queries.history_start,
+            queries.history_end,
+            self.max_length,
+            self.n_items,
+        )
+        items = torch.from_numpy(windows).to(self.device)
+        length = torch.from_numpy(lengths).to(self.device).clamp(min=1)
+        states = self.module_.states(items, length)
+        rows = torch.arange(len(items), device=items.device)
+        return self.module_.item_scores(states[rows, length - 1])
+
+
+class _SampledWindows(WindowExamples):
+    """Windows with negatives for each of their places: int64 [B, n], or [B, length, n]."""
+
+    def __init__(
+        self, train: Interactions, length: int, positions: str, n_negatives: int, seed: int
+    ) -> None:
+        super().__init__(train, length, positions)
+        self.n_negatives = n_negatives
+        self._negatives = Negatives(train, seed)
+
+    def batch(self, numbers: IntArray, epoch: int = 0) -> Batch:
+        """As of `WindowExamples`, with ``negatives``."""
+        batch = super().batch(numbers, epoch)
+        places = 1 if self.positions == "last" else self.length
+        drawn = self._negatives.draw(
+            numbers, self.sources(numbers), places * self.n_negatives, epoch
+        )
+        if self.positions == "all":
+            drawn = drawn.reshape(len(numbers), places, self.n_negatives)
+        batch["negatives"] = torch.from_numpy(drawn)
+        return batch
+
+
+def check_size(name: str, value: Any) -> None:
+    """Raise ParameterError unless a size of a layer is a positive integer."""
+    check_int(name, value, minimum=1)
+
+
+def check_dropout(value: Any) -> None:
+    """Raise ParameterError unless a share of dropout is in [0, 1)."""
+    check_float("dropout", value, minimum=0.0, maximum=0.999)
+
+
+def trimmed(items: Tensor, lengths: Tensor) -> Tensor:
+    """Windows without the places that are padding in all of them."""
+    return items[:, : int(lengths.max())]

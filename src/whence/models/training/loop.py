@@ -1,0 +1,269 @@
+"""The training loop: epochs of batches, validation, checkpoints, and going on where it stopped.
+
+The order of batches, the negatives and dropout of an epoch follow from (seed, epoch) alone. So
+training that was broken off goes on from the last whole epoch, bit for bit as if it never stopped.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from whence.errors import FileFormatError, OutputExistsError, ParameterError, TrainingError
+from whence.models.training.checkpoints import BEST, LAST, Checkpoint, checkpoint_name, copied
+from whence.models.training.logs import Log
+from whence.models.training.settings import Run
+
+if TYPE_CHECKING:
+    from whence.evaluation.queries import Queries
+    from whence.models.training.differentiable import DifferentiableRecommender
+
+_LOWER_IS_BETTER = ("rmse", "mae", "loss")
+_DROPOUT_STREAM = 0x5EED
+
+
+class Training:
+    """Training of one model; `run` leaves the best (or last) parameters in its module.
+
+    Parameters
+    ----------
+    model : DifferentiableRecommender
+        With `module_` and `examples_`.
+    run : Run
+    validation : Queries, Interactions or None
+        What the metric is evaluated on.
+    """
+
+    def __init__(self, model: DifferentiableRecommender, run: Run, validation: Any) -> None:
+        self.model = model
+        self.settings = run
+        self.validation: Queries | Any = validation
+        self.optimizer, self.scheduler = model._optimizer()
+        self.epoch = self.step = 0
+        self._rate = model.learning_rate
+        self.history: list[dict[str, Any]] = []
+        self.best: dict[str, Any] = {}
+        self._best_module: dict[str, torch.Tensor] | None = None
+        self.kept: list[Checkpoint] = []
+        self._good = copied(model.module_.state_dict())
+
+    def run(self) -> None:
+        """Train until the last epoch, or until patience is over."""
+        self._open_folder()
+        epochs = self.model.epochs
+        with torch_threads(self.settings.threads), Log(self.settings, epochs) as log:
+            log.resume(self.history)
+            while self.epoch < epochs and not self._has_converged():
+                entry = self._epoch(log)
+                self._validate(entry)
+                self.history.append(entry)
+                self._keep(last=self.epoch == epochs or self._has_converged())
+                log.epoch(entry)
+        if self._best_module is not None:
+            self.model.module_.load_state_dict(self._best_module)
+        self.model.module_.zero_grad(set_to_none=True)
+        self.model.module_.eval()
+
+    def _epoch(self, log: Log) -> dict[str, Any]:
+        """One pass over all examples; the record of it."""
+        model, module = self.model, self.model.module_
+        started, total, terms = time.perf_counter(), 0.0, 0
+        order = batch_order(len(model.examples_), model.seed, self.epoch)
+        starts = range(0, len(order), model.batch_size)
+        self._rate = float(self.optimizer.param_groups[0]["lr"])
+        module.train()
+        with torch.random.fork_rng(devices=cuda_devices(model.device)):
+            # Dropout, too, must follow from (seed, epoch) for a resumed run to be the same.
+            torch.manual_seed(_stream_seed(model.seed, self.epoch))
+            for number, start in enumerate(starts, 1):
+                batch = model._to_device(
+                    model.examples_.batch(order[start : start + model.batch_size], self.epoch)
+                )
+                losses = model._training_loss(batch)
+                count = model._n_terms(batch)
+                loss = losses.sum() / count
+                value = float(loss.detach())
+                if not math.isfinite(value):
+                    self._give_up(value, number, len(starts))
+                self.optimizer.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                if model.gradient_clip is not None:
+                    torch.nn.utils.clip_grad_norm_(module.parameters(), model.gradient_clip)
+                self.optimizer.step()
+                total += value * count
+                terms += count
+                log.batch(number, len(starts))
+                self.step += 1
+        self.scheduler.step()
+        self.epoch += 1
+        self._check_parameters()
+        return {
+            "epoch": self.epoch,
+            "step": self.step,
+            "loss": total / terms,
+            "learning_rate": self._rate,
+            "seconds": time.perf_counter() - started,
+        }
+
+    def _validate(self, entry: dict[str, Any]) -> None:
+        wanted = self.settings.metric
+        if self.validation is None or self.epoch % self.settings.eval_every:
+            return
+        from whence.evaluation import evaluate
+
+        started = time.perf_counter()
+        result = evaluate(self.model, self.validation, wanted)
+        scores = result.scores
+        name = next(iter(scores))
+        entry["metrics"] = scores
+        entry["evaluation_seconds"] = time.perf_counter() - started
+        sign = -1.0 if name.split("@")[0] in _LOWER_IS_BETTER else 1.0
+        if not self.best or sign * scores[name] > sign * self.best["value"]:
+            self.best = {"epoch": self.epoch, "metric": name, "value": scores[name]}
+            self._best_module = copied(self.model.module_.state_dict())
+            if self.settings.folder is not None:
+                replace(self._checkpoint(), optimizer={}, scheduler={}).save(self._path(BEST))
+
+    def _has_converged(self) -> bool:
+        patience = self.settings.patience
+        if patience is None or not self.best:
+            return False
+        since = [e for e in self.history if "metrics" in e and e["epoch"] > self.best["epoch"]]
+        return len(since) >= patience
+
+    def _keep(self, last: bool) -> None:
+        self._good = copied(self.model.module_.state_dict())
+        if self.settings.keeps(self.epoch, last):
+            # The optimiser goes on changing its tensors, which a checkpoint in memory must not.
+            kept = copy.deepcopy(self._checkpoint())
+            self.kept.append(kept)
+            if self.settings.folder is not None:
+                kept.save(self._path(checkpoint_name(self.epoch)))
+        if self.settings.folder is not None:
+            self._checkpoint().save(self._path(LAST))
+
+    def _checkpoint(self) -> Checkpoint:
+        model = self.model
+        return Checkpoint(
+            model=type(model).__name__,
+            params=model.params,
+            epoch=self.epoch,
+            step=self.step,
+            learning_rate=self._rate,
+            module=copied(model.module_.state_dict()),
+            seed=model.seed,
+            fingerprint=model.train_.fingerprint,
+            history=list(self.history),
+            best=dict(self.best),
+            optimizer=self.optimizer.state_dict(),
+            scheduler=self.scheduler.state_dict(),
+        )
+
+    def _path(self, name: str) -> Path:
+        assert self.settings.folder is not None
+        return self.settings.folder / "checkpoints" / name
+
+    def _open_folder(self) -> None:
+        """Take up the last checkpoint, or make sure that none is overwritten."""
+        if self.settings.folder is None:
+            return
+        last = self._path(LAST)
+        if not self.settings.resume:
+            if last.exists():
+                raise OutputExistsError(
+                    f"{last.parent} has checkpoints of an earlier run; go on from them with "
+                    "resume=True, or choose another folder."
+                )
+            return
+        if last.exists():
+            self._take_up(Checkpoint.load(last))
+
+    def _take_up(self, last: Checkpoint) -> None:
+        model = self.model
+        ours = {**model.params, "epochs": None, "device": None}
+        if last.model != type(model).__name__ or {
+            **last.params,
+            "epochs": None,
+            "device": None,
+        } != (ours):
+            changed = [k for k in ours if k not in ("epochs", "device")]
+            changed = [k for k in changed if last.params.get(k) != model.params[k]]
+            raise ParameterError(
+                f"The checkpoint is of {last.model} with another "
+                f"{' and '.join(changed) or 'model'}; resume with the same arguments, or choose "
+                "another folder."
+            )
+        if last.fingerprint != model.train_.fingerprint:
+            raise FileFormatError(
+                "The checkpoint was made from other training data (its fingerprint differs); "
+                "resume with the same data, or choose another folder."
+            )
+        model.module_.load_state_dict(last.module)
+        self.optimizer.load_state_dict(last.optimizer)
+        self.scheduler.load_state_dict(last.scheduler)
+        self.epoch, self.step = last.epoch, last.step
+        self.history, self.best = list(last.history), dict(last.best)
+        self._good = last.module
+        if self.best:
+            self._best_module = Checkpoint.load(self._path(BEST)).module
+        for path in sorted(last_path for last_path in self._path(LAST).parent.glob("epoch-*.pt")):
+            kept = Checkpoint.load(path)
+            if kept.epoch <= self.epoch:
+                self.kept.append(kept)
+
+    def _check_parameters(self) -> None:
+        if not all(bool(p.isfinite().all()) for p in self.model.module_.parameters()):
+            self._give_up(math.nan, 0, 0)
+
+    def _give_up(self, value: float, number: int, of: int) -> None:
+        """Raise, with the parameters of the last good epoch in the module."""
+        self.model.module_.load_state_dict(self._good)
+        self.model.module_.eval()
+        whole = self.epoch if number else self.epoch - 1
+        where = f"batch {number} of {of} of epoch {whole + 1}" if number else f"epoch {whole + 1}"
+        kept = f"those of epoch {whole} are kept" if whole else "the initial ones are kept"
+        rate = self.optimizer.param_groups[0]["lr"]
+        raise TrainingError(
+            f"Training diverged: the loss or a parameter is {value:g} in {where}; the parameters "
+            f"after it are lost, {kept}. Lower the learning rate (now {rate:g}) or set "
+            "gradient_clip."
+        )
+
+
+def batch_order(n: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
+    """Order of the examples in an epoch, int64 [n]: a function of (seed, epoch)."""
+    order = np.random.Generator(np.random.PCG64([seed, epoch])).permutation(n)
+    return order.astype(np.int64, copy=False)
+
+
+@contextmanager
+def torch_threads(threads: int) -> Iterator[None]:
+    """Run torch with this many threads, and as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def cuda_devices(device: str) -> list[int]:
+    """Numbers of the CUDA devices whose random state a run on `device` touches."""
+    if not str(device).startswith("cuda"):
+        return []
+    return [torch.device(device).index or 0]
+
+
+def _stream_seed(seed: int, epoch: int) -> int:
+    words = np.random.SeedSequence([seed, epoch, _DROPOUT_STREAM]).generate_state(1, np.uint64)
+    return int(words[0] >> np.uint64(1))
