@@ -12,13 +12,22 @@ __version__ = "0.1.0"
 
 _HOMES: dict[str, tuple[str, ...]] = {
     "whence.data": (
+        "Dropped",
         "Interactions",
+        "filter_core",
+        "filter_length",
+        "filter_ratings",
+        "k_fold",
+        "load",
         "make_baskets",
         "make_sessions",
         "read_interactions",
         "split_last",
+        "split_leave_one_out",
         "split_random",
+        "split_rows",
         "split_temporal",
+        "split_time",
         "write_interactions",
     ),
     "whence.models": (

@@ -197,7 +197,12 @@ class TestContract:
     def test_save_and_load(self, tmp_path):
         model = ItemKNN(k=3, similarity="jaccard", shrinkage=1.5).fit(CLICKS)
         again = ItemKNN.load(model.save(tmp_path / "model.parquet"))
-        assert again.params == {"k": 3, "similarity": "jaccard", "shrinkage": 1.5}
+        assert again.params == {
+            "k": 3,
+            "similarity": "jaccard",
+            "shrinkage": 1.5,
+            "exclude_seen": None,
+        }
         assert (again.similarities_ != model.similarities_).nnz == 0
 
     @pytest.mark.parametrize(

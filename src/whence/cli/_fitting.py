@@ -1,4 +1,4 @@
-"""What ``train``, ``evaluate`` and ``tune`` share: fit the model of a configuration, evaluate it."""
+"""What ``train``, ``evaluate`` and ``tune`` share: fit a configured model, and evaluate it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def fit(
     if progress is None:
         progress = config.training.progress
         progress = Console(stderr=True).is_terminal if progress is None else progress
-    more = {"validation": parts.validation, "progress": progress, "folder": folder}
+    more = {"validation": _asked_of(model, config, parts), "progress": progress, "folder": folder}
     if folder is not None:
         more.update(resume=resume, tensorboard=_wants_curves(config))
     options.update({name: value for name, value in more.items() if name in accepted})
@@ -117,6 +117,23 @@ def described(model: Any) -> str:
         usual = defaults(type(model))
         params = {name: value for name, value in params.items() if value != usual.get(name)}
     return f"{type(model).__name__}({', '.join(f'{k}={v}' for k, v in params.items())})"
+
+
+def _asked_of(model: Any, config: Config, parts: Parts) -> Any:
+    """Validation data, or the queries made of it where they are not the usual ones."""
+    from whence.evaluation import make_queries
+
+    data, wanted = config.data, config.evaluation.protocol
+    usual = data.unknown == "ignore" and data.target == "rest" and wanted is None
+    if parts.validation is None or usual or "rating" in model.levels:
+        return parts.validation
+    return make_queries(
+        parts.train,
+        parts.validation,
+        unknown=data.unknown,
+        target=data.target,
+        protocol=wanted or model.protocol,
+    )
 
 
 def queries_of(result: Evaluation) -> str:

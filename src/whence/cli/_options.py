@@ -114,8 +114,8 @@ def configured(file: Path | None, extra: list[str] | None, **keys: object) -> Co
     **keys
         ``section__key``: value, or None where the option was not given.
     """
-    from whence.config.reading import as_pairs
     from whence.config import load_config
+    from whence.config.reading import as_pairs
 
     given: dict[str, Any] = {}
     for name, value in keys.items():

@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from whence.config.reading import PATHS
 from whence.config import Config
+from whence.config.reading import PATHS
 from whence.errors import OutputExistsError
 
 SUMMARY, RUN = "summary.json", "run.json"

@@ -11,8 +11,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from whence.cli._terminal import progress
 from whence.cli._runs import CONFIG, LOG, resolved, run_folder, write_resolved
+from whence.cli._terminal import progress
 from whence.errors import ConfigError, TrainingError, UnsupportedError, WhenceError
 
 if TYPE_CHECKING:

@@ -56,7 +56,7 @@ def read_parts(config: Config) -> Parts:
     validation = None if data.validation is None else _interactions(data.validation, config)
     test = None if data.test is None else _interactions(data.test, config)
     train, notes = _filtered(_interactions(str(data.path or data.train), config), config)
-    method = config.split.method
+    method: str | None = config.split.method
     if data.path is not None or (validation is None and method is not None):
         method = method or _usual_split(train)
         train, validation, *rest = _split(train, method, config)

@@ -48,7 +48,7 @@ _Loader.add_implicit_resolver(
 
 def parse_yaml(text: str) -> Any:
     """Parse YAML."""
-    return yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
+    return yaml.load(text, Loader=_Loader)
 
 
 def read_raw(path: Path) -> dict[str, Any]:
@@ -108,9 +108,8 @@ def with_newer_names(raw: dict[str, Any]) -> dict[str, Any]:
             continue
         value = keys[key]
         renamed[section] = {name: keys[name] for name in keys if name != key}
-        if isinstance(renamed.get(new_section, {}), dict) and new_key in renamed.get(
-            new_section, {}
-        ):
+        known = renamed.get(new_section)
+        if isinstance(known, dict) and new_key in known:
             raise ConfigError(
                 f"{section}.{key} is the older name of {new_section}.{new_key}, which is given, "
                 "too; keep one of them."

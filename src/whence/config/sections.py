@@ -17,7 +17,8 @@ from whence.config.models import (
     own_arguments,
     short_name,
 )
-from whence.errors import DataWarning, did_you_mean
+from whence.config.space import check_place, check_values
+from whence.errors import DataWarning
 
 METHODS = {
     "shapley": "Shapley",
@@ -371,8 +372,8 @@ class TuneConfig(Section):
     @classmethod
     def _known_forms(cls, space: dict[str, Any]) -> dict[str, Any]:
         for key, values in space.items():
-            _check_place(key)
-            _check_values(key, values)
+            check_place(key, list(TrainingConfig.model_fields))
+            check_values(key, values)
         return space
 
 
@@ -386,44 +387,3 @@ class OutputConfig(Section):
         default="runs", description="Folder of the runs that have no directory of their own."
     )
     overwrite: bool = Field(default=False, description="Replace results that are there.")
-
-
-def _check_place(key: str) -> None:
-    section, _, name = key.partition(".")
-    if section == "model" and name:
-        return  # checked with the model at hand
-    known = [f"training.{field}" for field in TrainingConfig.model_fields]
-    if key not in known:
-        raise ValueError(
-            f"tune.space in {{where}} has {key!r}, but only keys of model and training can be "
-            f"tuned, such as training.learning_rate.{did_you_mean(key, known)}"
-        )
-
-
-def _check_values(key: str, values: Any) -> None:
-    """Raise ValueError unless values are a list, or a range with numbers."""
-    if isinstance(values, (list, tuple)) and values:
-        return
-    if not isinstance(values, dict) or not {"low", "high"} <= values.keys():
-        raise ValueError(
-            f"tune.space.{key} in {{where}} must be a list of values, or low and high of a range, "
-            f"not {values!r}."
-        )
-    for name, value in values.items():
-        if name not in ("low", "high", "step", "log"):
-            raise ValueError(
-                f"Unknown key 'tune.space.{key}.{name}' in {{where}}."
-                f"{did_you_mean(name, ('low', 'high', 'step', 'log'))} A range has low, high, log "
-                "and step."
-            )
-        wanted = bool if name == "log" else (int, float)
-        if not isinstance(value, wanted) or (name != "log" and isinstance(value, bool)):
-            what = "true or false" if name == "log" else "a number"
-            raise ValueError(f"tune.space.{key}.{name} in {{where}} must be {what}, not {value!r}.")
-    if not values["low"] <= values["high"]:
-        raise ValueError(f"tune.space.{key} in {{where}} has a low above its high.")
-    if values.get("log") and (values["low"] <= 0 or "step" in values):
-        raise ValueError(
-            f"tune.space.{key} in {{where}} is logarithmic: low must be above 0, and it has no "
-            "step."
-        )

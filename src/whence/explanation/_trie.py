@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,10 +113,9 @@ def _sorted_rows(kept: BoolArray) -> tuple[IntArray, IntArray]:
 
 def expand(
     steps: Steps,
-    places: list[list[tuple[int, bool]]],
+    places: Sequence[Sequence[int]],
     start: Tensor,
     value: Callable[[Tensor], FloatArray],
-    first: int = 0,
 ) -> FloatArray:
     """Values of all coalitions of players that come one after another, after given states.
 
@@ -126,79 +125,62 @@ def expand(
     Parameters
     ----------
     steps : Steps
-    places : list of lists of (place, always)
-        Places of each player in order; `always` for an event that is no player's and is there.
+    places : sequence of sequences of int
+        Places of each player, all in order.
     start : Tensor [U, width]
     value : callable
         From states [N, width] to float64 [N].
-    first : int
-        Unused levels before the first, for the recursion.
 
     Returns
     -------
     float64 [2**n, U]
         Row r is the coalition with player i where bit i of r is set.
     """
-    n, roots = len(places), len(start)
-    out = np.empty((1 << n) * roots)
-    _Expansion(steps, places, value, out, roots).run(start, np.arange(roots), 0)
-    return out.reshape(1 << n, roots)
+    roots = len(start)
+    expansion = _Expansion(steps, places, value, np.empty(roots << len(places)), roots)
+    expansion.run(start, np.arange(roots), 0)
+    return expansion.out.reshape(-1, roots)
 
 
+@dataclass(frozen=True)
 class _Expansion:
     """The recursion behind `expand`."""
 
-    def __init__(
-        self,
-        steps: Steps,
-        places: list[list[tuple[int, bool]]],
-        value: Callable[[Tensor], FloatArray],
-        out: FloatArray,
-        roots: int,
-    ) -> None:
-        self.steps, self.places, self.value = steps, places, value
-        self.out, self.roots = out, roots
+    steps: Steps
+    places: Sequence[Sequence[int]]
+    value: Callable[[Tensor], FloatArray]
+    out: FloatArray
+    roots: int
 
     def run(self, states: Tensor, numbers: IntArray, level: int) -> None:
         """Values below states [U, width] of coalitions `numbers` at a level."""
-        left = len(self.places) - level
-        if left and len(states) > _ROOTS and len(states) << left > ROWS:
-            for begin in range(0, len(states), _ROOTS):
+        n, left = len(states), len(self.places) - level
+        if n > _ROOTS and n << left > ROWS:
+            for begin in range(0, n, _ROOTS):
                 part = slice(begin, begin + _ROOTS)
                 self.run(states[part], numbers[part], level)
             return
-        n = len(states)
-        # As many levels as fit; at least one.
-        deep = min(left, max(1, (ROWS // n).bit_length() - 1)) if left else 0
-        block = states.new_empty((n << deep, states.shape[1]))
+        depth = min(left, max(1, (ROWS // n).bit_length() - 1))
+        block = states.new_empty((n << depth, states.shape[1]))
         block[:n] = states
-        for number in range(level, level + deep):
-            self._double(block, n, number)
+        for number in range(level, level + depth):
+            self._double(block, n, self.places[number])
             numbers = np.concatenate([numbers, numbers + (self.roots << number)])
             n *= 2
-        if deep == left:
+        if depth == left:
             self.out[numbers] = self.value(block)
         else:
-            self.run(block, numbers, level + deep)
+            self.run(block, numbers, level + depth)
 
-    def _double(self, block: Tensor, n: int, number: int) -> None:
-        """Rows n to 2n: rows 0 to n with the player; rows 0 to n: without, in place."""
+    def _double(self, block: Tensor, n: int, places: Sequence[int]) -> None:
+        """States of coalitions with a player into rows n to 2n; rows 0 to n are those without."""
         steps, cell = self.steps, self.steps.cell
-        without, with_ = block[:n], block[n : 2 * n]
-        source = without
-        hidden = cell.hidden(without)
-        before = None
-        for at, (place, always) in enumerate(self.places[number]):
-            if at == 0 and steps.off is not None and not always:
-                before = hidden
-            cell.combine(source, hidden if source is without else cell.hidden(source),
-                         steps.on[place], with_)
-            source = with_
-        if steps.off is None and not any(always for _, always in self.places[number]):
-            return
-        for at, (place, always) in enumerate(self.places[number]):
-            if always:
-                cell.combine(without, cell.hidden(without), steps.on[place], without)
-            elif steps.off is not None:
-                shared = before if at == 0 and before is not None else cell.hidden(without)
-                cell.combine(without, shared, steps.off[place], without)
+        without, present = block[:n], block[n : 2 * n]
+        shared = cell.hidden(without)
+        cell.combine(without, shared, steps.on[places[0]], present)
+        for place in places[1:]:
+            cell.step(present, steps.on[place], present)
+        if steps.off is not None:
+            cell.combine(without, shared, steps.off[places[0]], without)
+            for place in places[1:]:
+                cell.step(without, steps.off[place], without)

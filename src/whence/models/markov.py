@@ -32,7 +32,7 @@ class MarkovChain(Recommender):
     Without smoothing that is the maximum likelihood estimate, and only items that have followed
     the last one are recommended: after an item that nothing has followed, none. With smoothing
     the estimate backs off to popularity: it is the posterior mean under a Dirichlet prior worth
-    `smoothing` transitions [2]_, so that up to 1.0 every item that has followed comes before all
+    `smoothing` transitions, so that up to 1.0 every item that has followed comes before all
     that have not, and popular items fill the rest of the list.
 
     Parameters

@@ -26,8 +26,7 @@ def histories(train):
     """Items of each source with their row numbers, in order of time."""
     offsets, items, rows = train.sequences.offsets, train.sequences.items, train.sequences.rows
     return [
-        list(zip(items[a:b].tolist(), rows[a:b].tolist()))
-        for a, b in itertools.pairwise(offsets)
+        list(zip(items[a:b].tolist(), rows[a:b].tolist())) for a, b in itertools.pairwise(offsets)
     ]
 
 

@@ -208,3 +208,28 @@ def test_tensorboard_has_the_curves(data, tmp_path):
 def test_bad_settings(data, options, fitting, match):
     with pytest.raises(ParameterError, match=match):
         LSTMRec(**{**SMALL, **options}).fit(data[0], **fitting)
+
+
+def test_examples_left_out_are_as_if_never_there(data, tmp_path):
+    train, _ = data
+    model = LSTMRec(**SMALL, epochs=2, positions="all")
+    model.fit(train)
+    everything = np.arange(len(model.examples_))
+    gone = everything[model.examples_.sources(everything) == 3]
+    seen = []
+
+    class Watched(LSTMRec):
+        def example_loss(self, batch):
+            seen.append(batch["items"])
+            return super().example_loss(batch)
+
+    watched = Watched(**SMALL, epochs=1, positions="all").fit(train, without=gone, folder=tmp_path)
+    assert sum(len(items) for items in seen) == len(everything) - len(gone)
+    missing = watched.examples_.batch(gone)["items"]
+    assert not any((items == row).all(1).any() for items in seen for row in missing)
+    with pytest.raises(FileFormatError, match="examples"):
+        Watched(**SMALL, epochs=2, positions="all").fit(train, folder=tmp_path, resume=True)
+    with pytest.raises(ParameterError, match="no example"):
+        model.fit(train, without=everything)
+    with pytest.raises(ParameterError, match="is none"):
+        model.fit(train, without=[len(everything)])

@@ -34,7 +34,7 @@ class ALS(Recommender):
     User u, with r_ui interactions with item i (or the sum of their ratings), gets factors x_u and
     the item y_i, such that Σ_ui c_ui (p_ui - x_u·y_i)² + l2 (Σ_u ‖x_u‖² + Σ_i ‖y_i‖²) is small:
     p_ui is 1 and the confidence c_ui is alpha · r_ui where there are interactions, and p_ui is 0
-    and c_ui is 1 where there are none. The score of an item is x_u·y_i. The library implicit [2]_
+    and c_ui is 1 where there are none. The score of an item is x_u·y_i. The library implicit
     does the fitting; at the end the factors of all users are solved for once more, exactly, so
     that a user's scores are the same whether the user is asked for or the history is folded in,
     and so that `explain` adds up to them. The sessions of session data take the place of users.
@@ -215,7 +215,7 @@ class ALS(Recommender):
 
         References
         ----------
-        Section 5 of [1]_; computed by the library implicit.
+        Section 5 of; computed by the library implicit.
         """
         self._check_fitted()
         if n is not None:

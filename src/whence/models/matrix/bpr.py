@@ -17,9 +17,9 @@ class BPRMF(UserItemRecommender):
     """Matrix factorisation trained by Bayesian personalised ranking.
 
     The score of an item is the scalar product of the user's and the item's embedding; the loss of
-    an interaction is that of ranking its item above items that the user does not have [1]_, drawn
+    an interaction is that of ranking its item above items that the user does not have, drawn
     uniformly for each epoch. Initial parameters are Xavier normal, as in the implementation of
-    RecBole [2]_. Sessions of session data take the place of users; nothing is recommended to
+    RecBole. Sessions of session data take the place of users; nothing is recommended to
     users without training rows.
 
     Parameters

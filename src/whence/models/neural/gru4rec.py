@@ -21,7 +21,7 @@ class GRU4Rec(SequentialRecommender):
     """Predict the next item by a GRU over the latest items.
 
     Item embeddings go through a GRU and a linear layer back to the embedding's size; the score of
-    an item is the dot product with its embedding [1]_ [2]_. Initial parameters: Xavier normal for
+    an item is the dot product with its embedding. Initial parameters: Xavier normal for
     the embedding, Xavier uniform for the matrices of the GRU, as in the reference implementation
     of Tan et al.; torch's defaults for the rest.
 
@@ -38,7 +38,7 @@ class GRU4Rec(SequentialRecommender):
         The next item at every place of a window, or one example per window and its next item.
     loss, n_negatives
         As in `SequentialRecommender`; "cross_entropy" over all items by default, "bpr" and
-        "bpr_max" [2]_ with sampled negatives.
+        "bpr_max" with sampled negatives.
     **training
         As in `DifferentiableRecommender`.
 

@@ -20,7 +20,7 @@ from whence.models.neural.sequential import (
 class LSTMRec(SequentialRecommender):
     """Predict the next item by an LSTM over the latest items.
 
-    Item embeddings go through an LSTM [1]_; its state after the last item goes through a fully
+    Item embeddings go through an LSTM; its state after the last item goes through a fully
     connected layer with bias over all items. Initial parameters are those of torch's layers:
     normal for the embedding, uniform in ±1/√hidden for the others.
 

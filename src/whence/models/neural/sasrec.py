@@ -24,7 +24,7 @@ class SASRec(SequentialRecommender):
 
     Item and position embeddings go through blocks of causal multi-head attention and a point-wise
     feed-forward network, each as ``x + dropout(f(norm(x)))``, and a last layer norm; the score of
-    an item is the dot product with its embedding [1]_. Initial parameters: normal with standard
+    an item is the dot product with its embedding. Initial parameters: normal with standard
     deviation 0.02 for embeddings and matrices, 0 for biases, as in the reference implementation
     in RecBole.
 

@@ -142,6 +142,7 @@ class DifferentiableRecommender(Recommender):
         tensorboard: bool = False,
         progress: bool | Progress = False,
         threads: int = 1,
+        without: Sequence[int] | npt.NDArray[np.int64] = (),
         **columns: Any,
     ) -> Self:
         """Learn from training data.
@@ -173,6 +174,8 @@ class DifferentiableRecommender(Recommender):
         threads : int
             Threads of torch; one by default, so that the numbers do not depend on the machine's
             number of cores, and because small models gain nothing from more.
+        without : sequence of int
+            Numbers of examples (in `examples_`) that are left out of training.
         **columns : str
             Names of columns, as in `Interactions.from_frame`.
 
@@ -197,6 +200,7 @@ class DifferentiableRecommender(Recommender):
             tensorboard=tensorboard,
             progress=progress,
             threads=threads,
+            without=np.asarray(without, dtype=np.int64),
         )
         self._run, self._validation = run, validation
         try:
@@ -224,8 +228,8 @@ class DifferentiableRecommender(Recommender):
 
     def _queries(self, validation: Any) -> Any:
         """Make the queries once, unless the metrics need the data themselves."""
-        if validation is None:
-            return None
+        if validation is None or isinstance(validation, Queries):
+            return validation
         from whence.evaluation import make_queries
 
         if "rating" in self.levels:

@@ -7,6 +7,7 @@ training that was broken off goes on from the last whole epoch, bit for bit as i
 from __future__ import annotations
 
 import copy
+import hashlib
 import math
 import time
 from collections.abc import Iterator
@@ -49,6 +50,7 @@ class Training:
         self.settings = run
         self.validation: Queries | Any = validation
         self.optimizer, self.scheduler = model._optimizer()
+        self.numbers = run.numbers(len(model.examples_))
         self.epoch = self.step = 0
         self._rate = model.learning_rate
         self.history: list[dict[str, Any]] = []
@@ -78,7 +80,7 @@ class Training:
         """One pass over all examples; the record of it."""
         model, module = self.model, self.model.module_
         started, total, terms = time.perf_counter(), 0.0, 0
-        order = batch_order(len(model.examples_), model.seed, self.epoch)
+        order = self.numbers[batch_order(len(self.numbers), model.seed, self.epoch)]
         starts = range(0, len(order), model.batch_size)
         self._rate = float(self.optimizer.param_groups[0]["lr"])
         module.train()
@@ -162,12 +164,19 @@ class Training:
             learning_rate=self._rate,
             module=copied(model.module_.state_dict()),
             seed=model.seed,
-            fingerprint=model.train_.fingerprint,
+            fingerprint=self._fingerprint(),
             history=list(self.history),
             best=dict(self.best),
             optimizer=self.optimizer.state_dict(),
             scheduler=self.scheduler.state_dict(),
         )
+
+    def _fingerprint(self) -> str:
+        """Of the training data, and of the examples left out."""
+        data, without = self.model.train_.fingerprint, self.settings.without
+        if not len(without):
+            return data
+        return f"{data}-{hashlib.sha256(np.sort(without).tobytes()).hexdigest()[:8]}"
 
     def _path(self, name: str) -> Path:
         assert self.settings.folder is not None
@@ -203,10 +212,10 @@ class Training:
                 f"{' and '.join(changed) or 'model'}; resume with the same arguments, or choose "
                 "another folder."
             )
-        if last.fingerprint != model.train_.fingerprint:
+        if last.fingerprint != self._fingerprint():
             raise FileFormatError(
-                "The checkpoint was made from other training data (its fingerprint differs); "
-                "resume with the same data, or choose another folder."
+                "The checkpoint was made from other training data or examples (its fingerprint "
+                "differs); resume with the same data, or choose another folder."
             )
         model.module_.load_state_dict(last.module)
         self.optimizer.load_state_dict(last.optimizer)

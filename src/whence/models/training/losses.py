@@ -23,7 +23,7 @@ __all__ = [
 def bce(positive: Tensor, negatives: Tensor) -> Tensor:
     """Binary cross-entropy of a positive and its negatives, summed over them.
 
-    ``-log σ(s⁺) - Σ_j log(1 - σ(s_j⁻))``: the log loss of He et al. [1]_, eq. 7.
+    ``-log σ(s⁺) - Σ_j log(1 - σ(s_j⁻))``: the log loss of He et al., eq. 7.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def bce(positive: Tensor, negatives: Tensor) -> Tensor:
 def bpr(positive: Tensor, negatives: Tensor) -> Tensor:
     """Bayesian personalised ranking, mean over the negatives.
 
-    ``-(1/n) Σ_j log σ(s⁺ - s_j⁻)``: Rendle et al. [1]_, the criterion BPR-Opt without its prior.
+    ``-(1/n) Σ_j log σ(s⁺ - s_j⁻)``: Rendle et al., the criterion BPR-Opt without its prior.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def bpr_max(positive: Tensor, negatives: Tensor, regularisation: float = 1.0) ->
     """BPR over negatives weighted by their softmax, with its score regularisation.
 
     ``-log Σ_j p_j σ(s⁺ - s_j⁻) + λ Σ_j p_j (s_j⁻)²`` with p = softmax(s⁻): Hidasi and
-    Karatzoglou [1]_, eq. 10.
+    Karatzoglou, eq. 10.
 
     Parameters
     ----------

@@ -70,9 +70,7 @@ class UserItemRecommender(DifferentiableRecommender):
         users = torch.from_numpy(np.maximum(queries.users, 0).astype(np.int64)).to(self.device)
         return self.module_.item_scores(users)
 
-    def _masked(
-        self, scores: npt.NDArray[np.float32], queries: Queries
-    ) -> npt.NDArray[np.float32]:
+    def _masked(self, scores: npt.NDArray[np.float32], queries: Queries) -> npt.NDArray[np.float32]:
         scores = super()._masked(scores, queries)
         scores[~self._answerable(queries)] = -np.inf
         return scores

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from whence.errors import ParameterError, check_int
 
@@ -36,6 +39,8 @@ class Run:
         Show a bar, or call ``progress(epochs done, epochs, message)``.
     threads : int
         Threads of torch; with one, the numbers are the same on every machine of a kind.
+    without : int64 array
+        Numbers of examples that are left out.
     """
 
     metric: Any = None
@@ -47,6 +52,7 @@ class Run:
     tensorboard: bool = False
     progress: bool | Progress = False
     threads: int = 1
+    without: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     def __post_init__(self) -> None:
         check_int("eval_every", self.eval_every, minimum=1)
@@ -61,6 +67,24 @@ class Run:
         if self.folder is None and (self.resume or self.tensorboard):
             wish = "resume" if self.resume else "tensorboard"
             raise ParameterError(f"{wish}=True needs a folder; say which with folder='...'.")
+
+    def numbers(self, n: int) -> npt.NDArray[np.int64]:
+        """Numbers of the examples trained on, of `n` in all, ascending.
+
+        Raises
+        ------
+        ParameterError
+            If `without` names an example that does not exist, or all of them.
+        """
+        if len(self.without) and not (0 <= self.without.min() and self.without.max() < n):
+            raise ParameterError(
+                f"without must hold numbers of examples, 0 to {n - 1}; "
+                f"{int(self.without.max())} is none."
+            )
+        kept = np.setdiff1d(np.arange(n, dtype=np.int64), self.without)
+        if not len(kept):
+            raise ParameterError("without leaves no example to train on; leave out fewer.")
+        return kept
 
     def keeps(self, epoch: int, last: bool) -> bool:
         """Whether the checkpoint of an epoch is kept."""

@@ -1,0 +1,221 @@
+"""Compiled loops of influence: joins of sparse gradients, the step back through an LSTM."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
+def join_rows(owner, index, values, offsets, other_owner, other_values, out):
+    """Add the inner products of two sets of gradients of one table, by the rows that both touch.
+
+    Parameters
+    ----------
+    owner, index : int64 [N]
+        Example and row of the table of each entry of the first set.
+    values : float [N, C]
+    offsets : int64 [n_rows + 1]
+        The second set, sorted by row of the table: entries of row r are
+        ``offsets[r]:offsets[r + 1]``.
+    other_owner : int64 [M]
+    other_values : float [M, C]
+    out : float [n, m]
+        Added to.
+    """
+    width = values.shape[1]
+    for entry in range(len(owner)):
+        row = index[entry]
+        mine = values[entry]
+        line = out[owner[entry]]
+        for other in range(offsets[row], offsets[row + 1]):
+            theirs = other_values[other]
+            total = mine[0] * theirs[0]
+            for k in range(1, width):
+                total += mine[k] * theirs[k]
+            line[other_owner[other]] += total
+
+
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
+def row_norms(offsets, index, values, out):
+    """Add the squared norm of each example's gradient of a table.
+
+    Parameters
+    ----------
+    offsets : int64 [n + 1]
+        Entries of the examples.
+    index : int64 [N]
+        Row of the table of each entry; entries of one example may share a row.
+    values : float [N, C]
+    out : float64 [n]
+        Added to.
+    """
+    width = values.shape[1]
+    for example in range(len(out)):
+        for a in range(offsets[example], offsets[example + 1]):
+            for b in range(a, offsets[example + 1]):
+                if index[a] != index[b]:
+                    continue
+                total = values[a, 0] * values[b, 0]
+                for k in range(1, width):
+                    total += values[a, k] * values[b, k]
+                out[example] += total if a == b else 2.0 * total
+
+
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
+def lstm_step_back(gates, before, squashed, grad_state, grad_cell, grad_gates):
+    """One step back through the gates of an LSTM.
+
+    Parameters
+    ----------
+    gates : float [B, 4H]
+        Input, forget, cell and output gate after their non-linearities.
+    before : float [B, H]
+        State of the cell before the step.
+    squashed : float [B, H]
+        tanh of the state of the cell after the step.
+    grad_state : float [B, H]
+        Gradient of the step's output.
+    grad_cell : float [B, H]
+        Gradient of the cell, from the step after; overwritten by that for the step before.
+    grad_gates : float [B, 4H]
+        Written: gradient before the non-linearities.
+    """
+    n, width = before.shape
+    for row in range(n):
+        i, f = gates[row, :width], gates[row, width : 2 * width]
+        g, o = gates[row, 2 * width : 3 * width], gates[row, 3 * width :]
+        d_i, d_f = grad_gates[row, :width], grad_gates[row, width : 2 * width]
+        d_g, d_o = grad_gates[row, 2 * width : 3 * width], grad_gates[row, 3 * width :]
+        c, s, dh, dc = before[row], squashed[row], grad_state[row], grad_cell[row]
+        for k in range(width):
+            cell = dc[k] + dh[k] * o[k] * (1 - s[k] * s[k])
+            d_o[k] = dh[k] * s[k] * o[k] * (1 - o[k])
+            d_i[k] = cell * g[k] * i[k] * (1 - i[k])
+            d_f[k] = cell * c[k] * f[k] * (1 - f[k])
+            d_g[k] = cell * i[k] * (1 - g[k] * g[k])
+            dc[k] = cell * f[k]
+
+
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
+def gru_step_back(gates, hidden_new, before, grad_state, grad_in, grad_hidden):
+    """One step back through the gates of a GRU.
+
+    Parameters
+    ----------
+    gates : float [B, 3H]
+        Reset, update and new gate after their non-linearities.
+    hidden_new : float [B, H]
+        The state's share of the new gate, before the reset gate is applied.
+    before : float [B, H]
+        State before the step.
+    grad_state : float [B, H]
+        Gradient of the state after the step; overwritten by its direct share for the one before.
+    grad_in, grad_hidden : float [B, 3H]
+        Written: gradients of what comes from the input and from the state.
+    """
+    n, width = before.shape
+    for row in range(n):
+        r, z, new = gates[row, :width], gates[row, width : 2 * width], gates[row, 2 * width :]
+        x_r, x_z = grad_in[row, :width], grad_in[row, width : 2 * width]
+        x_n = grad_in[row, 2 * width :]
+        h_r, h_z = grad_hidden[row, :width], grad_hidden[row, width : 2 * width]
+        h_n = grad_hidden[row, 2 * width :]
+        share, h, dh = hidden_new[row], before[row], grad_state[row]
+        for k in range(width):
+            d_new = dh[k] * (1 - z[k]) * (1 - new[k] * new[k])
+            d_update = dh[k] * (h[k] - new[k]) * z[k] * (1 - z[k])
+            d_reset = d_new * share[k] * r[k] * (1 - r[k])
+            x_r[k] = d_reset
+            x_z[k] = d_update
+            x_n[k] = d_new
+            h_r[k] = d_reset
+            h_z[k] = d_update
+            h_n[k] = d_new * r[k]
+            dh[k] = dh[k] * z[k]
+
+
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
+def add_dots(left, right, n, out):
+    """Add the dot products of rows to the examples that they belong to.
+
+    Parameters
+    ----------
+    left, right : float [T * n, R]
+        Row ``t * n + b`` belongs to example b.
+    n : int
+    out : float64 [n]
+    """
+    width = left.shape[1]
+    for row in range(len(left)):
+        a, b = left[row], right[row]
+        total = a[0] * b[0]
+        for k in range(1, width):
+            total += a[k] * b[k]
+        out[row % n] += total
+
+
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
+def add_dots_with_rows(owner, index, values, table, out):
+    """Add the dot products of entries of a table's gradient with the rows of a table.
+
+    Parameters
+    ----------
+    owner, index : int64 [N]
+    values : float [N, C]
+    table : float [n_rows, C]
+    out : float64 [n]
+    """
+    width = values.shape[1]
+    for entry in range(len(owner)):
+        a, b = values[entry], table[index[entry]]
+        total = a[0] * b[0]
+        for k in range(1, width):
+            total += a[k] * b[k]
+        out[owner[entry]] += total
+
+
+@njit(nogil=True, cache=True)
+def keep_largest(scores, first, best, numbers):
+    """Take a block of scores into the running lists of the largest of each query.
+
+    Parameters
+    ----------
+    scores : float [m, Q]
+        Of the examples ``first, ..., first + m - 1``, later ones than all before.
+    first : int
+    best : float64 [Q, n]
+        Heaps: the smallest score of a query's list is at place 0; -inf where there is none yet.
+    numbers : int64 [Q, n]
+        Their examples. Among equal scores the earliest example stays.
+    """
+    n_queries, n = best.shape
+    for query in range(n_queries):
+        heap, who = best[query], numbers[query]
+        for row in range(scores.shape[0]):
+            score = scores[row, query]
+            if not score > heap[0]:
+                continue
+            place = 0
+            while True:
+                child = 2 * place + 1
+                if child >= n:
+                    break
+                # Of equal scores the later example is nearer to leaving.
+                if child + 1 < n and (
+                    heap[child + 1] < heap[child]
+                    or (heap[child + 1] == heap[child] and who[child + 1] > who[child])
+                ):
+                    child += 1
+                if heap[child] >= score:
+                    break
+                heap[place], who[place] = heap[child], who[child]
+                place = child
+            heap[place], who[place] = score, first + row
+
+
+def sorted_lists(best, numbers):
+    """Sort heaps of `keep_largest`: largest first, ties by number; empty places (-1) last."""
+    empty = numbers < 0
+    order = np.lexsort((numbers, -best, empty), axis=1)
+    return np.take_along_axis(best, order, 1), np.take_along_axis(numbers, order, 1)

@@ -1,0 +1,105 @@
+"""Embeddings, and rows of parameters that are looked up by number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from whence.influence.layers.registry import Call, View, register_layer
+from whence.influence.pieces import Piece, Rows
+
+
+@register_layer(functional.embedding, torch.embedding)
+def embedding(call: Call) -> Any:
+    """Rows of a table: the gradient of the output, at the rows looked up but that of padding."""
+    if call.function is functional.embedding:
+        numbers, weight = call.args[0], call.argument(1, "weight")
+        padding, max_norm = call.argument(2, "padding_idx"), call.argument(3, "max_norm")
+    else:
+        weight, numbers = call.args[0], call.args[1]
+        padding, max_norm = call.argument(2, "padding_idx", -1), None
+        padding = None if padding == -1 else padding
+    view = call.recorder.view_of(weight)
+    if view is None or view.transposed or max_norm is not None:
+        return NotImplemented
+    if padding is not None and padding < 0:
+        padding += len(weight)
+    return _looked_up(call, weight, view, numbers, padding)
+
+
+@register_layer(torch.index_select, torch.Tensor.index_select)
+def index_select(call: Call) -> Any:
+    """``weight.index_select(0, numbers)``."""
+    weight, numbers = call.args[0], call.argument(2, "index")
+    view = call.recorder.view_of(weight)
+    if view is None or view.transposed or call.argument(1, "dim") != 0:
+        return NotImplemented
+    return _looked_up(call, weight, view, numbers, None)
+
+
+@register_layer(torch.Tensor.__getitem__)
+def getitem(call: Call) -> Any:
+    """``weight[numbers]``, or a view of rows ``weight[start:stop]``."""
+    weight, index = call.args
+    view = call.recorder.view_of(weight)
+    if view is None or view.transposed:
+        return NotImplemented
+    if isinstance(index, slice) and index.step in (None, 1):
+        start = index.indices(len(weight))[0]
+        return call.recorder.mark(weight[index], View(view.name, view.start + start))
+    if isinstance(index, Tensor) and index.dtype in (torch.int64, torch.int32):
+        return _looked_up(call, weight, view, index, None)
+    return NotImplemented
+
+
+@register_layer(
+    torch.Tensor.t, torch.t, torch.Tensor.T.__get__, torch.Tensor.mT.__get__,  # type: ignore[attr-defined]
+)  # fmt: skip
+def transposed(call: Call) -> Any:
+    """``weight.T``."""
+    (weight,) = call.args
+    return _transposed(call, weight)
+
+
+@register_layer(torch.transpose, torch.Tensor.transpose)
+def swapped(call: Call) -> Any:
+    """``weight.transpose(0, 1)``."""
+    weight = call.args[0]
+    dims = {call.argument(1, "dim0") % 2, call.argument(2, "dim1") % 2}
+    return _transposed(call, weight) if dims == {0, 1} else NotImplemented
+
+
+def _transposed(call: Call, weight: Tensor) -> Any:
+    view = call.recorder.view_of(weight)
+    if view is None or weight.dim() != 2:
+        return NotImplemented
+    return call.recorder.mark(weight.t(), View(view.name, view.start, not view.transposed))
+
+
+def _looked_up(
+    call: Call, weight: Tensor, view: View, numbers: Tensor, padding: int | None
+) -> Any:
+    recorder = call.recorder
+    if weight.dim() > 2:
+        return NotImplemented
+    if not recorder.is_batched(numbers):
+        numbers = numbers.expand(recorder.n, *numbers.shape)
+    output = weight[numbers] if weight.dim() == 1 else functional.embedding(numbers, weight)
+    n_rows = len(recorder.parameter(view.name))
+
+    def build(grad: Tensor) -> list[Piece]:
+        owner = recorder.owners(numbers)
+        if numbers.dim() > 1:
+            owner = owner.repeat_interleave(numbers[0].numel())
+        index = numbers.reshape(-1).long()
+        values = grad.reshape(len(index), -1)
+        if padding is not None:
+            kept = (index != padding).nonzero()[:, 0]
+            if len(kept) < len(index):
+                owner, index, values = owner[kept], index[kept], values[kept]
+        return [Rows((view.name,), recorder.n, owner, index + view.start, values, n_rows)]
+
+    return recorder.tap(output, build)

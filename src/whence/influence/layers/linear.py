@@ -1,0 +1,59 @@
+"""Linear layers, and products with a matrix that is a parameter (tied output layers)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from whence.influence.layers.registry import Call, View, register_layer
+from whence.influence.pieces import Key, Outer, Piece
+
+
+@register_layer(functional.linear)
+def linear(call: Call) -> Any:
+    """``y = x Wᵀ + b``: the gradient is Σ_t (∂ℓ/∂y_t) ⊗ [x_t, 1]."""
+    x, weight = call.args[0], call.argument(1, "weight")
+    bias = call.argument(2, "bias")
+    of_weight, of_bias = call.recorder.view_of(weight), call.recorder.view_of(bias)
+    if call.recorder.view_of(x) is not None or (of_weight and of_weight.transposed):
+        return NotImplemented
+    return _product(call, x, weight, of_weight, functional.linear(x, weight, bias), of_bias)
+
+
+@register_layer(torch.matmul, torch.mm, torch.Tensor.matmul, torch.Tensor.__matmul__, torch.Tensor.mm)
+def matmul(call: Call) -> Any:
+    """``y = x Wᵀ`` or ``y = x W`` with a parameter W."""
+    x, weight = call.args[0], call.args[1]
+    view = call.recorder.view_of(weight)
+    if call.recorder.view_of(x) is not None or view is None or weight.dim() != 2:
+        return NotImplemented
+    return _product(call, x, weight, view, torch.matmul(x, weight))
+
+
+def _product(
+    call: Call, x: Tensor, weight: Tensor, view: View | None, y: Tensor, bias: View | None = None
+) -> Tensor:
+    recorder = call.recorder
+    if not recorder.is_batched(x):
+        x = x.expand(recorder.n, *x.shape)
+        y = y.expand(recorder.n, *y.shape)
+    inputs = recorder.by_example(x.detach())
+    # `linear` multiplies by the transposed matrix, a product by the matrix as it is.
+    by_rows = call.function is functional.linear or (view is not None and view.transposed)
+
+    def build(grad: Tensor) -> list[Piece]:
+        outputs = recorder.by_example(grad)
+        if view is not None and not by_rows:
+            pieces: list[Piece] = [Outer((view.name,), inputs, (outputs,), view.start)]
+            return pieces
+        parts = [(view, inputs), (bias, None)]
+        key: Key = tuple(part.name for part, _ in parts if part is not None)
+        rights = tuple(right for part, right in parts if part is not None)
+        starts = {part.start for part, _ in parts if part is not None}
+        whole = Outer(key, outputs, rights, min(starts))
+        return [whole] if len(starts) == 1 else list(whole.split())
+
+    return recorder.tap(y, build)

@@ -1,0 +1,71 @@
+"""Parameters of a module itself that are added to, or multiplied with, what passes by.
+
+Position embeddings, global biases, gates: with a copy of the parameter for every example, the
+gradients of the copies are those of the examples.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from whence.influence.layers.registry import Call, View, register_layer
+from whence.influence.pieces import Dense, Piece, as_matrix
+
+_OPERATIONS = {
+    torch.add: torch.add,
+    torch.Tensor.add: torch.add,
+    torch.Tensor.__add__: torch.add,
+    torch.Tensor.__radd__: torch.add,
+    torch.sub: torch.sub,
+    torch.Tensor.sub: torch.sub,
+    torch.Tensor.__sub__: torch.sub,
+    torch.Tensor.__rsub__: lambda a, b: torch.sub(b, a),
+    torch.mul: torch.mul,
+    torch.Tensor.mul: torch.mul,
+    torch.Tensor.__mul__: torch.mul,
+    torch.Tensor.__rmul__: torch.mul,
+    torch.div: torch.div,
+    torch.Tensor.div: torch.div,
+    torch.Tensor.__truediv__: operator.truediv,
+}
+
+
+@register_layer(*_OPERATIONS)
+def pointwise(call: Call) -> Any:
+    """``x + w`` and the like, for x of the batch and w that broadcasts over it."""
+    if len(call.args) != 2 or call.kwargs:
+        return NotImplemented
+    recorder = call.recorder
+    views = [recorder.view_of(argument) for argument in call.args]
+    if views[0] is not None and views[1] is not None:
+        return NotImplemented
+    place = 0 if views[0] is not None else 1
+    view, weight, x = views[place], call.args[place], call.args[1 - place]
+    if view is None or view.transposed or not isinstance(x, Tensor) or not recorder.is_batched(x):
+        return NotImplemented
+    if weight.dim() > max(x.dim() - 1, 0):
+        return NotImplemented
+    copies = _copied(call, weight, view, x)
+    pair = (copies, x) if place == 0 else (x, copies)
+    return _OPERATIONS[call.function](*pair)
+
+
+def _copied(call: Call, weight: Tensor, view: View, x: Tensor) -> Tensor:
+    """A copy of the parameter for each row of x, whose gradients are tapped."""
+    recorder = call.recorder
+    whole = recorder.parameter(view.name)
+    between = x.dim() - 1 - weight.dim()
+    copies = weight.expand(len(x), *(1,) * between, *weight.shape)
+
+    def build(grad: Tensor) -> list[Piece]:
+        flat = recorder.by_example(grad.reshape(len(grad), -1)).sum(1)
+        values = flat.reshape(recorder.n, *as_matrix(weight).shape)
+        missing = len(as_matrix(whole)) - values.shape[1] - view.start
+        padded = torch.nn.functional.pad(values, (0, 0, view.start, missing))
+        return [Dense((view.name,), padded)]
+
+    return recorder.tap(copies, build)
