@@ -6,14 +6,12 @@ import polars as pl
 import pytest
 import yaml
 
+import whence
 from whence.config import (
     METHODS,
+    MODELS,
     AttributionConfig,
     Config,
-    DataConfig,
-    EvaluationConfig,
-    ModelConfig,
-    OutputConfig,
     load_config,
     read_parts,
 )
@@ -34,7 +32,8 @@ def write(folder: Path, name: str, text: str) -> Path:
 
 
 def test_every_key_is_described():
-    for section in (DataConfig, ModelConfig, EvaluationConfig, AttributionConfig, OutputConfig):
+    for part in Config.model_fields.values():
+        section = part.annotation
         assert section.__doc__
         for name, field in section.model_fields.items():
             assert field.description, name
@@ -94,7 +93,17 @@ def test_an_override_wins_over_the_file_and_keeps_its_own_path(tmp_path):
         ("attribution: {tolerence: 0.1}", "'attribution.tolerence' in a.yaml. Did you mean 'tol"),
         ("seed: 3", "Did you mean 'attribution.seed'"),
         ("atribution: {seed: 3}", "Did you mean 'attribution'"),
-        ("data: {seed: 3}", "Did you mean 'attribution.seed'"),
+        ("data: {seed: 3}", "Did you mean 'attribution.seed', .* or 'tune.seed'"),
+        ("data: {path: a.csv, epochs: 3}", "Did you mean 'training.epochs'"),
+        ("training: {checkpoints: often}", "training.checkpoints in a.yaml must be .*'often'"),
+        ("training: {optimizer: adamm}", "Did you mean 'adam'"),
+        ("split: {method: lats}", "Did you mean 'last'"),
+        ("split: {fractions: 3}", "split.fractions in a.yaml must be"),
+        ("data: {split: last}\nsplit: {method: rows}", "older name of split.method"),
+        ("model: {name: vmis, kk: 3}", "kk is set in a.yaml, but vmis .* Did you mean 'k'"),
+        ("model: {name: vmis, k: many}", "model.k in a.yaml must be a valid integer.*'many'"),
+        ("model: vmis", "model"),
+        ("evaluation: {negatives: some}", "evaluation.negatives in a.yaml must be"),
         ("model: {name: vmiss}", "must be one of vmis, tifu.* Did you mean 'vmis'"),
         ("attribution: {seed: many}", "attribution.seed in a.yaml must be a valid integer.*'many'"),
         ("attribution: 3", "attribution"),
@@ -183,8 +192,63 @@ def test_models_are_built_with_the_parameters_given():
     assert load_config(overrides=["model.k=5"]).model.build().params["k"] == 5
     tifu = load_config(overrides=["model.name=tifu", "model.alpha=0.1"]).model.build()
     assert (type(tifu).__name__, tifu.alpha) == ("TIFUKNN", 0.1)
-    with pytest.raises(ConfigError, match="vmis has no such parameter; it takes k, m, idf"):
+    with pytest.raises(ConfigError, match=r"vmis has no such parameter; it takes k, m, idf\."):
         load_config(overrides=["model.alpha=0.1"]).model.build()
+
+
+@pytest.mark.parametrize(
+    ("name", "short"),
+    [
+        ("EASE", "ease"),
+        ("ease", "ease"),
+        ("VMISKNN", "vmis"),
+        ("LSTMRec", "lstm"),
+        ("pop", "popularity"),
+    ],
+)
+def test_models_are_named_in_any_case_by_class_or_short_name(name, short):
+    config = load_config(overrides={"model.name": name})
+    assert config.model.name == short
+    assert config.model.class_name == MODELS[short]
+
+
+def test_every_model_has_a_name():
+    import whence.models
+
+    others = {
+        "Recommender",
+        "Checkpoint",
+        "CornacModel",
+        "ImplicitModel",
+        "RecBoleModel",
+        "Wrapped",
+    }
+    classes = {name for name in whence.models.__all__ if name[0].isupper()} - others
+    assert classes <= set(MODELS.values())
+
+
+def test_arguments_of_training_go_to_the_model_that_has_them():
+    pytest.importorskip("torch")
+    config = load_config(
+        overrides=["model.name=GRU4Rec", "training.learning_rate=1e-2", "training.epochs=3"]
+    )
+    model = config.build_model()
+    assert (model.learning_rate, model.epochs, model.seed) == (0.01, 3, 42)
+    assert config.fit_arguments(model) == {"metric": ["mrr@20"]}
+    config = load_config(
+        overrides=["model.name=GRU4Rec", "training.metric=ndcg@5", "training.eval_every=2"]
+    )
+    assert config.fit_arguments(model) == {"metric": ["ndcg@5", "mrr@20"], "eval_every": 2}
+    knn = load_config(overrides=["training.epochs=3"])
+    with pytest.warns(DataWarning, match=r"training\.epochs has no use for VMISKNN"):
+        assert knn.build_model().params == whence.VMISKNN().params
+    assert knn.fit_arguments(knn.build_model()) == {}
+
+
+def test_numbers_with_an_exponent_are_numbers(tmp_path):
+    path = write(tmp_path, "a.yaml", "tune: {space: {training.learning_rate: [1e-3, 1E+2]}}")
+    assert load_config(path).tune.space == {"training.learning_rate": [0.001, 100.0]}
+    assert load_config(overrides=["model.name=ease", "model.l2=1e2"]).model.l2 == 100.0
 
 
 def test_methods_are_built_with_the_parameters_given():
@@ -243,6 +307,94 @@ def test_splitting_one_file(tmp_path):
         parts = read_parts(load_config(overrides={**keys, "data.split": split}))
         assert parts.validation is not None
         assert (None if parts.test is None else parts.test.describe()["sessions"]) == test
+
+
+USERS = pl.DataFrame(
+    {
+        "user_id": [u for u in range(6) for _ in range(5)],
+        "item_id": [(u * i) % 7 + 10 for u in range(6) for i in range(5)],
+        "rating": [1 + (u + i) % 5 for u in range(6) for i in range(5)],
+        "timestamp": range(30),
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("frame", "method", "sizes"),
+    [
+        (USERS, "leave-one-out", (18, 6, 6)),
+        (USERS.drop("timestamp"), "rows", (18, 6, 6)),
+        (USERS.rename({"user_id": "session_id"}), "temporal", (20, 5, 5)),
+        (USERS.rename({"timestamp": "basket_id"}), "leave-one-out", (18, 6, 6)),
+    ],
+)
+def test_one_file_is_split_in_the_way_that_suits_it(tmp_path, frame, method, sizes):
+    frame.write_csv(tmp_path / "all.csv")
+    parts = read_parts(
+        load_config(overrides={"data.path": str(tmp_path / "all.csv"), "model.name": "popularity"})
+    )
+    assert parts.split == method
+    assert (parts.train.n_rows, parts.validation.n_rows, parts.test.n_rows) == sizes
+
+
+@pytest.mark.parametrize(
+    ("method", "more", "sizes"),
+    [
+        ("rows", {"split.per_user": False}, (24, 3, 3)),
+        ("time", {}, (24, 3, 3)),
+        ("time", {"split.at": [10, 20]}, (10, 10, 10)),
+        ("temporal", {"split.at": [6, 20]}, (5, 15, 10)),
+        ("random", {"split.fractions": [0.5, 0.5]}, (15, 15, None)),
+        ("last", {"split.n": 2}, (18, 12, None)),
+    ],
+)
+def test_every_way_of_splitting(tmp_path, method, more, sizes):
+    USERS.write_csv(tmp_path / "all.csv")
+    keys = {"data.path": str(tmp_path / "all.csv"), "split.method": method, "split.seed": 1}
+    parts = read_parts(load_config(overrides={**keys, **more, "model.name": "ease"}))
+    test = None if parts.test is None else parts.test.n_rows
+    assert (parts.train.n_rows, parts.validation.n_rows, test) == sizes
+
+
+def test_rows_are_dropped_before_splitting(tmp_path):
+    USERS.write_csv(tmp_path / "all.csv")
+    keys = {"data.path": str(tmp_path / "all.csv"), "model.name": "ease", "split.method": "rows"}
+
+    def kept(**bounds):
+        parts = read_parts(load_config(overrides={**keys, **bounds}))
+        frames = [parts.train.frame, parts.validation.frame, parts.test.frame]
+        return pl.concat(frames), parts.notes
+
+    rated, _ = kept(**{"data.min_rating": 2, "data.max_rating": 4})
+    assert rated["rating"].unique().sort().to_list() == [2, 3, 4]
+    core, notes = kept(**{"data.min_per_item": 4, "data.min_per_user": 3})
+    assert core["item_id"].value_counts()["count"].min() >= 4
+    assert core["user_id"].value_counts()["count"].min() >= 3
+    assert notes[0].startswith("3 rows per user_id, 4 per item: Dropped")
+    whole, notes = kept(**{"data.min_length": 5, "data.max_length": 5})
+    assert whole.height == 30
+    assert notes == ("Length 5 to 5: Dropped 0 of 30 rows, 0 of 6 sources and 0 of 7 items.",)
+
+
+def test_tables_of_items_come_along(tmp_path):
+    USERS.write_csv(tmp_path / "all.csv")
+    pl.DataFrame({"item_id": [10, 11], "title": ["Tea", "Cup"]}).write_csv(tmp_path / "items.csv")
+    text = "data: {path: all.csv, item_table: items.csv}\nmodel: {name: ease}\n"
+    parts = read_parts(load_config(write(tmp_path, "a.yaml", text)))
+    assert parts.train.item_titles.drop_nulls().to_list() == ["Tea", "Cup"]
+
+
+def test_public_data_sets_are_named(tmp_path, monkeypatch):
+    import whence.data.public
+
+    loaded = whence.Interactions.from_frame(USERS)
+    monkeypatch.setattr(whence.data.public, "load", lambda name: loaded)
+    config = load_config(write(tmp_path, "a.yaml", "data: {path: ml-100k}\nmodel: {name: ease}"))
+    assert config.data.path == "ml-100k"
+    monkeypatch.chdir(tmp_path)
+    assert read_parts(config).train.n_rows == 18
+    item = load_config(overrides={"data.path": "ml-100k", "data.item": "rating"})
+    assert read_parts(item).train.n_items == 5
 
 
 def test_the_model_and_the_data_must_fit(tmp_path):

@@ -22,7 +22,9 @@ def whence_(*arguments, code=0):
 
 
 def write_sessions(folder):
-    data = make_sessions(n_sessions=150, n_validation=40, n_test=30, n_items=60, seed=3)
+    data = make_sessions(
+        n_sessions=150, n_validation=40, n_test=30, n_items=60, n_clusters=10, seed=3
+    )
     for name in ("train", "validation", "test"):
         write_interactions(getattr(data, name), folder / f"{name}.csv")
 

@@ -60,6 +60,12 @@ def evaluate_command(
 
     sources = sources or []
     trained = are_models(sources)
+    if trained:
+        changed = {
+            "--train": train, "--model": model, "--k": k, "--m": m, "--r-b": r_b, "--r-g": r_g,
+            "--alpha": alpha,
+        }  # fmt: skip
+        _refuse([name for name, value in changed.items() if value is not None])
     chosen = options.configured(
         config_of(sources[0]) if trained else next(iter(sources), None),
         set_,
@@ -86,11 +92,6 @@ def evaluate_command(
     if trained:
         given = {"validation": valid, "test": test}
         models = [Trained.load(source) for source in sources]
-        changed = {
-            "--train": train, "--model": model, "--k": k, "--m": m, "--r-b": r_b, "--r-g": r_g,
-            "--alpha": alpha,
-        }  # fmt: skip
-        _refuse([name for name, value in changed.items() if value is not None])
         compare_models(models, chosen, given, output, overwrite)
     else:
         _run(chosen, output, overwrite)

@@ -143,6 +143,27 @@ def with_metrics(config: Config) -> Config:
     return config.model_copy(update={"evaluation": evaluation})
 
 
+def check_metrics(config: Config, parts: Parts) -> None:
+    """Refuse metrics that cannot be understood, before anything is trained.
+
+    Raises
+    ------
+    MetricError
+        If one is unknown, or lacks what it needs.
+    """
+    from whence.evaluation import parse_metric
+
+    wanted = config.evaluation
+    named = [config.training.metric, config.tune.metric]
+    for metric in (*wanted.metrics, *(name for name in named if name is not None)):
+        parse_metric(
+            metric,
+            sustainable_items=parts.sustainable_items,
+            sustainability_weight=wanted.sustainability_weight,
+            relevant=wanted.relevant,
+        )
+
+
 def _folder(config: Config, repeated: Path | None, resume: bool) -> Path | None:
     """The folder that is asked for; None for one of its own name."""
     from whence.errors import ConfigError
@@ -168,6 +189,7 @@ def _train(
 
     for note in parts.notes:
         say(note)
+    check_metrics(config, parts)
     model._check_params()
     write_start(folder, config, model, parts)
     say(_about(parts))

@@ -73,7 +73,7 @@ def _run(config: Config, before: Path | None, resume: bool) -> None:
     from whence.cli._output import check_free
     from whence.cli._runs import default_folder
     from whence.cli._search import Search, check_space
-    from whence.cli.train import with_metrics
+    from whence.cli.train import check_metrics, with_metrics
     from whence.config import read_parts
     from whence.errors import ConfigError
 
@@ -93,6 +93,7 @@ def _run(config: Config, before: Path | None, resume: bool) -> None:
             "A search needs validation data; name a file with --valid, or one to be split with "
             "--data."
         )
+    check_metrics(config, parts)
     folder = folder or default_folder(config, f"tune-{config.model.class_name}")
     search = Search(config, parts, folder)
     try:

@@ -115,7 +115,7 @@ def own_arguments(name: str) -> dict[str, Any]:
     return {key: kind for key, kind in everything.items() if key not in TRAINING_ARGUMENTS}
 
 
-def checked(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+def checked(name: str, given: Mapping[str, Any], *, by_default: bool = False) -> dict[str, Any]:
     """Return the arguments of a model, converted to their types; those that are None left out.
 
     Raises
@@ -128,7 +128,8 @@ def checked(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for key, value in given.items():
         if key not in types:
-            raise ValueError(_no_such_argument(name, key, list(types)))
+            unnamed = " There is no model.name, so this is the default." if by_default else ""
+            raise ValueError(_no_such_argument(name, key, list(types)) + unnamed)
         if value is None:
             continue
         try:

@@ -80,15 +80,25 @@ class Translation:
         for key, value in flat.items():
             if value is None or (key not in self.raw and key in self._useless):
                 continue
-            if key in RENAMED:
-                self._set(RENAMED[key], value)
-            elif key in OF_MODELS:
-                self._set_argument(key, value)
-            elif key in SPECIAL:
-                SPECIAL[key][1](self, value)
+            try:
+                self._take(key, value)
+            except ConfigError:
+                raise
+            except (TypeError, ValueError, AttributeError, KeyError) as error:
+                raise ConfigError(
+                    f"{key} in this RecBole configuration cannot be understood: {value!r}."
+                ) from error
         if "path" not in self.sections.get("data", {}) and "data_path" in flat:
             self._dataset(None)
-        self._batches(flat)
+
+    def _take(self, key: str, value: Any) -> None:
+        """Translate one key."""
+        if key in RENAMED:
+            self._set(RENAMED[key], value)
+        elif key in OF_MODELS:
+            self._set_argument(key, value)
+        elif key in SPECIAL:
+            SPECIAL[key][1](self, value)
 
     def _set(self, place: str, value: Any) -> None:
         section, _, key = place.partition(".")
@@ -251,14 +261,13 @@ class Translation:
 
         return bound
 
-    def _batches(self, flat: Mapping[str, Any]) -> None:
+    def _batch(self, value: Any) -> None:
         """RecBole counts the negatives of models that look at one pair at a time."""
-        if "train_batch_size" in self._useless and "train_batch_size" not in self.raw:
-            return
-        size = int(flat["train_batch_size"])
-        if self.model in POINTWISE:
-            size = max(size // (1 + int(self.sections["model"].get("n_negatives", 1))), 1)
-        self._set("training.batch_size", size)
+        names = ("train_neg_sample_args", "neg_sampling", "training_neg_sample_num")
+        given = [self.raw[name] for name in names if name in self.raw]
+        negatives = _number_of_negatives(given[0]) if given else 1
+        each = 1 + (negatives or 0) if self.model in POINTWISE else 1
+        self._set("training.batch_size", max(int(value) // each, 1))
 
     def _note_keys(self) -> None:
         useless = [key for key in self.raw if key in WITHOUT_USE and key not in QUIET]
@@ -304,7 +313,7 @@ SPECIAL: dict[str, tuple[str, Callable[[Translation, Any], None]]] = {
     "train_batch_size": (
         "`training.batch_size`; for NeuMF and WideDeep divided by 1 + the number of negatives, "
         "because RecBole counts these",
-        lambda self, value: None,
+        Translation._batch,
     ),
     "clip_grad_norm": ("`training.gradient_clip`: its `max_norm`", Translation._clip),
     "stopping_step": (

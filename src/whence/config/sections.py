@@ -169,7 +169,9 @@ class ModelConfig(Section):
             return {"name": name}  # which is then refused
         options = {key: value for key, value in given.items() if key != "name"}
         kept = {"name": name} if "name" in given else {}
-        return {**kept, **(checked(name, options) if options else {})}
+        if not options:
+            return kept  # without looking for the class, which may need another package
+        return {**kept, **checked(name, options, by_default="name" not in given)}
 
     @property
     def class_name(self) -> str:

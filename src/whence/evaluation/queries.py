@@ -97,6 +97,19 @@ class Queries:
             ids=self.ids[window],
         )
 
+    def take(self, numbers: npt.ArrayLike) -> Queries:
+        """The queries of these numbers, in this order; the flat arrays are shared."""
+        wanted = np.asarray(numbers, dtype=np.int64)
+        return replace(
+            self,
+            history_start=self.history_start[wanted],
+            history_end=self.history_end[wanted],
+            target_start=self.target_start[wanted],
+            target_end=self.target_end[wanted],
+            users=self.users[wanted],
+            ids=self.ids[wanted],
+        )
+
     def count_distinct_targets(self) -> IntArray:
         """Number of distinct targets of each query, items that cannot be found included."""
         owner = np.repeat(np.arange(len(self)), self.target_end - self.target_start)

@@ -55,7 +55,7 @@ class Steps:
         return new
 
 
-def states_of(steps: Steps, kept: BoolArray, start: Tensor | None = None) -> Tensor:
+def states_of(steps: Steps, kept: BoolArray) -> tuple[Tensor, IntArray]:
     """States after all places, for coalitions of places.
 
     Parameters
@@ -63,15 +63,16 @@ def states_of(steps: Steps, kept: BoolArray, start: Tensor | None = None) -> Ten
     steps : Steps
     kept : bool [B, L]
         Which events are there.
-    start : Tensor [1, width], optional
-        The state before the first place.
 
     Returns
     -------
-    Tensor [B, width]
+    states : Tensor [U, width]
+        Of distinct coalitions.
+    back : int64 [B]
+        Which of them each coalition is.
     """
     cell = steps.cell
-    states = cell.initial(1) if start is None else start
+    states = cell.initial(1)
     n, length = kept.shape
     order, differ = _sorted_rows(kept)
     in_order = kept[order]
@@ -85,7 +86,7 @@ def states_of(steps: Steps, kept: BoolArray, start: Tensor | None = None) -> Ten
         owner = np.cumsum(differ <= place) - 1
     back = np.empty(n, dtype=np.int64)
     back[order] = owner
-    return states.index_select(0, torch.from_numpy(back).to(cell.device))
+    return states, back
 
 
 def _sorted_rows(kept: BoolArray) -> tuple[IntArray, IntArray]:

@@ -13,8 +13,10 @@ each use; its gradient is their sum.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -240,6 +242,15 @@ class Dense:
 
 
 Piece = Outer | Rows | Dense
+
+
+def by_time(grad: Tensor, views: Sequence[Any], rights: Sequence[Tensor | None]) -> list[Piece]:
+    """Pieces of a recurrent layer, from tensors [T, n, ...] and views of its tracked weights."""
+    kept = [(view, right) for view, right in zip(views, rights) if view is not None]
+    if not kept:
+        return []
+    parts = tuple(None if right is None else right.transpose(0, 1) for _, right in kept)
+    return [Outer(tuple(view.name for view, _ in kept), grad.transpose(0, 1), parts)]
 
 
 def as_matrix(tensor: Tensor) -> Tensor:

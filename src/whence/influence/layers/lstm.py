@@ -8,49 +8,105 @@ import torch
 from torch import Tensor
 
 from whence.influence import _kernels as kernels
-from whence.influence.layers.registry import Call, register_layer
-from whence.influence.pieces import Outer, Piece
+from whence.influence.layers.registry import Call, Recorder, register_layer
+from whence.influence.pieces import Piece, by_time
 
 
 @register_layer(torch.lstm)
 def lstm(call: Call) -> Any:
-    """Σ_t D_t ⊗ [x_t, h_{t-1}, 1, 1] with the gradients D_t of the gates before they are squashed.
+    """Σ_t D_t ⊗ [x_t, h_{t-1}, 1, 1], D_t being the gradient of the gates' inputs.
 
     Packed sequences, projections and two directions are not known here.
     """
     if len(call.args) != 9 or call.kwargs:
         return NotImplemented
     x, states, weights, has_bias, n_layers, _, training, both_ways, batch_first = call.args
-    usual = isinstance(weights, (list, tuple)) and isinstance(states, (list, tuple))
-    if not usual or training or both_ways or len(weights) != n_layers * (4 if has_bias else 2):
-        return NotImplemented
-    recorder = call.recorder
-    h0, c0 = states
-    x = x.transpose(0, 1) if batch_first else x
     per_layer = 4 if has_bias else 2
+    if not isinstance(weights, (list, tuple)) or training or both_ways:
+        return NotImplemented
+    if len(weights) != n_layers * per_layer:
+        return NotImplemented
+    x = x.transpose(0, 1) if batch_first else x
     last_h, last_c = [], []
     for layer in range(n_layers):
         given = list(weights[layer * per_layer : (layer + 1) * per_layer])
-        views = [recorder.view_of(weight) for weight in given]
-        # Adding nothing to the gates gives their gradients a name.
-        nothing = x.new_zeros(1).expand(*x.shape[:2], given[0].shape[0])
-        nothing = recorder.tap(nothing, lambda grad: build(grad))
-        inputs = x.detach()
-        out, cell = _Recurrence.apply(x, nothing, h0[layer], c0[layer], *given)  # type: ignore[no-untyped-call]
-        before = torch.cat([h0[layer : layer + 1], out.detach()[:-1]])
-        rights = [inputs, before, None, None]
-        kept = [(view.name, right) for view, right in zip(views, rights) if view is not None]
-
-        def build(grad: Tensor, kept: list[Any] = kept) -> list[Piece]:
-            if not kept:
-                return []
-            key = tuple(name for name, _ in kept)
-            parts = tuple(None if part is None else part.transpose(0, 1) for _, part in kept)
-            return [Outer(key, grad.transpose(0, 1), parts)]
-
-        recorder.replace(nothing, build)
-        last_h.append(out[-1])
+        x, cell = _layer(call.recorder, x, states[0][layer], states[1][layer], given)
+        last_h.append(x[-1])
         last_c.append(cell)
-        x = out
     output = x.transpose(0, 1) if batch_first else x
     return output, torch.stack(last_h), torch.stack(last_c)
+
+
+def _layer(
+    recorder: Recorder, x: Tensor, h0: Tensor, c0: Tensor, weights: list[Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Outputs [T, B, H] and the last cell [B, H] of one layer."""
+
+    def build(grad: Tensor) -> list[Piece]:
+        before = torch.cat([h0.unsqueeze(0), out.detach()[:-1]])
+        views = [recorder.view_of(weight) for weight in weights]
+        return by_time(grad, views, [x.detach(), before, None, None])
+
+    # Adding nothing to the inputs of the gates gives their gradient a name.
+    nothing = x.new_zeros(1).expand(*x.shape[:2], weights[0].shape[0])
+    nothing = recorder.tap(nothing, build)
+    out, cell = _Recurrence.apply(x, nothing, h0, c0, *weights)  # type: ignore[no-untyped-call]
+    return out, cell
+
+
+class _Recurrence(torch.autograd.Function):
+    """The steps of an LSTM, forward and back, without the gradients of its weights."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        nothing: Tensor,
+        h0: Tensor,
+        c0: Tensor,
+        w_in: Tensor,
+        w_state: Tensor,
+        *biases: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Outputs [T, B, H] and the last cell [B, H] for inputs [T, B, D]."""
+        n_steps, n, width = *x.shape[:2], w_state.shape[1]
+        gates = (x.reshape(n_steps * n, -1) @ w_in.T).view(n_steps, n, 4 * width)
+        for bias in biases:
+            gates += bias
+        cells = x.new_empty(n_steps + 1, n, width)
+        squashed, out = x.new_empty(n_steps, n, width), x.new_empty(n_steps, n, width)
+        cells[0] = c0
+        h = h0
+        for step in range(n_steps):
+            gate = gates[step].addmm_(h, w_state.T)
+            i, f, g, o = gate.split(width, 1)
+            gate[:, : 2 * width].sigmoid_()
+            g.tanh_()
+            o.sigmoid_()
+            cell = torch.mul(f, cells[step], out=cells[step + 1]).addcmul_(i, g)
+            h = torch.mul(o, torch.tanh(cell, out=squashed[step]), out=out[step])
+        ctx.kept = gates, cells, squashed, w_in, w_state
+        ctx.set_materialize_grads(False)
+        return out, cells[-1].clone()
+
+    @staticmethod
+    def backward(ctx: Any, grad_out: Tensor | None, grad_cell: Tensor | None) -> Any:
+        """Gradients of the inputs [T, B, D] and of the gates' inputs [T, B, 4H]."""
+        gates, cells, squashed, w_in, w_state = ctx.kept
+        grad_out = torch.zeros_like(squashed) if grad_out is None else grad_out.contiguous()
+        grads = torch.empty_like(gates)
+        dc = torch.zeros_like(cells[0]) if grad_cell is None else grad_cell.clone()
+        dh = grad_out[-1].clone()
+        for step in reversed(range(len(gates))):
+            if step + 1 < len(gates):
+                torch.addmm(grad_out[step], grads[step + 1], w_state, out=dh)
+            kernels.lstm_step_back(
+                gates[step].numpy(),
+                cells[step].numpy(),
+                squashed[step].numpy(),
+                dh.numpy(),
+                dc.numpy(),
+                grads[step].numpy(),
+            )
+        dx = (grads.view(-1, grads.shape[2]) @ w_in).view(*grads.shape[:2], -1)
+        return dx, grads, *(None,) * 6

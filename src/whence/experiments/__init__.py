@@ -1,0 +1,1 @@
+"""Experiments: remove, retrain, compare, with controls and intervals."""

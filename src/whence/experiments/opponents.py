@@ -1,0 +1,279 @@
+"""The opponents experiment: is a model better without the training examples that oppose it?
+
+A model is fitted; training examples are ranked by how much they hurt its predictions on validation
+data; the worst are left out; the model is fitted again with the same seed; both are compared on
+test data. Controls leave out as many examples by other rankings, or at random.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from whence.data import Interactions
+from whence.errors import DataError, ParameterError, check_choice, check_float, check_int
+from whence.evaluation import evaluate
+from whence.experiments.histories import (
+    Asked,
+    in_order,
+    in_order_of_the_table,
+    planted_users,
+    split_shares,
+)
+from whence.experiments.results import OpponentsResult, Store
+from whence.influence import TracIn
+from whence.models import Popularity
+
+ARMS = ("none", "random", "loss", "self-influence", "opponents")
+PLANTED_SEED = 7
+IntArray = npt.NDArray[np.int64]
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class OpponentsExperiment:
+    """Leave out the strongest opponents, fit again, compare; with controls and over seeds.
+
+    Parameters
+    ----------
+    model : callable, optional
+        ``model(seed)`` makes the model, not yet fitted; a small `LSTMRec` by default.
+    n : int
+        Examples to leave out.
+    seeds : sequence of int
+        Of the models; each arm is fitted once per seed.
+    arms : sequence of str
+        Of "none", "random", "loss" (highest training loss), "self-influence" (highest) and
+        "opponents" (lowest TracIn summed over the validation queries).
+    planted : float
+        Number of users with random items that are added to the training data, as a share of the
+        real ones; how many of the examples left out are planted is then told.
+    protocol : {"honest", "original"}
+        "original" repeats the study that this experiment follows: rows in the order of the table
+        instead of time, no validation data, opponents chosen on the test queries themselves, and
+        the second fit from another seed.
+    checkpoints : int
+        Number of checkpoints that TracIn sums over, evenly spread over the epochs.
+    max_queries : int, optional
+        Queries that opponents are chosen on, drawn at random; all by default.
+    metrics : sequence of str
+        Measured on the test queries.
+
+    Notes
+    -----
+    Every arm of a seed starts from the same parameters, so that arms are compared in pairs.
+    """
+
+    model: Callable[[int], Any] | None = None
+    n: int = 500
+    seeds: Sequence[int] = (0, 1, 2, 3, 4)
+    arms: Sequence[str] = ARMS
+    planted: float = 0.0
+    protocol: str = "honest"
+    checkpoints: int = 3
+    max_queries: int | None = None
+    metrics: Sequence[str] = ("mrr@100", "recall@10")
+
+    def __post_init__(self) -> None:
+        check_int("n", self.n, minimum=1)
+        check_int("checkpoints", self.checkpoints, minimum=1)
+        check_choice("protocol", self.protocol, ("honest", "original"))
+        check_float("planted", self.planted, minimum=0.0, maximum=1.0)
+        for arm in self.arms:
+            check_choice("arms", arm, ARMS)
+        if not self.seeds:
+            raise ParameterError("seeds is empty; give at least one.")
+
+    def run(
+        self, data: Any, *, folder: str | Path | None = None, progress: Progress | None = None
+    ) -> OpponentsResult:
+        """Run what has not been run yet.
+
+        Parameters
+        ----------
+        data : Interactions or table
+            Users with their items.
+        folder : path, optional
+            Keeps the result of each fit, so that an interrupted run goes on where it stopped.
+        progress : callable, optional
+            ``progress(done, total, message)``.
+
+        Raises
+        ------
+        DataError
+            If the rows are not those of users, or there are no more than `n` examples.
+        """
+        interactions = Interactions.from_frame(data)
+        if not interactions.by_user:
+            raise DataError(
+                "The opponents experiment splits the rows of users; give data with a user column."
+            )
+        share_in_order = in_order(interactions)
+        if self.protocol == "original":
+            interactions = in_order_of_the_table(interactions)
+        asked = self._split(interactions)
+        settings = {
+            "model": _described(self._make(0)),
+            "data": interactions.fingerprint,
+            "n": self.n,
+            "planted": self.planted,
+            "protocol": self.protocol,
+            "checkpoints": self.checkpoints,
+            "max_queries": self.max_queries,
+            "metrics": list(self.metrics),
+        }
+        store = Store(folder, settings)
+        for number, seed in enumerate(self.seeds):
+            _Fits(self, asked, seed, store, _part(progress, number, self)).run()
+        popular = evaluate(Popularity().fit(asked.train), asked.test, list(self.metrics))
+        facts = {
+            "share_of_rows_in_time_order": share_in_order,
+            "n_test_queries": len(asked.test),
+            "n_validation_queries": len(asked.validation),
+            "popularity": dict(popular.scores),
+        }
+        return OpponentsResult(store.frame(self.seeds, self.arms), {**settings, **facts})
+
+    def _split(self, data: Interactions) -> Asked:
+        extra = planted_users(data, self.planted, PLANTED_SEED) if self.planted else None
+        if self.protocol == "original":
+            asked = split_shares(data, validation=0.0, test=0.1, extra=extra)
+            return Asked(asked.train, asked.test, asked.test)
+        return split_shares(data, validation=0.1, test=0.1, extra=extra)
+
+    def _make(self, seed: int) -> Any:
+        if self.model is not None:
+            return self.model(seed)
+        from whence.models import LSTMRec
+
+        return LSTMRec(
+            embedding_dim=32,
+            hidden_dim=32,
+            max_length=20,
+            epochs=9,
+            batch_size=256,
+            learning_rate=3e-3,
+            seed=seed,
+        )
+
+
+class _Fits:
+    """All fits of one seed."""
+
+    def __init__(
+        self,
+        experiment: OpponentsExperiment,
+        asked: Asked,
+        seed: int,
+        store: Store,
+        progress: Callable[[int, str], None],
+    ) -> None:
+        self.experiment, self.asked, self.seed = experiment, asked, seed
+        self.store, self.progress = store, progress
+
+    def run(self) -> None:
+        """Fit and record each arm that is not in the store."""
+        missing = [arm for arm in self.experiment.arms if not self.store.has(self.seed, arm)]
+        if not missing:
+            return
+        self.progress(0, f"seed {self.seed}: first fit")
+        model = self.experiment._make(self.seed)
+        every = -(-model.epochs // self.experiment.checkpoints)
+        model.fit(self.asked.train, checkpoints=every)
+        n_examples = len(model.examples_)
+        if n_examples <= self.experiment.n:
+            raise DataError(
+                f"There are {n_examples} training examples, and {self.experiment.n} are to be "
+                "left out; choose a smaller n."
+            )
+        for arm in missing:
+            done = list(self.experiment.arms).index(arm)
+            self.progress(done, f"seed {self.seed}: {arm}")
+            gone = self._left_out(model, arm)
+            self.store.add(self._measured(model, arm, gone))
+
+    def _measured(self, model: Any, arm: str, gone: IntArray) -> dict[str, Any]:
+        fitted = model
+        if len(gone):
+            again = self.seed + (1000 if self.experiment.protocol == "original" else 0)
+            fitted = self.experiment._make(again).fit(self.asked.train, without=gone)
+        result = evaluate(fitted, self.asked.test, list(self.experiment.metrics))
+        return {
+            "seed": self.seed,
+            "arm": arm,
+            "n_left_out": len(gone),
+            "planted_share": self._planted_share(model, gone),
+            **result.scores,
+        }
+
+    def _left_out(self, model: Any, arm: str) -> IntArray:
+        """Numbers of the examples that an arm leaves out."""
+        n, n_examples = self.experiment.n, len(model.examples_)
+        if arm == "none":
+            return np.empty(0, dtype=np.int64)
+        if arm == "random":
+            generator = np.random.Generator(np.random.PCG64([self.seed, n]))
+            return np.sort(generator.choice(n_examples, n, replace=False))
+        if arm == "loss":
+            suspicion = _losses(model)
+        elif arm == "self-influence":
+            suspicion = _by_example(TracIn().self_influence(model), n_examples)
+        else:
+            suspicion = -_by_example(TracIn().attribute(model, self._chosen_on()), n_examples)
+        return np.sort(np.argsort(-suspicion, kind="stable")[:n])
+
+    def _chosen_on(self) -> Any:
+        queries, most = self.asked.validation, self.experiment.max_queries
+        if most is None or len(queries) <= most:
+            return queries
+        generator = np.random.Generator(np.random.PCG64([self.seed, most, 1]))
+        return queries.take(np.sort(generator.choice(len(queries), most, replace=False)))
+
+    def _planted_share(self, model: Any, gone: IntArray) -> float | None:
+        if not self.experiment.planted or not len(gone):
+            return None
+        return float(self.asked.is_planted[model.examples_.sources(gone)].mean())
+
+
+def _losses(model: Any) -> npt.NDArray[np.float64]:
+    """Loss of each training example under the fitted model."""
+    import torch
+
+    n = len(model.examples_)
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, n, 1024):
+            batch = model.examples_.batch(np.arange(start, min(n, start + 1024)))
+            parts.append(model.example_loss(model._to_device(batch)).cpu().double().numpy())
+    losses: npt.NDArray[np.float64] = np.concatenate(parts)
+    return losses
+
+
+def _by_example(attribution: Any, n_examples: int) -> npt.NDArray[np.float64]:
+    """Scores in the order of the examples' numbers."""
+    scores = np.zeros(n_examples)
+    scores[np.asarray(attribution.ids)] = attribution.scores
+    return scores
+
+
+def _described(model: Any) -> dict[str, Any]:
+    params = {name: value for name, value in model.params.items() if name != "seed"}
+    return {"class": type(model).__name__, **params}
+
+
+def _part(
+    progress: Progress | None, number: int, experiment: OpponentsExperiment
+) -> Callable[[int, str], None]:
+    """Progress of one seed as progress of all."""
+    total = len(experiment.seeds) * len(experiment.arms)
+
+    def tell(done: int, message: str) -> None:
+        if progress is not None:
+            progress(number * len(experiment.arms) + done, total, message)
+
+    return tell

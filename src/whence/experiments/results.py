@@ -1,0 +1,189 @@
+"""Results of experiments: rows kept as they come, tables with paired intervals, pictures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from whence.data.files import atomic_path
+from whence.errors import FileFormatError, ParameterError
+
+
+class Store:
+    """Rows of an experiment, one per fit, kept in a file where a folder is given.
+
+    Parameters
+    ----------
+    folder : path or None
+    settings : dict
+        What the rows depend on; a folder with other settings is refused.
+
+    Raises
+    ------
+    ParameterError
+        If the folder holds rows of an experiment with other settings.
+    FileFormatError
+        If its file is unreadable.
+    """
+
+    def __init__(self, folder: str | Path | None, settings: dict[str, Any]) -> None:
+        self._path = None if folder is None else Path(folder) / "fits.json"
+        self._settings: dict[str, Any] = json.loads(json.dumps(settings))
+        self._rows: list[dict[str, Any]] = []
+        if self._path is not None and self._path.exists():
+            self._rows = self._read(self._path)
+
+    def _read(self, path: Path) -> list[dict[str, Any]]:
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            settings, rows = content["settings"], content["rows"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise FileFormatError(
+                f"{path} is not the record of an experiment; choose another folder."
+            ) from error
+        if settings != self._settings:
+            changed = [k for k in self._settings if settings.get(k) != self._settings[k]]
+            raise ParameterError(
+                f"{path} was made with another {' and '.join(changed)}; choose another folder."
+            )
+        found: list[dict[str, Any]] = rows
+        return found
+
+    def has(self, seed: int, arm: str) -> bool:
+        """Whether an arm of a seed is recorded."""
+        return any(row["seed"] == seed and row["arm"] == arm for row in self._rows)
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Record a fit."""
+        self._rows.append(row)
+        if self._path is not None:
+            content = {"settings": self._settings, "rows": self._rows}
+            with atomic_path(self._path, overwrite=True) as temporary:
+                temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+    def frame(self, seeds: Sequence[int], arms: Sequence[str]) -> pl.DataFrame:
+        """The rows of these seeds and arms, in this order."""
+        wanted = [
+            row
+            for seed in seeds
+            for arm in arms
+            for row in self._rows
+            if row["seed"] == seed and row["arm"] == arm
+        ]
+        return pl.DataFrame(wanted, infer_schema_length=None)
+
+
+@dataclass(frozen=True)
+class OpponentsResult:
+    """What the opponents experiment measured.
+
+    Attributes
+    ----------
+    rows : polars.DataFrame
+        One row per seed and arm: ``n_left_out``, ``planted_share`` and the metrics on test data.
+    settings : dict
+        What was run, with the metrics of a list by popularity.
+    """
+
+    rows: pl.DataFrame
+    settings: dict[str, Any]
+
+    @property
+    def metrics(self) -> list[str]:
+        """Names of the metrics."""
+        return list(self.settings["popularity"])
+
+    def to_frame(self) -> pl.DataFrame:
+        """Mean of each arm, and its difference from "none" and from "random", with intervals.
+
+        Returns
+        -------
+        polars.DataFrame
+            One row per arm and metric: ``mean``, ``vs_none``, ``vs_none_low``, ``vs_none_high``,
+            ``vs_random``, ... (95% intervals by Student's t over seeds, paired), and
+            ``planted_share`` where something was planted.
+        """
+        rows = []
+        for metric in self.metrics:
+            values = self._by_arm(metric)
+            for arm, own in values.items():
+                row: dict[str, Any] = {"metric": metric, "arm": arm, "mean": float(own.mean())}
+                for other in ("none", "random"):
+                    if other in values:
+                        difference = own - values[other]
+                        low, high = t_interval(difference)
+                        row[f"vs_{other}"] = float(difference.mean())
+                        row[f"vs_{other}_low"], row[f"vs_{other}_high"] = low, high
+                shares = self.rows.filter(pl.col("arm") == arm)["planted_share"].drop_nulls()
+                row["planted_share"] = None if shares.is_empty() else shares.cast(float).mean()
+                rows.append(row)
+            mean = self.settings["popularity"][metric]
+            rows.append({"metric": metric, "arm": "popularity", "mean": mean})
+        return pl.DataFrame(rows, infer_schema_length=None)
+
+    def to_markdown(self) -> str:
+        """The table of `to_frame` as Markdown."""
+        lines = []
+        frame = self.to_frame()
+        for metric in self.metrics:
+            lines += [
+                f"| {metric} | mean | difference from none (95%) | from random (95%) | planted |",
+                "|---|---:|---|---|---:|",
+            ]
+            for row in frame.filter(pl.col("metric") == metric).iter_rows(named=True):
+                cells = [row["arm"], f"{row['mean']:.4f}"]
+                cells += [_difference(row, other) for other in ("none", "random")]
+                share = row.get("planted_share")
+                cells.append("" if share is None else f"{share:.0%}")
+                lines.append("| " + " | ".join(cells) + " |")
+            lines.append("")
+        return "\n".join(lines)
+
+    def plot(self, metric: str | None = None, ax: Any = None) -> Any:
+        """Differences from "none" with their intervals, one bar per arm.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+        """
+        from whence.plots.experiments import plot_arms
+
+        metric = self.metrics[0] if metric is None else metric
+        frame = self.to_frame().filter(
+            (pl.col("metric") == metric) & pl.col("arm").is_in(["none", "popularity"]).not_()
+        )
+        return plot_arms(frame, metric, ax=ax)
+
+    def _by_arm(self, metric: str) -> dict[str, npt.NDArray[np.float64]]:
+        arms = self.rows["arm"].unique(maintain_order=True).to_list()
+        return {
+            arm: self.rows.filter(pl.col("arm") == arm)[metric].cast(float).to_numpy()
+            for arm in arms
+        }
+
+
+def t_interval(values: npt.NDArray[np.float64]) -> tuple[float | None, float | None]:
+    """95% interval of a mean by Student's t; None with fewer than two values."""
+    from scipy import stats
+
+    if len(values) < 2:
+        return None, None
+    middle = float(values.mean())
+    half = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
+    return middle - half, middle + half
+
+
+def _difference(row: dict[str, Any], other: str) -> str:
+    value = row.get(f"vs_{other}")
+    if value is None or row["arm"] == other:
+        return ""
+    low, high = row[f"vs_{other}_low"], row[f"vs_{other}_high"]
+    interval = "" if low is None else f" ({low:+.4f} to {high:+.4f})"
+    return f"{value:+.4f}{interval}"

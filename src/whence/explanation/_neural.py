@@ -1,0 +1,168 @@
+"""Sequential networks of Whence, asked for raw scores, and with vectors in place of items."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from whence.errors import UnsupportedError
+from whence.explanation._askers import IntArray, RecommenderAsker, ScoreArray
+from whence.explanation._cells import Cell, GRUCell, LSTMCell
+from whence.explanation._histories import History
+from whence.models.neural.gru4rec import GRUModule
+from whence.models.neural.lstm import LSTMModule
+from whence.models.neural.sequential import SequenceModule, SequentialRecommender
+from whence.models.training.loop import torch_threads
+
+FloatArray = npt.NDArray[np.float64]
+_FLOATS = 1 << 22  # numbers in the states of a batch
+
+
+class SequentialAsker(RecommenderAsker):
+    """A network over the items of a history."""
+
+    model: SequentialRecommender
+    has_embeddings = True
+
+    def __init__(self, model: SequentialRecommender) -> None:
+        super().__init__(model)
+        self.module: SequenceModule = model.module_
+        self.pad = self.n_items
+        self.mask_token = getattr(self.module, "mask_token", None)
+
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        """Evaluation mode, no gradients, one thread; all as before afterwards."""
+        with quiet_modules([self.module]), torch.inference_mode(), torch_threads(1):
+            yield
+
+    @property
+    def embedding(self) -> Tensor:
+        """Embeddings of the items and of padding, [n_items + 1, D]."""
+        found = getattr(self.module, "embedding", None)
+        if not isinstance(found, nn.Embedding):
+            raise UnsupportedError(
+                f"{self.name} has no embedding of items that could be replaced; choose another "
+                "masking, such as 'remove', or another method."
+            )
+        return found.weight.detach()
+
+    @property
+    def mean_embedding(self) -> Tensor:
+        """Mean of the embeddings over the events of the training data, [D]."""
+        weight = torch.from_numpy(self.counts / self.counts.sum()).to(self.embedding)
+        return weight @ self.embedding[: self.n_items]
+
+    @cached_property
+    def cell(self) -> Cell | None:
+        """The recurrent network as a `Cell`; None for attention."""
+        module = self.module
+        with torch.inference_mode():
+            if type(module) is GRUModule:
+                items = module.embedding.weight[: self.n_items]
+                weight, bias = items @ module.dense.weight, items @ module.dense.bias
+                return GRUCell(self._table(), module.gru, weight, bias)
+            if type(module) is LSTMModule:
+                output = module.output
+                return LSTMCell(self._table(), module.lstm, output.weight, output.bias)
+        return None
+
+    def _table(self) -> Tensor:
+        """Embeddings of all tokens: items, padding, the mean."""
+        return torch.cat([self.embedding, self.mean_embedding.unsqueeze(0)])
+
+    def scores(self, tokens: IntArray, history: History, items: IntArray | None) -> ScoreArray:
+        """Raw scores of the network; an empty history is a window of padding alone."""
+        out = np.empty((len(tokens), self.n_items if items is None else len(items)))
+        some = None if items is None else torch.from_numpy(items)
+        wide = tokens.shape[1] * max(self.embedding.shape[1], 1)
+        size = max(1, _FLOATS // max(wide, self.n_items if items is None else 1))
+        with self.quiet():
+            extra = self.mean_embedding.unsqueeze(0) if (tokens > self.n_items).any() else None
+            for start in range(0, len(tokens), size):
+                windows, lengths = left_aligned(tokens[start : start + size], self.n_items)
+                found = self.answer(windows, lengths, some, extra)
+                out[start : start + size] = found.double().cpu().numpy()
+        return out
+
+    def answer(
+        self, windows: Tensor, lengths: Tensor, items: Tensor | None, extra: Tensor | None
+    ) -> Tensor:
+        """Scores [B, n] of windows of tokens, those above n_items being rows of `extra`."""
+        windows, lengths = windows.to(self.model.device), lengths.to(self.model.device)
+        if extra is None:
+            states = self.module.states(windows, lengths)
+        else:
+            table = torch.cat([self.embedding, extra])
+            states = torch.func.functional_call(
+                _States(self.module), {"module.embedding.weight": table}, (windows, lengths)
+            )
+        last = states[torch.arange(len(windows), device=states.device), lengths - 1]
+        if items is None:
+            return self.module.item_scores(last)
+        return self.module.scores_of(last, items.to(last.device).expand(len(last), -1))
+
+
+class _States(nn.Module):
+    """A network whose call gives its states, so that its embeddings can be replaced for a call."""
+
+    def __init__(self, module: SequenceModule) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, windows: Tensor, lengths: Tensor) -> Tensor:
+        """States; see `SequenceModule`."""
+        return self.module.states(windows, lengths)
+
+
+def left_aligned(tokens: IntArray, padding: int) -> tuple[Tensor, Tensor]:
+    """Windows [B, L] without the places of -1, and their lengths, at least 1."""
+    there = tokens >= 0
+    order = np.argsort(~there, axis=1, kind="stable")
+    windows = np.take_along_axis(np.where(there, tokens, padding), order, axis=1)
+    lengths = np.maximum(there.sum(axis=1), 1)
+    return torch.from_numpy(windows), torch.from_numpy(lengths)
+
+
+@contextmanager
+def quiet_modules(modules: list[nn.Module]) -> Iterator[None]:
+    """Evaluation mode, and each part's own mode as before afterwards."""
+    before = [(part, part.training) for module in modules for part in module.modules()]
+    for module in modules:
+        module.eval()
+    try:
+        yield
+    finally:
+        for part, training in before:
+            part.training = training
+
+
+def head_of_scalar(cell: Cell, scalar: Any) -> Callable[[Tensor], FloatArray]:
+    """From states [N, width] to values float64 [N]."""
+    if scalar.weights is not None and hasattr(cell, "head_weight"):
+        weight, bias = cell.head(scalar.items)
+        share = torch.from_numpy(scalar.weights).to(weight)
+        both = ((weight @ share).unsqueeze(1), (bias @ share).unsqueeze(0))
+
+        def linear(states: Tensor) -> FloatArray:
+            found: FloatArray = cell.scores(states, both).squeeze(1).double().cpu().numpy()
+            return found
+
+        return linear
+    head = cell.head(scalar.items)
+
+    def general(states: Tensor) -> FloatArray:
+        parts = [
+            scalar.of(cell.scores(part, head).double().cpu().numpy())
+            for part in states.split(2048)
+        ]
+        return np.concatenate(parts)
+
+    return general

@@ -1,0 +1,213 @@
+"""Per-example gradients of a module, by watching where its parameters are used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from whence.errors import UnsupportedError
+from whence.influence.layers.registry import HARMLESS, Build, Call, View, rule_of
+from whence.influence.pieces import Key, Outer, Piece
+
+Batch = dict[str, Tensor]
+Blocks = dict[Key, list[Piece]]
+_BATCHED = "_whence_batched"
+
+
+def gradients(
+    loss: Callable[[Batch], Tensor],
+    module: nn.Module,
+    batch: Batch,
+    names: Iterable[str],
+    *,
+    fuse: bool = True,
+) -> tuple[Blocks, Tensor]:
+    """Gradients of the loss of each example of a batch.
+
+    Parameters
+    ----------
+    loss : callable
+        From a batch to a loss per example, Tensor [n].
+    module : torch.nn.Module
+        In evaluation mode, none of its parameters requiring a gradient.
+    batch : dict of str to Tensor
+    names : iterable of str
+        Parameters to be looked at.
+    fuse : bool
+        Keep the parameters of a layer together where they share factors.
+
+    Returns
+    -------
+    blocks : dict of tuple of str to list of pieces
+        The gradient of a block is the sum of its pieces.
+    losses : Tensor [n]
+
+    Raises
+    ------
+    UnsupportedError
+        If one of them is used in a way for which there is no rule.
+    """
+    capture = Capture(module, names, batch)
+    with torch.enable_grad(), capture:
+        losses = loss(capture.batch)
+    return _blocks(capture.collect(losses), fuse), losses.detach()
+
+
+class Capture(TorchFunctionMode):
+    """Watches one forward pass; `collect` then makes the pieces by one pass back."""
+
+    def __init__(self, module: nn.Module, names: Iterable[str], batch: Batch) -> None:
+        super().__init__()
+        wanted = set(names)
+        self.n = len(next(iter(batch.values())))
+        self._module = module
+        self._parameters = {k: p for k, p in module.named_parameters() if k in wanted}
+        self._views = {id(p): View(k) for k, p in self._parameters.items()}
+        self._taps: list[tuple[Tensor, Build]] = []
+        self._alive: list[Tensor] = []  # so that no id is given twice
+        self._terms = _owners_of_terms(batch)
+        self.batch: Batch = {}
+        for name, tensor in batch.items():
+            self.batch[name] = tensor.view_as(tensor)
+            setattr(self.batch[name], _BATCHED, True)
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Call a torch function, by the rule where a tracked parameter is among its arguments."""
+        kwargs = kwargs or {}
+        given = _tensors((args, kwargs))
+        tracked = [tensor for tensor in given if id(tensor) in self._views]
+        if not tracked or func in HARMLESS:
+            result = func(*args, **kwargs)
+            batched = any(hasattr(tensor, _BATCHED) for tensor in given)
+        else:
+            rule = rule_of(func)
+            result = NotImplemented if rule is None else rule(Call(self, func, args, kwargs))
+            if result is NotImplemented:
+                raise UnsupportedError(self._no_rule(func, tracked))
+            batched = True
+        if batched:
+            for tensor in _tensors(result):
+                if id(tensor) not in self._views:
+                    setattr(tensor, _BATCHED, True)
+        return result
+
+    def collect(self, losses: Tensor) -> list[Piece]:
+        """Pieces of the gradients of the losses [n]."""
+        if losses.shape != (self.n,):
+            raise UnsupportedError(
+                f"The loss of a batch of {self.n} examples has shape {tuple(losses.shape)}; "
+                "example_loss must return one value per example."
+            )
+        if not self._taps:
+            return []
+        outputs = [tensor for tensor, _ in self._taps]
+        # What the loss does not depend on gets zeros, so that every batch has the same blocks.
+        grads = torch.autograd.grad(losses.sum(), outputs, materialize_grads=True)
+        pieces: list[Piece] = []
+        for (_, build), grad in zip(self._taps, grads):
+            pieces += build(grad)
+        self._taps.clear()
+        return pieces
+
+    # What the rules ask
+
+    def view_of(self, tensor: Any) -> View | None:
+        """What an argument is of a tracked parameter."""
+        return self._views.get(id(tensor)) if isinstance(tensor, Tensor) else None
+
+    def mark(self, tensor: Tensor, view: View) -> Tensor:
+        """Say that a tensor is a view of a parameter."""
+        self._alive.append(tensor)
+        self._views[id(tensor)] = view
+        return tensor
+
+    def parameter(self, name: str) -> Tensor:
+        """The parameter itself."""
+        return self._parameters[name]
+
+    def is_batched(self, tensor: Tensor) -> bool:
+        """Whether a tensor comes from the batch, so that its rows belong to examples."""
+        return hasattr(tensor, _BATCHED)
+
+    def owners(self, tensor: Tensor) -> Tensor:
+        """Example of each index of the first dimension, int64 [N]."""
+        size = len(tensor)
+        if size == self.n:
+            return torch.arange(self.n)
+        if self._terms is not None and size == len(self._terms):
+            return self._terms
+        if size % self.n == 0:
+            return torch.arange(self.n).repeat_interleave(size // self.n)
+        raise UnsupportedError(
+            f"A layer works on {size} rows, which cannot be told apart into the {self.n} examples "
+            "of the batch; ask for method='autograd'."
+        )
+
+    def by_example(self, tensor: Tensor, keep: int = 1) -> Tensor:
+        """The tensor as [n, T, ...]; its last `keep` dimensions stay."""
+        kept = tensor.shape[tensor.dim() - keep :]
+        owner = self._terms
+        if owner is None or len(tensor) != len(owner) or len(tensor) == self.n:
+            self.owners(tensor)
+            return tensor.reshape(self.n, -1, *kept)
+        counts = torch.bincount(owner, minlength=self.n)
+        place = torch.arange(len(owner)) - (counts.cumsum(0) - counts)[owner]
+        out = tensor.new_zeros(self.n, int(counts.max()), *tensor.shape[1:])
+        out[owner, place] = tensor
+        return out.reshape(self.n, -1, *kept)
+
+    def tap(self, output: Tensor, build: Build) -> Tensor:
+        """Ask for the gradient of `output`, of which `build` makes pieces."""
+        if not output.requires_grad:
+            output = output.detach().requires_grad_()
+        self._taps.append((output, build))
+        return output
+
+    def _no_rule(self, func: Any, tracked: list[Tensor]) -> str:
+        name = self._views[id(tracked[0])].name
+        layer = self._module.get_submodule(name.rpartition(".")[0])
+        return (
+            f"There is no rule for the gradients of single examples of {name!r} "
+            f"({type(layer).__name__}, used by {getattr(func, '__name__', func)}); leave it out "
+            "with layers=..., or ask for the general but slow way with method='autograd'."
+        )
+
+
+def _owners_of_terms(batch: Batch) -> Tensor | None:
+    """Example of each term of the loss, where an example has a target at every place."""
+    target = batch.get("target")
+    if target is None or target.dim() != 2:
+        return None
+    return (target >= 0).nonzero()[:, 0]
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    """All tensors in arguments or results."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, (list, tuple)):
+        return [tensor for part in value for tensor in _tensors(part)]
+    if isinstance(value, dict):
+        return [tensor for part in value.values() for tensor in _tensors(part)]
+    return []
+
+
+def _blocks(pieces: list[Piece], fuse: bool) -> Blocks:
+    """Pieces by block: parameters are together where they are used together, and only so."""
+    uses: dict[str, int] = {}
+    for piece in pieces:
+        for name in piece.key:
+            uses[name] = uses.get(name, 0) + 1
+    blocks: Blocks = {}
+    for piece in pieces:
+        whole = fuse and all(uses[name] == 1 for name in piece.key)
+        parts = piece.split() if isinstance(piece, Outer) and not whole else [piece]
+        for part in parts:
+            blocks.setdefault(part.key, []).append(part)
+    return blocks

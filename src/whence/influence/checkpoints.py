@@ -1,0 +1,214 @@
+"""The states of a model that gradients are taken at, each with its learning rate."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from whence.errors import DataError, NotFittedError, ParameterError, UnsupportedError
+from whence.influence.weights import Weights, adam_weights
+from whence.models.training import Checkpoint, load_checkpoints
+
+FINAL = "final"
+
+
+@dataclass
+class State:
+    """A model at a checkpoint, a copy that nobody else sees.
+
+    Attributes
+    ----------
+    model : Any
+        With `module_` in evaluation mode and `example_loss`.
+    rate : float
+        Learning rate in force.
+    epoch : int
+        Negatives are those that training drew in this epoch.
+    weights : Weights
+    """
+
+    model: Any
+    rate: float
+    epoch: int
+    weights: Weights
+
+    @property
+    def module(self) -> nn.Module:
+        """The network."""
+        module: nn.Module = self.model.module_
+        return module
+
+
+def check_model(model: Any) -> None:
+    """Raise unless a model has what gradients of examples need."""
+    if not hasattr(model, "example_loss") or not hasattr(type(model), "fit"):
+        wanted = ("module_", "examples_", "example_loss")
+        if not all(hasattr(model, name) for name in wanted):
+            raise UnsupportedError(
+                f"{type(model).__name__} is not trained by gradients of examples, which influence "
+                "needs; use a model such as LSTMRec or NeuMF, or an object with module_, examples_ "
+                "and example_loss(batch)."
+            )
+    if not hasattr(model, "module_"):
+        raise NotFittedError(
+            f"This {type(model).__name__} has learned nothing yet; call fit(train) first."
+        )
+
+
+def resolve_states(
+    model: Any,
+    checkpoints: Any,
+    learning_rate: float | Sequence[float] | None,
+    dtype: torch.dtype,
+) -> tuple[list[State], list[Checkpoint | None]]:
+    """Load the checkpoints that were asked for into copies of the model.
+
+    Parameters
+    ----------
+    model : fitted model
+    checkpoints : None, "final", path, Checkpoint, mapping of str to Tensor, or a list of these
+        None: those that the model kept.
+    learning_rate : float or sequence of float, optional
+        Instead of what the checkpoints say.
+    dtype : torch.dtype
+        Of the copies.
+
+    Returns
+    -------
+    states : list of State
+        Without weights.
+    checkpoints : list of Checkpoint or None
+        Where they come from.
+
+    Raises
+    ------
+    ParameterError
+        If there is none, one is of another model or shape, or a learning rate is unknown.
+    DataError
+        If one was made from other training data than the model has.
+    """
+    found = _found(model, checkpoints)
+    rates = _rates(model, found, learning_rate)
+    states = []
+    for entry, rate in zip(found, rates):
+        state = _copied(model, dtype)
+        if isinstance(entry, Checkpoint):
+            _check_checkpoint(model, entry)
+        if entry is not None:
+            values = entry.module if isinstance(entry, Checkpoint) else entry
+            _load(model, state.module_, values)
+        epoch = entry.epoch if isinstance(entry, Checkpoint) else len(_history(model))
+        states.append(State(state, rate, max(epoch - 1, 0), Weights()))
+    return states, [entry if isinstance(entry, Checkpoint) else None for entry in found]
+
+
+def weigh(
+    states: list[State], checkpoints: list[Checkpoint | None], names: list[str], weighting: str
+) -> None:
+    """Give the states the weights of their checkpoints."""
+    if weighting == "sgd":
+        return
+    for state, checkpoint in zip(states, checkpoints):
+        if checkpoint is None:
+            raise UnsupportedError(
+                f"weighting={weighting!r} needs the optimiser's state, which only checkpoints of "
+                "fit(checkpoints=...) have; train with them, or take weighting='sgd'."
+            )
+        state.weights = adam_weights(
+            state.module, names, checkpoint.optimizer, factored=weighting == "adam-factored"
+        )
+
+
+def _found(model: Any, given: Any) -> list[Checkpoint | Mapping[str, Any] | None]:
+    if given is None:
+        kept = list(getattr(model, "checkpoints_", None) or [])
+        if not kept:
+            raise ParameterError(
+                "The model has no checkpoint; fit it with checkpoints=n to keep every n-th epoch, "
+                "give their folder with checkpoints='...', or take its parameters as they are "
+                "with checkpoints='final'."
+            )
+        return kept
+    if isinstance(given, str) and given == FINAL:
+        return [None]
+    if isinstance(given, (str, Path)):
+        path = Path(given)
+        return [Checkpoint.load(path)] if path.is_file() else list(load_checkpoints(path))
+    if isinstance(given, (Checkpoint, Mapping)):
+        return [given]
+    entries = [entry for part in given for entry in _found(model, part)]
+    if not entries:
+        raise ParameterError("checkpoints is an empty list; give one checkpoint at least.")
+    return entries
+
+
+def _history(model: Any) -> list[Any]:
+    return list(getattr(model, "history_", None) or [])
+
+
+def _rates(model: Any, found: list[Any], given: float | Sequence[float] | None) -> list[float]:
+    if isinstance(given, Sequence):
+        if len(given) != len(found):
+            raise ParameterError(
+                f"learning_rate has {len(given)} values for {len(found)} checkpoints; give one "
+                "for each, or a single one."
+            )
+        return [float(rate) for rate in given]
+    if given is not None:
+        return [float(given)] * len(found)
+    rates = []
+    for entry in found:
+        rate = getattr(entry, "learning_rate", None)
+        if rate is None:
+            last = _history(model)[-1:]
+            rate = last[0]["learning_rate"] if last else getattr(model, "learning_rate", None)
+        if rate is None:
+            raise ParameterError(
+                "The learning rate of a checkpoint is unknown, because it was not written by "
+                "Whence; give it with learning_rate=..., one number or one for each checkpoint."
+            )
+        rates.append(float(rate))
+    return rates
+
+
+def _copied(model: Any, dtype: torch.dtype) -> Any:
+    private = copy.copy(model)
+    private.module_ = copy.deepcopy(model.module_).to(device="cpu", dtype=dtype)
+    private.module_.eval()
+    private.module_.requires_grad_(False)
+    private.device = "cpu"
+    return private
+
+
+def _check_checkpoint(model: Any, checkpoint: Checkpoint) -> None:
+    name = type(model).__name__
+    if checkpoint.model != name:
+        raise ParameterError(
+            f"A checkpoint is of {checkpoint.model}, but the model is {name}; give checkpoints of "
+            "the same model."
+        )
+    fingerprint = getattr(getattr(model, "train_", None), "fingerprint", None)
+    if fingerprint is not None and checkpoint.fingerprint != fingerprint:
+        raise DataError(
+            "The training data changed since the fit: a checkpoint was made from other data (its "
+            "fingerprint differs); give the model and the checkpoints of one fit."
+        )
+
+
+def _load(model: Any, module: nn.Module, values: Mapping[str, Any]) -> None:
+    wanted = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    given = {name: tuple(value.shape) for name, value in values.items()}
+    if wanted != given:
+        odd = next(name for name in [*wanted, *given] if wanted.get(name) != given.get(name))
+        raise ParameterError(
+            f"A checkpoint does not fit this {type(model).__name__}: parameter {odd!r} is "
+            f"{given.get(odd, 'missing')} there and {wanted.get(odd, 'missing')} here; give "
+            "checkpoints of the same model and data."
+        )
+    module.load_state_dict(dict(values))

@@ -1,0 +1,300 @@
+"""Test examples: the model's own loss at what should have been predicted."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import torch
+
+from whence.data import Interactions
+from whence.errors import DataError, DataWarning, UnsupportedError, check_choice
+from whence.evaluation import Queries, make_queries
+from whence.evaluation.queries import positions_of_windows
+from whence.influence.checkpoints import check_model
+from whence.models.training import Batch, PairExamples, RatingExamples, WindowExamples
+from whence.models.training._kernels import padded_windows, sample_negatives
+
+IntArray = npt.NDArray[np.int64]
+_QUERY_STREAM = np.uint64(0x51)
+"""In place of an epoch: negatives of queries are none that training draws."""
+
+
+@dataclass(frozen=True)
+class QueryExamples:
+    """Queries with a known target, as examples of a model.
+
+    Attributes
+    ----------
+    ids : polars.DataFrame
+        One row per query: the validation session and position in it, or the user, and ``target``,
+        the external id of the item to be predicted.
+    arrays : dict of str to ndarray
+        What a batch is made of, one row per query.
+    targets : ndarray of int64 [Q]
+        Number of the item.
+    items, starts, ends : ndarray
+        Histories: windows into `items`.
+    n_left_out : int
+        Queries without a known target, history or user.
+    """
+
+    ids: pl.DataFrame
+    arrays: dict[str, npt.NDArray[Any]]
+    targets: IntArray
+    items: npt.NDArray[np.int32]
+    starts: IntArray
+    ends: IntArray
+    n_left_out: int = 0
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def batch(self, numbers: IntArray) -> Batch:
+        """Tensors of some queries, as the model's loss takes them."""
+        return {name: torch.from_numpy(array[numbers]) for name, array in self.arrays.items()}
+
+    def history(self, query: int) -> npt.NDArray[np.int32]:
+        """Numbers of the items that are known of a query, oldest first."""
+        return self.items[self.starts[query] : self.ends[query]]
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of what batches are made of."""
+        digest = hashlib.sha256()
+        for name in sorted(self.arrays):
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(self.arrays[name]).tobytes())
+        return digest.hexdigest()[:16]
+
+
+def query_examples(
+    model: Any,
+    data: Any,
+    *,
+    target: str | None = None,
+    history: Any = None,
+    unknown: str = "ignore",
+) -> QueryExamples:
+    """Turn validation or test data into examples of a model, in the numbers of its training data.
+
+    Sequential models: the latest items before the target, and the target. Models of users and
+    items: the user and the target, with negatives that depend on (seed, query) alone, and are
+    none of the user's items. Rating models: the user, the item and its rating.
+
+    Parameters
+    ----------
+    model : fitted differentiable model
+    data : Interactions, data frame or Queries
+        As for `whence.make_queries`.
+    target : {"next", "each"}, optional
+        "next": one example per query, the first of the items to be found. "each": one for each
+        of a user's items, the earlier ones being history. Default: "each" for ratings.
+    history : Interactions or data frame, optional
+        Rows that are known besides the training data; see `whence.make_queries`.
+    unknown : {"ignore", "drop"}
+        See `whence.make_queries`.
+
+    Returns
+    -------
+    QueryExamples
+        Of the queries that the model can be asked; a `DataWarning` says how many it cannot.
+
+    Raises
+    ------
+    DataError
+        If none is left.
+    UnsupportedError
+        If the model's examples are of a kind unknown here.
+    """
+    check_model(model)
+    examples = model.examples_
+    if not isinstance(examples, (WindowExamples, PairExamples)):
+        raise UnsupportedError(
+            f"How a query becomes an example of {type(model).__name__} is not known here; give an "
+            "object with batch(numbers) and a length instead of data."
+        )
+    each = "each" if isinstance(examples, RatingExamples) else "next"
+    chosen = check_choice("target", target or each, ("next", "each"))
+    table = None if isinstance(data, Queries) else Interactions.from_frame(data)
+    queries = (
+        data
+        if isinstance(data, Queries)
+        else make_queries(
+            model,
+            table,
+            unknown=unknown,  # type: ignore[arg-type]
+            target="next" if chosen == "next" else "rest",
+            history=history,
+        )
+    )
+    asked = _Asked.of(queries, each=chosen == "each" and queries.kind == "users")
+    if isinstance(examples, WindowExamples):
+        return _windows(model, examples, queries, asked)
+    return _pairs(model, examples, queries, asked, table)
+
+
+@dataclass
+class _Asked:
+    """What is asked, before anything is left out: one row for each query, or for each target."""
+
+    query: IntArray
+    place: IntArray
+    items: npt.NDArray[np.int32]
+    starts: IntArray
+    ends: IntArray
+    targets: IntArray
+
+    @classmethod
+    def of(cls, queries: Queries, *, each: bool) -> _Asked:
+        sizes = queries.target_end - queries.target_start
+        n = sizes if each else np.minimum(sizes, 1)
+        query = np.repeat(np.arange(len(queries)), n)
+        nth = positions_of_windows(np.zeros(len(n), dtype=np.int64), n)
+        place = queries.target_start[query] + nth
+        targets = queries.target_items[place].astype(np.int64)
+        if not each:
+            starts, ends = queries.history_start[query], queries.history_end[query]
+            return cls(query, place, queries.history_items, starts, ends, targets)
+        # Each user's history and targets in one row, so that earlier targets are history, too.
+        before = queries.history_end - queries.history_start
+        known = queries.target_items >= 0
+        known_before = np.concatenate(([0], np.cumsum(known)))
+        n_known = known_before[queries.target_end] - known_before[queries.target_start]
+        last = np.cumsum(before + n_known)
+        first = last - before - n_known
+        items = np.empty(int(last[-1]) if len(last) else 0, dtype=np.int32)
+        items[positions_of_windows(first, before)] = queries.history_items[
+            positions_of_windows(queries.history_start, before)
+        ]
+        positions = positions_of_windows(queries.target_start, sizes)
+        items[positions_of_windows(first + before, n_known)] = queries.target_items[
+            positions[known[positions]]
+        ]
+        inside = known_before[place] - known_before[queries.target_start[query]]
+        ends = first[query] + before[query] + inside
+        return cls(query, place, items, first[query], ends, targets)
+
+    def keep(self, mask: npt.NDArray[np.bool_]) -> _Asked:
+        return _Asked(
+            self.query[mask],
+            self.place[mask],
+            self.items,
+            self.starts[mask],
+            self.ends[mask],
+            self.targets[mask],
+        )
+
+
+def _windows(
+    model: Any, examples: WindowExamples, queries: Queries, asked: _Asked
+) -> QueryExamples:
+    good = (asked.targets >= 0) & (asked.ends > asked.starts)
+    asked, left_out = _usable(asked, good, queries, "a known next item and history")
+    padding = model.train_.n_items
+    items, lengths = padded_windows(
+        asked.items, asked.starts, asked.ends, examples.length, padding
+    )
+    arrays: dict[str, Any] = {"items": items, "length": lengths, "target": asked.targets}
+    n_negatives = getattr(examples, "n_negatives", 0)
+    if n_negatives:
+        arrays["negatives"] = _negatives(model, asked, n_negatives)
+    return _made(model, queries, asked, arrays, left_out)
+
+
+def _pairs(
+    model: Any,
+    examples: PairExamples,
+    queries: Queries,
+    asked: _Asked,
+    table: Interactions | None,
+) -> QueryExamples:
+    users = queries.users.astype(np.int64)
+    source = model.train_.columns.source
+    if (users < 0).all() and source in queries.ids.columns:
+        users = model.train_.vocabulary.source_codes(queries.ids[source]).astype(np.int64)
+    good = (asked.targets >= 0) & (users[asked.query] >= 0)
+    asked, left_out = _usable(asked, good, queries, "a known item and a user of the training data")
+    arrays: dict[str, Any] = {"user": users[asked.query], "item": asked.targets}
+    if isinstance(examples, RatingExamples):
+        arrays["rating"] = _ratings(queries, asked, table)
+    elif examples.n_negatives:
+        arrays["negatives"] = _negatives(model, asked, examples.n_negatives, arrays["user"])
+    return _made(model, queries, asked, arrays, left_out)
+
+
+def _usable(
+    asked: _Asked, good: npt.NDArray[np.bool_], queries: Queries, what: str
+) -> tuple[_Asked, int]:
+    left_out = int(len(good) - good.sum()) + len(queries) - len(np.unique(asked.query))
+    if not good.any():
+        raise DataError(
+            f"None of the {len(queries)} queries has {what}, so that the model's loss is defined "
+            "for none; give data with items that occur in the training data."
+        )
+    if left_out:
+        warnings.warn(
+            f"{left_out} of {len(good)} queries are left out because they lack {what}.",
+            DataWarning,
+            stacklevel=4,
+        )
+    return asked.keep(good), left_out
+
+
+def _negatives(
+    model: Any, asked: _Asked, n: int, users: IntArray | None = None
+) -> IntArray:
+    """Items that are neither in the query's history nor its target, nor any of the user's."""
+    train = model.train_
+    owned = [np.append(asked.items[a:b], t) for a, b, t in zip(asked.starts, asked.ends, asked.targets)]
+    if users is not None:
+        offsets = train.sequences.offsets
+        owned = [
+            np.append(own, train.sequences.items[offsets[user] : offsets[user + 1]])
+            for own, user in zip(owned, users)
+        ]
+    lists = [np.unique(own).astype(np.int32) for own in owned]
+    ends = np.cumsum([0, *map(len, lists)])
+    if max(map(len, lists)) >= train.n_items:
+        raise DataError(
+            "A query has every item in its history, so there is no negative to sample; leave it "
+            "out, or choose a loss without negatives."
+        )
+    numbers = np.arange(len(lists))
+    seed = np.uint64(model.seed)
+    drawn: IntArray = sample_negatives(
+        seed, _QUERY_STREAM << np.uint64(32), numbers, numbers, ends, np.concatenate(lists),
+        train.n_items, n,
+    )  # fmt: skip
+    return drawn
+
+
+def _ratings(queries: Queries, asked: _Asked, table: Interactions | None) -> npt.NDArray[Any]:
+    if table is None or table.columns.rating is None or queries.target_rows is None:
+        raise UnsupportedError(
+            "The loss of a rating model needs the ratings of the queries; give interactions with "
+            "a rating column instead of queries."
+        )
+    column = table.frame[table.columns.rating].cast(pl.Float32).to_numpy()
+    values: npt.NDArray[Any] = column[queries.target_rows[asked.place]]
+    if not np.isfinite(values).all():
+        raise DataError("A rating of the queries is missing or infinite; drop such rows.")
+    return values
+
+
+def _made(
+    model: Any, queries: Queries, asked: _Asked, arrays: dict[str, Any], left_out: int
+) -> QueryExamples:
+    ids = queries.ids[asked.query].with_columns(
+        model.train_.vocabulary.items.gather(asked.targets).alias("target")
+    )
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    return QueryExamples(
+        ids, contiguous, asked.targets, asked.items, asked.starts, asked.ends, left_out
+    )

@@ -1,0 +1,70 @@
+"""Which parameters count: all, the last layer, the embeddings, or some by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch import nn
+
+from whence.errors import ParameterError, did_you_mean
+from whence.influence.capture import Capture
+from whence.influence.checkpoints import State
+
+
+def selected_names(
+    state: State, trainable: list[str], layers: str | Iterable[str], batch: dict[str, Any]
+) -> list[str]:
+    """Names of the parameters that are looked at, in the order of the module.
+
+    Parameters
+    ----------
+    state : State
+    trainable : list of str
+        Names of the parameters that training changes.
+    layers : {"all", "last", "embedding"} or names
+        "last" is the layer whose parameters are used last; names are of parameters or modules.
+    batch : dict of str to Tensor
+        A few examples, to see which layer is last.
+
+    Raises
+    ------
+    ParameterError
+        If a name is unknown, or nothing is left.
+    """
+    if layers == "all":
+        return trainable
+    if layers == "last":
+        return _last(state, trainable, batch)
+    if layers == "embedding":
+        tables = (nn.Embedding, nn.EmbeddingBag)
+        owners = {name for name, module in state.module.named_modules() if isinstance(module, tables)}
+        names = [name for name in trainable if name.rpartition(".")[0] in owners]
+        if not names:
+            raise ParameterError("layers='embedding', but the model has none; take layers='all'.")
+        return names
+    return _named(trainable, [layers] if isinstance(layers, str) else list(layers))
+
+
+def _named(trainable: list[str], wanted: list[str]) -> list[str]:
+    chosen: set[str] = set()
+    for name in wanted:
+        found = {p for p in trainable if p == name or p.startswith(f"{name}.")}
+        if not found:
+            raise ParameterError(
+                f"layers names {name!r}, which is neither 'all', 'last' nor 'embedding' nor a "
+                f"layer or parameter of the model ({', '.join(trainable)})."
+                f"{did_you_mean(name, trainable)}"
+            )
+        chosen |= found
+    if not chosen:
+        raise ParameterError("layers is an empty list; name one layer at least.")
+    return [name for name in trainable if name in chosen]
+
+
+def _last(state: State, trainable: list[str], batch: dict[str, Any]) -> list[str]:
+    with Capture(state.module, trainable, batch) as capture:
+        losses = state.model.example_loss(capture.batch)
+    pieces = capture.collect(losses)
+    layer = pieces[-1].key[0].rpartition(".")[0]
+    return _named(trainable, [layer]) if layer else list(pieces[-1].key)
