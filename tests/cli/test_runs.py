@@ -119,6 +119,15 @@ def test_recommendations_after_a_history(folder):
     assert [line.split()[1] for line in result.stdout.splitlines()[2:]] == list(map(str, items))
 
 
+def test_a_model_of_users_has_nothing_for_strangers(folder):
+    pytest.importorskip("torch")
+    keys = ("--model", "BPRMF", "--epochs", 1, "-o", "bpr", "--overwrite")
+    whence_("train", "--data", "ratings.csv", *keys)
+    result = whence_("recommend", "bpr", "--history", "100,102", "--user", 3, "-k", 2)
+    assert "Nothing: the model may know only users" in result.stdout
+    assert len(result.stdout.splitlines()) == 6
+
+
 def test_recommendations_of_baskets(folder):
     rows = [(u, b, i) for u in range(5) for b in range(4) for i in ("tea", "milk", f"x{b}")]
     frame = pl.DataFrame(rows, schema=["user_id", "basket_id", "item_id"], orient="row")

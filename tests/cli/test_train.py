@@ -124,6 +124,20 @@ def test_resuming_gives_what_an_unbroken_run_gives(folder, monkeypatch):
     assert len((folder / "run" / "log.jsonl").read_text().splitlines()) == 6
 
 
+def test_a_run_that_cannot_be_gone_on_with_stays_as_it_is(folder, monkeypatch):
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 1)
+        whence_(*TRAIN, "--epochs", 3, "-o", "run", code=130)
+    before = (folder / "run" / "config.yaml").read_text()
+    changed = whence_("train", "run", "--resume", "--set", "model.hidden_dim=9", code=2)
+    assert "hidden_dim" in changed.stderr
+    assert (folder / "run" / "config.yaml").read_text() == before
+    none = whence_(*TRAIN, "--resume", "-o", "none", code=2)
+    assert "not a run to go on with" in none.stderr
+    whence_("train", "run", "--resume")
+    assert (folder / "run" / "metrics.json").is_file()
+
+
 def test_an_interruption_before_the_first_epoch_leaves_nothing(folder, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt

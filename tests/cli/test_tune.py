@@ -8,6 +8,7 @@ import yaml
 from _commands import scores, whence_, write_ratings, write_sessions
 
 from whence.cli import _search
+from whence.errors import TrainingError
 
 pytest.importorskip("optuna")
 
@@ -120,6 +121,17 @@ tune:
     whence_("train", "search/best.yaml", "-o", "run")
     best = table.filter(pl.col("state") == "complete")["mrr@10"].max()
     assert math.isclose(scores(folder / "run")["validation"]["mrr@10"], best)
+
+
+def test_a_search_in_which_nothing_works_says_so(folder, monkeypatch):
+    def diverge(*_):
+        raise TrainingError("Training diverged.")
+
+    monkeypatch.setattr(_search.Search, "_value", diverge)
+    result = whence_("tune", "config.yaml", "-o", "search", code=2)
+    assert "None of the 6 trials ended well" in result.stderr
+    assert trials(folder)["error"].to_list() == ["Training diverged."] * 6
+    assert not (folder / "search" / "best.yaml").exists()
 
 
 @pytest.mark.parametrize(

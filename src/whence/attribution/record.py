@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import platform
 from collections.abc import Mapping
+from functools import cache
 from importlib import metadata as packages
 from typing import Any
 
@@ -100,6 +101,7 @@ def describe_run(
     return plain
 
 
+@cache  # reading them takes longer than a small attribution
 def versions() -> dict[str, str]:
     """Return the versions of Whence, Python and the packages its numbers depend on."""
     found = {"python": platform.python_version()}

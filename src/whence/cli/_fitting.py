@@ -112,7 +112,8 @@ def described(model: Any) -> str:
     """A model with its parameters; of many only those that differ from the defaults."""
     from whence.config.models import defaults
 
-    params = dict(getattr(model, "params", {}))
+    given = getattr(model, "params", {})
+    params = {name: value for name, value in given.items() if value is not None}
     if len(params) > _MANY:
         usual = defaults(type(model))
         params = {name: value for name, value in params.items() if value != usual.get(name)}
@@ -143,9 +144,10 @@ def queries_of(result: Evaluation) -> str:
     if result.n_empty:
         line += f", {result.n_empty:,} of them with nothing known to the model (they count as 0)"
     if result.n_unknown_rows:
-        line += f"; {result.n_unknown_rows:,} rows have an item unknown to it"
+        rows = result.n_unknown_rows
+        line += f"; {rows:,} {'rows have' if rows > 1 else 'row has'} an item unknown to it"
     if users:
-        line += f"; {users:,} users have nothing to be found and are left out"
+        line += f"; {users:,} user{'s' * (users > 1)} with nothing to be found left out"
     if result.negatives is not None:
         how = "those given" if result.negatives == "given" else f"{result.negatives} drawn"
         line += f"; each target is ranked against {how}"

@@ -15,7 +15,7 @@ import yaml
 
 from whence.cli._output import RUN, check_free, write_json
 from whence.config.reading import PATHS
-from whence.errors import ConfigError, FileFormatError
+from whence.errors import ConfigError, FileFormatError, WhenceError
 
 if TYPE_CHECKING:
     from whence.config import Config, Parts
@@ -90,8 +90,8 @@ def run_folder(
         As `check_free`.
     """
     if resume:
-        folder.mkdir(parents=True, exist_ok=True)
-        yield folder
+        with _kept(folder):
+            yield folder
         return
     check_free(folder, overwrite=overwrite)
     aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.old")
@@ -112,6 +112,20 @@ def run_folder(
         raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def _kept(folder: Path) -> Iterator[None]:
+    """Keep what a run is by its files, should it turn out that it cannot be gone on with."""
+    if not is_run(folder):
+        raise ConfigError(f"{folder} is not a run to go on with; leave --resume out.")
+    before = {name: (folder / name).read_bytes() for name in (CONFIG, RUN)}
+    try:
+        yield
+    except WhenceError:
+        for name, content in before.items():
+            (folder / name).write_bytes(content)
+        raise
 
 
 def epochs_done(folder: Path) -> int:

@@ -195,7 +195,12 @@ class Search:
             config = config.model_copy(update={"training": quiet})
             model = fit(config, self.parts, folder=folder, progress=report)
             results = evaluate_all(
-                model, {"validation": validation}, config, self.parts, metrics=[self.metric]
+                model,
+                {"validation": validation},
+                config,
+                self.parts,
+                metrics=[self.metric],
+                threads=config.training.threads,
             )
         finally:
             shutil.rmtree(folder, ignore_errors=True)

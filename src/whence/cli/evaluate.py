@@ -27,6 +27,7 @@ def evaluate_command(
             show_default=False,
         ),
     ] = None,
+    data: options.Data = None,
     train: options.Train = None,
     valid: options.Valid = None,
     test: options.Test = None,
@@ -35,6 +36,8 @@ def evaluate_command(
     item: options.Item = None,
     time: options.Time = None,
     basket: options.Basket = None,
+    rating: options.Rating = None,
+    split: options.Split = None,
     sustainable: options.Sustainable = None,
     unknown: options.Unknown = None,
     model: options.Model = None,
@@ -62,13 +65,14 @@ def evaluate_command(
     trained = are_models(sources)
     if trained:
         changed = {
-            "--train": train, "--model": model, "--k": k, "--m": m, "--r-b": r_b, "--r-g": r_g,
-            "--alpha": alpha,
+            "--data": data, "--train": train, "--split": split, "--model": model, "--k": k,
+            "--m": m, "--r-b": r_b, "--r-g": r_g, "--alpha": alpha,
         }  # fmt: skip
         _refuse([name for name, value in changed.items() if value is not None])
     chosen = options.configured(
         config_of(sources[0]) if trained else next(iter(sources), None),
         set_,
+        data__path=data,
         data__train=train,
         data__validation=valid,
         data__test=test,
@@ -77,6 +81,8 @@ def evaluate_command(
         data__item=item,
         data__time=time,
         data__basket=basket,
+        data__rating=rating,
+        split__method=split,
         data__sustainable_items=sustainable,
         data__unknown=unknown,
         model__name=model,

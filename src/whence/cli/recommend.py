@@ -75,11 +75,13 @@ def recommend_command(
     lists = _for_users(model, asked, k) if asked else []
     lists += _for_histories(model, history, k) if history else []
     frame = _frame(model, lists)
+    if not history:  # ids as they are in the data; a history is a text
+        frame = frame.with_columns(frame[frame.columns[0]].cast(model.vocabulary.sources.dtype))
     if output is not None:
         write_interactions(frame, output, overwrite=overwrite)
         say(f"{frame.height:,} recommendations for {len(lists):,} are in {output}.")
     else:
-        _show(model, frame, [label for label, _, _ in lists])
+        _show(frame, [label for label, _, _ in lists], asked)
 
 
 def _for_users(model: Any, asked: list[str], k: int) -> list[tuple[str, Any, Any]]:
@@ -159,7 +161,7 @@ def _frame(model: Any, lists: list[tuple[str, Any, Any]]) -> pl.DataFrame:
     source = columns.source if columns.source != columns.item else "query"
     frame = pl.DataFrame(
         {
-            source: [label for label, items, _ in lists for _ in items],
+            source: pl.Series([label for label, items, _ in lists for _ in items], dtype=pl.String),
             "rank": [rank for _, items, _ in lists for rank in range(1, len(items) + 1)],
             columns.item: pl.Series(
                 [item for _, items, _ in lists for item in items.tolist()],
@@ -177,14 +179,16 @@ def _frame(model: Any, lists: list[tuple[str, Any, Any]]) -> pl.DataFrame:
     return frame
 
 
-def _show(model: Any, frame: pl.DataFrame, labels: list[str]) -> None:
+def _show(frame: pl.DataFrame, labels: list[str], users: list[str]) -> None:
+    import polars as pl
+
     source, item = frame.columns[0], frame.columns[2]
     shown = ["rank", item, *(["title"] if "title" in frame.columns else []), "score"]
     for label in dict.fromkeys(labels):
-        part = frame.filter(frame[source] == label)
-        heading(f"{source} {label}" if "," not in label else f"after {label}")
+        part = frame.filter(frame[source].cast(pl.String) == label)
+        heading(f"{source} {label}" if label in users else f"after {label}")
         if not part.height:
-            say("Nothing: the model knows nothing that it could recommend here.")
+            say("Nothing: the model may know only users of its training data, or too little here.")
             continue
         rows = [
             [*row[:-1], f"{row[-1]:.4f}"]

@@ -138,7 +138,8 @@ def with_metrics(config: Config) -> Config:
     if "metrics" in config.evaluation.model_fields_set:
         return config
     levels = model_class(config.model.name).levels
-    metrics = RATING_METRICS if "rating" in levels else METRICS
+    rates = "rating" in levels and config.model.given().get("loss") != "logistic"
+    metrics = RATING_METRICS if rates else METRICS
     evaluation = config.evaluation.model_copy(update={"metrics": metrics})
     return config.model_copy(update={"evaluation": evaluation})
 

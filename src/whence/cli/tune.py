@@ -116,6 +116,8 @@ def _interrupted(search: Search) -> typer.Exit:
 
 
 def _show(search: Search, n: int = 10) -> None:
+    from whence.errors import TrainingError
+
     names = list(search.config.tune.space)
     trials = search.ranked()
     heading(f"Best of {len(trials)} trials by {search.metric} on validation")
@@ -128,6 +130,11 @@ def _show(search: Search, n: int = 10) -> None:
         )  # fmt: skip
     table(["trial", search.metric, *names, "state"], rows)
     say()
+    if trials[0].state.name != "COMPLETE":
+        raise TrainingError(
+            f"None of the {len(trials)} trials ended well, see {search.folder / 'trials.csv'}; "
+            "choose another space."
+        )
     say(f"Written to {search.folder}: best.yaml, trials.csv.")
     say(f"Next: whence train {search.folder / 'best.yaml'}")
 

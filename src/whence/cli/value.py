@@ -214,7 +214,7 @@ def _next_steps(attribution: Attribution, folder: Path, config: Config) -> None:
     say(f"Written to {folder}: values.parquet, values.csv, summary.json, config.yaml,")
     say("distribution.png and ranked.png.")
     say("Next: look at the pictures, then see what removing the lowest values does:")
-    train = config.data.train
+    train = config.data.train or config.data.path
     say(f"  whence prune {folder} {train} --fraction 0.05 --output pruned.csv")
     say(
         f"  whence evaluate {folder / 'config.yaml'} --train pruned.csv"

@@ -106,6 +106,8 @@ class Translation:
 
     def _set_argument(self, key: str, value: Any) -> None:
         name = next((name for name in OF_MODELS[key] if name in self._accepted), None)
+        if key == "hidden_size" and self.model not in SEQUENTIAL:
+            name = None
         if name is not None:
             self._set(f"model.{name}", value)
         elif self.model is not None and key in self.raw:

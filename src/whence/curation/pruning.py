@@ -12,6 +12,7 @@ from whence.attribution.pruning import lowest, without
 from whence.data import Interactions
 from whence.errors import ColumnError, ParameterError, did_you_mean
 from whence.evaluation import evaluate, make_queries
+from whence.models.base import require
 
 FRACTIONS = (0.0, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 
@@ -90,6 +91,7 @@ def prune_curve(
         curve = prune_curve(model, values, {"validation": validation, "test": test})
         curve.filter(pl.col("fraction") == best_fraction(curve))
     """
+    require(model, "refit", "Pruning")
     train: Interactions = model.train_
     queries = {name: make_queries(model, part) for name, part in data.items()}
     rows = []

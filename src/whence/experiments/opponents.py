@@ -8,7 +8,7 @@ test data. Controls leave out as many examples by other rankings, or at random.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +57,9 @@ class OpponentsExperiment:
         "original" repeats the study that this experiment follows: rows in the order of the table
         instead of time, no validation data, opponents chosen on the test queries themselves, and
         the second fit from another seed.
-    checkpoints : int
-        Number of checkpoints that TracIn sums over, evenly spread over the epochs.
+    checkpoints : int or sequence of int
+        Number of checkpoints that TracIn sums over, evenly spread over the epochs, or their
+        epochs.
     max_queries : int, optional
         Queries that opponents are chosen on, drawn at random; all by default.
     metrics : sequence of str
@@ -75,19 +76,43 @@ class OpponentsExperiment:
     arms: Sequence[str] = ARMS
     planted: float = 0.0
     protocol: str = "honest"
-    checkpoints: int = 3
+    checkpoints: int | Sequence[int] = 3
     max_queries: int | None = None
     metrics: Sequence[str] = ("mrr@100", "recall@10")
 
     def __post_init__(self) -> None:
         check_int("n", self.n, minimum=1)
-        check_int("checkpoints", self.checkpoints, minimum=1)
+        if not isinstance(self.checkpoints, Sequence):
+            check_int("checkpoints", self.checkpoints, minimum=1)
         check_choice("protocol", self.protocol, ("honest", "original"))
         check_float("planted", self.planted, minimum=0.0, maximum=1.0)
         for arm in self.arms:
             check_choice("arms", arm, ARMS)
         if not self.seeds:
             raise ParameterError("seeds is empty; give at least one.")
+
+    @classmethod
+    def original(cls, seeds: Sequence[int] = (0,), **changes: Any) -> OpponentsExperiment:
+        """Make the experiment of the study: its model, protocol, checkpoints and n = 500.
+
+        Parameters
+        ----------
+        seeds : sequence of int
+            The study has one.
+        **changes
+            Other arguments, such as ``arms``.
+        """
+        from whence.experiments.original import StudyLSTM
+
+        settings: dict[str, Any] = {
+            "model": lambda seed: StudyLSTM(seed=seed),
+            "n": 500,
+            "seeds": seeds,
+            "arms": ("none", "random", "opponents"),
+            "protocol": "original",
+            "checkpoints": (15, 45),
+        }
+        return cls(**{**settings, **changes})
 
     def run(
         self, data: Any, *, folder: str | Path | None = None, progress: Progress | None = None
@@ -117,13 +142,14 @@ class OpponentsExperiment:
         if self.protocol == "original":
             interactions = in_order_of_the_table(interactions)
         asked = self._split(interactions)
+        kept = self.checkpoints
         settings = {
             "model": _described(self._make(0)),
             "data": interactions.fingerprint,
             "n": self.n,
             "planted": self.planted,
             "protocol": self.protocol,
-            "checkpoints": self.checkpoints,
+            "checkpoints": kept if isinstance(kept, int) else list(kept),
             "max_queries": self.max_queries,
             "metrics": list(self.metrics),
         }
@@ -143,7 +169,7 @@ class OpponentsExperiment:
         extra = planted_users(data, self.planted, PLANTED_SEED) if self.planted else None
         if self.protocol == "original":
             asked = split_shares(data, validation=0.0, test=0.1, extra=extra)
-            return Asked(asked.train, asked.test, asked.test)
+            return replace(asked, validation=asked.test)
         return split_shares(data, validation=0.1, test=0.1, extra=extra)
 
     def _make(self, seed: int) -> Any:
@@ -183,8 +209,10 @@ class _Fits:
             return
         self.progress(0, f"seed {self.seed}: first fit")
         model = self.experiment._make(self.seed)
-        every = -(-model.epochs // self.experiment.checkpoints)
-        model.fit(self.asked.train, checkpoints=every)
+        kept = self.experiment.checkpoints
+        if not isinstance(kept, Sequence):
+            kept = -(-model.epochs // kept)
+        model.fit(self.asked.train, checkpoints=kept)
         n_examples = len(model.examples_)
         if n_examples <= self.experiment.n:
             raise DataError(

@@ -12,22 +12,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from whence.data import Vocabulary
+from whence.data import Interactions, Vocabulary
 from whence.errors import DataError, UnsupportedError
 from whence.evaluation.queries import Queries
 from whence.explanation._histories import History, encode
 from whence.models.base import Recommender
+from whence.models.popularity import Popularity
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 ScoreArray = npt.NDArray[np.floating[Any]]
 
 _CELLS = 1 << 23  # scores that are held at once
+_COUNTS: WeakKeyDictionary[Interactions, IntArray] = WeakKeyDictionary()
 
 
 class Asker(ABC):
@@ -48,6 +51,8 @@ class Asker(ABC):
         Token that stands for a masked event, where the model has learned one.
     has_embeddings : bool
         Whether a mean embedding can stand for an event.
+    single_thread : bool
+        Whether the model must not be asked by two threads at once.
     """
 
     name: str
@@ -57,6 +62,7 @@ class Asker(ABC):
     pad: int | None = None
     mask_token: int | None = None
     has_embeddings = False
+    single_thread = False
 
     @abstractmethod
     def encode(self, history: Any) -> History:
@@ -80,6 +86,18 @@ class Asker(ABC):
     def cell(self) -> Any:
         """The recurrent network as a `Cell`; None where the model is not recurrent."""
         return None
+
+    def steps_of(self, tokens: IntArray, history: History) -> Any:
+        """What the cell takes for tokens, one entry per place."""
+        return self.cell.tokens(tokens)
+
+    def check(self, tokens: IntArray, history: History) -> None:
+        """Raise UnsupportedError if the model does not answer histories."""
+
+    def full_scores(self, histories: list[History]) -> Iterator[ScoreArray]:
+        """Raw scores [n_items] of whole histories, one after another."""
+        for history in histories:
+            yield self.scores(history.tokens[None], history, None)[0]
 
     @property
     def counts(self) -> IntArray | None:
@@ -106,9 +124,9 @@ class Asker(ABC):
             )
         return number
 
-    def number_or_none(self, item: Any) -> int | None:
-        """Number of an item; None where the model does not know it."""
-        return self._numbers.get(item)
+    def items_in(self, history: History) -> IntArray:
+        """Numbers of the known items of a history."""
+        return history.tokens
 
     def item_token(self, item: Any, history: History) -> int:
         """Token of an item that stands for masked events."""
@@ -152,7 +170,10 @@ class RecommenderAsker(Asker):
     @cached_property
     def counts(self) -> IntArray:  # type: ignore[override]
         """Interactions of each item in the training data."""
-        return np.bincount(self.model.train_.item_codes, minlength=self.n_items).astype(np.int64)
+        train = self.model.train_
+        if train not in _COUNTS:
+            _COUNTS[train] = np.bincount(train.item_codes, minlength=self.n_items).astype(np.int64)
+        return _COUNTS[train]
 
     @cached_property
     def titles(self) -> dict[Any, str]:  # type: ignore[override]
@@ -163,7 +184,7 @@ class RecommenderAsker(Asker):
         return {item: title for item, title in zip(self.item_ids, found.to_list()) if title}
 
     def encode(self, history: Any) -> History:
-        """The history as the model sees it; see `encode`."""
+        """The history as the model sees it; see `_histories.encode`."""
         window = getattr(self.model, "max_length", None)
         return encode(
             history, self.vocabulary, window, self.name, self.model.train_.kind == "baskets"
@@ -172,7 +193,7 @@ class RecommenderAsker(Asker):
     def scores(self, tokens: IntArray, history: History, items: IntArray | None) -> ScoreArray:
         """Raw scores; 0 of everything where a model has no answer to an empty history."""
         empty = (tokens < 0).all(axis=1)
-        if hasattr(self._twin, "counts_") and type(self._twin).__name__ == "Popularity":
+        if isinstance(self._twin, Popularity):
             # Its scores do not depend on the history; that it recommends nothing to nobody does.
             found = np.broadcast_to(
                 self._twin.counts_.astype(np.float64), (len(tokens), self.n_items)
@@ -200,6 +221,18 @@ class RecommenderAsker(Asker):
             raise why from None
         if np.isneginf(scores).all():
             raise why
+
+    def full_scores(self, histories: list[History]) -> Iterator[ScoreArray]:
+        """Raw scores [n_items] of whole histories, asked in batches."""
+        if self.model.train_.kind == "baskets":
+            yield from super().full_scores(histories)
+            return
+        for rows in self.blocks(len(histories), self.n_items):
+            part = histories[rows]
+            tokens = np.full((len(part), max(map(len, part))), -1)
+            for row, history in enumerate(part):
+                tokens[row, : len(history)] = history.tokens
+            yield from self.scores(tokens, part[0], None)
 
     def _queries(self, tokens: IntArray, history: History) -> Queries:
         there = tokens >= 0

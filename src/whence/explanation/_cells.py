@@ -8,7 +8,7 @@ hidden state with the recurrent matrix is shared by the two children of a state.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,7 +49,7 @@ class Cell(ABC):
 
     @abstractmethod
     def combine(self, states: Tensor, hidden: Any, token: Any, out: Tensor | None = None) -> Tensor:
-        """States [N, width] after a token: one for all rows, or one per row."""
+        """States [N, width] after a token; `out` may be `states` itself."""
 
     @abstractmethod
     def scores(self, states: Tensor, head: Any) -> Tensor:
@@ -69,36 +69,38 @@ class Cell(ABC):
 
 
 class TorchCell(Cell):
-    """Layers of ``nn.GRU`` or ``nn.LSTM`` between an embedding and an affine layer over items.
+    """Layers of ``nn.GRU`` or ``nn.LSTM`` between embeddings and an affine layer over items.
 
     Parameters
     ----------
-    embedding : Tensor [V, E]
-        Rows of tokens: items, padding, and what else may stand for an event.
+    embed : callable
+        From tokens, int64 [n], to their embeddings, Tensor [n, E].
     network : nn.GRU or nn.LSTM
-    head_weight, head_bias : Tensor [n_items, H], [n_items]
+    affine : callable
+        From items (None: all) to the weights [H, n] and bias [n] of their scores.
     """
-
-    def __init__(
-        self, embedding: Tensor, network: nn.RNNBase, head_weight: Tensor, head_bias: Tensor
-    ) -> None:
-        self.embedding = embedding
-        self.size = network.hidden_size
-        self.layers = [_Layer(network, number) for number in range(network.num_layers)]
-        self.width = self.size * network.num_layers * self.parts
-        self.head_weight, self.head_bias = head_weight, head_bias
-        self.device = embedding.device
 
     parts = 1
 
+    def __init__(
+        self,
+        embed: Callable[[IntArray], Tensor],
+        network: nn.RNNBase,
+        affine: Callable[[IntArray | None], Head],
+    ) -> None:
+        self._embed, self._affine = embed, affine
+        self.size = network.hidden_size
+        self.layers = [_Layer(network, number) for number in range(network.num_layers)]
+        self.width = self.size * network.num_layers * self.parts
+        self.device = self.layers[0].recurrent.device
+
     def tokens(self, tokens: IntArray) -> Tensor:
         """Input products of tokens, [n, gates]."""
-        rows = self.embedding[torch.from_numpy(tokens).to(self.device)]
-        return self.layers[0].project(rows)
+        return self.layers[0].project(self._embed(tokens))
 
     def initial(self, n: int) -> Tensor:
         """Zeros [n, width]."""
-        return self.embedding.new_zeros(n, self.width)
+        return self.layers[0].recurrent.new_zeros(n, self.width)
 
     def hidden(self, states: Tensor) -> list[Tensor]:
         """Product of the hidden state of each layer with its recurrent matrix."""
@@ -110,7 +112,7 @@ class TorchCell(Cell):
     def combine(
         self, states: Tensor, hidden: list[Tensor], token: Tensor, out: Tensor | None = None
     ) -> Tensor:
-        """States after tokens [gates] or [N, gates]; consumes nothing of `hidden`."""
+        """States after a token [gates]; leaves `hidden` as it is."""
         out = torch.empty_like(states) if out is None else out
         inputs = token
         for number, layer in enumerate(self.layers):
@@ -137,10 +139,7 @@ class TorchCell(Cell):
 
     def head(self, items: IntArray | None) -> Head:
         """Weights [H, n] and bias [n]."""
-        if items is None:
-            return self.head_weight.T, self.head_bias
-        index = torch.from_numpy(items).to(self.device)
-        return self.head_weight[index].T.contiguous(), self.head_bias[index]
+        return self._affine(items)
 
     def scores(self, states: Tensor, head: Head) -> Tensor:
         """Scores [N, n]."""
@@ -230,23 +229,21 @@ class ProtocolCell(Cell):
     Its states, tensors or arrays [N, …] or tuples of them, are kept as rows of one matrix.
     """
 
-    def __init__(self, model: Any, token_of: Any) -> None:
+    def __init__(self, model: Any) -> None:
         self.model = model
-        self._token_of = token_of
-        first = _as_tuple(model.initial_state(1))
+        state = model.initial_state(1)
+        first = _as_tuple(state)
         self._shapes = [tuple(part.shape[1:]) for part in first]
         self._torch = [isinstance(part, Tensor) for part in first]
         self._sizes = [int(np.prod(shape, dtype=np.int64)) for shape in self._shapes]
-        self._tuple = isinstance(model.initial_state(1), (tuple, list))
+        self._tuple = isinstance(state, (tuple, list))
         self.width = sum(self._sizes)
         self._dtype = torch.as_tensor(first[0]).dtype
         self.device = torch.device("cpu")
 
     def tokens(self, tokens: IntArray) -> Any:
-        """Items in the caller's ids."""
-        return np.array([self._token_of(int(token)) for token in tokens] + [None], dtype=object)[
-            :-1
-        ]
+        """Events themselves are the tokens."""
+        return tokens
 
     def initial(self, n: int) -> Tensor:
         """States of the model before the first event."""
@@ -258,8 +255,7 @@ class ProtocolCell(Cell):
 
     def combine(self, states: Tensor, hidden: Any, token: Any, out: Tensor | None = None) -> Tensor:
         """Ask the model for a step."""
-        given = list(token) if isinstance(token, np.ndarray) else [token] * len(states)
-        new = self._rows(self.model.step(self._state(states), given))
+        new = self._rows(self.model.step(self._state(states), [token] * len(states)))
         if out is None:
             return new
         return out.copy_(new)

@@ -124,10 +124,11 @@ class Game:
 
         cell = self.asker.cell
         with self.asker.quiet():
-            on = cell.tokens(self.history.tokens)
+            on = self.asker.steps_of(self.history.tokens, self.history)
             if self.off is None:
                 return [Steps(cell, on, None)]
-            return [Steps(cell, on, cell.tokens(off)) for off in self.off]
+            offs = (self.asker.steps_of(off, self.history) for off in self.off)
+            return [Steps(cell, on, off) for off in offs]
 
     @cached_property
     def state_value(self) -> Callable[[Any], FloatArray]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from whence.data import Vocabulary
-from whence.errors import DataError, DataWarning
+from whence.errors import DataError
 
 IntArray = npt.NDArray[np.int64]
 
@@ -39,6 +38,8 @@ class History:
         Oldest events that lie before the model's window.
     unknown : list
         Items that the model does not know, whose events are left out.
+    notes : list of str
+        What the caller should be told.
     """
 
     tokens: IntArray
@@ -49,6 +50,7 @@ class History:
     n_given: int = 0
     n_cut: int = 0
     unknown: list[Any] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -88,11 +90,6 @@ def encode(
 ) -> History:
     """A history of items, or of baskets of items, in the numbers of a vocabulary.
 
-    Warns
-    -----
-    DataWarning
-        If items are unknown, or events lie before the window.
-
     Raises
     ------
     DataError
@@ -121,20 +118,17 @@ def encode(
             f"None of the {len(events)} events of the history has an item that {name} knows, such "
             f"as {events[0]!r}; give ids of its training data (model.vocabulary.items)."
         )
+    notes = []
     if unknown:
-        warnings.warn(
+        notes.append(
             f"{name} does not know {len(unknown)} of the {len(events)} events of the history "
-            f"(such as {unknown[0]!r}); they are left out, as the model leaves them out.",
-            DataWarning,
-            stacklevel=4,
+            f"(such as {unknown[0]!r}); they are left out, as the model leaves them out."
         )
     kept = known if window is None else known[-window:]
     if len(kept) < len(known):
-        warnings.warn(
+        notes.append(
             f"The history has {len(known)} events and {name} looks at the last {window}; the "
-            f"first {len(known) - len(kept)} cannot matter and are left out.",
-            DataWarning,
-            stacklevel=4,
+            f"first {len(known) - len(kept)} cannot matter and are left out."
         )
     return History(
         tokens=codes[kept],
@@ -145,4 +139,5 @@ def encode(
         n_given=len(events),
         n_cut=len(known) - len(kept),
         unknown=unknown,
+        notes=notes,
     )

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from whence.errors import UnsupportedError
 from whence.explanation._askers import IntArray, RecommenderAsker, ScoreArray
-from whence.explanation._cells import Cell, GRUCell, LSTMCell
+from whence.explanation._cells import Cell, GRUCell, LSTMCell, TorchCell
 from whence.explanation._histories import History
 from whence.models.neural.gru4rec import GRUModule
 from whence.models.neural.lstm import LSTMModule
@@ -35,13 +35,21 @@ class SequentialAsker(RecommenderAsker):
         super().__init__(model)
         self.module: SequenceModule = model.module_
         self.pad = self.n_items
+        self._asking = 0
         self.mask_token = getattr(self.module, "mask_token", None)
 
     @contextmanager
     def quiet(self) -> Iterator[None]:
         """Evaluation mode, no gradients, one thread; all as before afterwards."""
-        with quiet_modules([self.module]), torch.inference_mode(), torch_threads(1):
+        if self._asking and torch.is_inference_mode_enabled():  # within another, of this thread
             yield
+            return
+        with quiet_modules([self.module]), torch.inference_mode(), torch_threads(1):
+            self._asking += 1
+            try:
+                yield
+            finally:
+                self._asking -= 1
 
     @property
     def embedding(self) -> Tensor:
@@ -66,17 +74,33 @@ class SequentialAsker(RecommenderAsker):
         module = self.module
         with torch.inference_mode():
             if type(module) is GRUModule:
-                items = module.embedding.weight[: self.n_items]
-                weight, bias = items @ module.dense.weight, items @ module.dense.bias
-                return GRUCell(self._table(), module.gru, weight, bias)
+                dense, table = module.dense, module.embedding.weight
+
+                def of_products(items: IntArray | None) -> tuple[Tensor, Tensor]:
+                    rows = table[: self.n_items] if items is None else table[_index(items, table)]
+                    return (rows @ dense.weight).T.contiguous(), rows @ dense.bias
+
+                return GRUCell(self._embed, module.gru, of_products)
             if type(module) is LSTMModule:
                 output = module.output
-                return LSTMCell(self._table(), module.lstm, output.weight, output.bias)
+
+                def of_layer(items: IntArray | None) -> tuple[Tensor, Tensor]:
+                    if items is None:
+                        return output.weight.T, output.bias
+                    index = _index(items, output.weight)
+                    return output.weight[index].T.contiguous(), output.bias[index]
+
+                return LSTMCell(self._embed, module.lstm, of_layer)
         return None
 
-    def _table(self) -> Tensor:
-        """Embeddings of all tokens: items, padding, the mean."""
-        return torch.cat([self.embedding, self.mean_embedding.unsqueeze(0)])
+    def _embed(self, tokens: IntArray) -> Tensor:
+        """Embeddings [n, D] of tokens: items, padding, the mean."""
+        table = self.embedding
+        rows = table[_index(np.minimum(tokens, self.n_items), table)]
+        is_mean = tokens == self.mean_token
+        if is_mean.any():
+            rows[torch.from_numpy(is_mean).to(rows.device)] = self.mean_embedding
+        return rows
 
     def scores(self, tokens: IntArray, history: History, items: IntArray | None) -> ScoreArray:
         """Raw scores of the network; an empty history is a window of padding alone."""
@@ -108,6 +132,10 @@ class SequentialAsker(RecommenderAsker):
         if items is None:
             return self.module.item_scores(last)
         return self.module.scores_of(last, items.to(last.device).expand(len(last), -1))
+
+
+def _index(items: IntArray, like: Tensor) -> Tensor:
+    return torch.from_numpy(items).to(like.device)
 
 
 class _States(nn.Module):
@@ -146,7 +174,7 @@ def quiet_modules(modules: list[nn.Module]) -> Iterator[None]:
 
 def head_of_scalar(cell: Cell, scalar: Any) -> Callable[[Tensor], FloatArray]:
     """From states [N, width] to values float64 [N]."""
-    if scalar.weights is not None and hasattr(cell, "head_weight"):
+    if scalar.weights is not None and isinstance(cell, TorchCell):
         weight, bias = cell.head(scalar.items)
         share = torch.from_numpy(scalar.weights).to(weight)
         both = ((weight @ share).unsqueeze(1), (bias @ share).unsqueeze(0))

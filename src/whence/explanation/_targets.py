@@ -43,8 +43,9 @@ class Target:
         """For people and metadata."""
         if self.kind == "mean":
             return "mean score of the recommended items"
-        what = {"item": "score", "log_probability": "log-probability"}.get(self.kind)
-        return f"{what or self.metric.name if self.metric is None else self.metric.name} of item {self.item!r}"
+        names = {"item": "score", "log_probability": "log-probability"}
+        what = names[self.kind] if self.metric is None else self.metric.name
+        return f"{what} of item {self.item!r}"
 
 
 @dataclass(frozen=True)
@@ -150,10 +151,7 @@ def recommendable(asker: Asker, history: History) -> npt.NDArray[np.bool_]:
     allowed = np.ones(asker.n_items, dtype=np.bool_)
     if asker.counts is not None:
         allowed[asker.counts == 0] = False
-    for item in history.items:
-        number = asker.number_or_none(item)
-        if number is not None:
-            allowed[number] = False
+    allowed[asker.items_in(history)] = False
     return allowed
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 from numba import njit
 
 
@@ -212,10 +211,3 @@ def keep_largest(scores, first, best, numbers):
                 heap[place], who[place] = heap[child], who[child]
                 place = child
             heap[place], who[place] = score, first + row
-
-
-def sorted_lists(best, numbers):
-    """Sort heaps of `keep_largest`: largest first, ties by number; empty places (-1) last."""
-    empty = numbers < 0
-    order = np.lexsort((numbers, -best, empty), axis=1)
-    return np.take_along_axis(best, order, 1), np.take_along_axis(numbers, order, 1)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from whence.errors import UnsupportedError
-from whence.influence.layers.registry import HARMLESS, Build, Call, View, rule_of
+from whence.influence.layers.registry import HARMLESS, VIEWS, Build, Call, View, rule_of
 from whence.influence.pieces import Key, Outer, Piece
 
 Batch = dict[str, Tensor]
@@ -66,7 +66,7 @@ class Capture(TorchFunctionMode):
         self.n = len(next(iter(batch.values())))
         self._module = module
         self._parameters = {k: p for k, p in module.named_parameters() if k in wanted}
-        self._views = {id(p): View(k) for k, p in self._parameters.items()}
+        self._views = {id(p): _whole(k, p) for k, p in self._parameters.items()}
         self._taps: list[tuple[Tensor, Build]] = []
         self._alive: list[Tensor] = []  # so that no id is given twice
         self._terms = _owners_of_terms(batch)
@@ -85,6 +85,9 @@ class Capture(TorchFunctionMode):
         if not tracked or func in HARMLESS:
             result = func(*args, **kwargs)
             batched = any(hasattr(tensor, _BATCHED) for tensor in given)
+        elif func in VIEWS or (func is torch.Tensor.__getitem__ and not _tensors(args[1:])):
+            result = self._part(func, tracked[0], func(*args, **kwargs))
+            batched = False
         else:
             rule = rule_of(func)
             result = NotImplemented if rule is None else rule(Call(self, func, args, kwargs))
@@ -120,12 +123,6 @@ class Capture(TorchFunctionMode):
     def view_of(self, tensor: Any) -> View | None:
         """What an argument is of a tracked parameter."""
         return self._views.get(id(tensor)) if isinstance(tensor, Tensor) else None
-
-    def mark(self, tensor: Tensor, view: View) -> Tensor:
-        """Say that a tensor is a view of a parameter."""
-        self._alive.append(tensor)
-        self._views[id(tensor)] = view
-        return tensor
 
     def parameter(self, name: str) -> Tensor:
         """The parameter itself."""
@@ -169,6 +166,19 @@ class Capture(TorchFunctionMode):
         self._taps.append((output, build))
         return output
 
+    def _part(self, func: Any, tracked: Tensor, part: Tensor) -> Tensor:
+        """A part of a parameter, which is tracked in its turn."""
+        name = self._views[id(tracked)].name
+        whole = self._parameters[name]
+        same = part.untyped_storage().data_ptr() == whole.untyped_storage().data_ptr()
+        view = View.of(name, whole, part) if same else None
+        if view is None:
+            raise UnsupportedError(self._no_rule(func, [tracked]))
+        if part is not tracked:
+            self._alive.append(part)
+            self._views[id(part)] = view
+        return part
+
     def _no_rule(self, func: Any, tracked: list[Tensor]) -> str:
         name = self._views[id(tracked[0])].name
         layer = self._module.get_submodule(name.rpartition(".")[0])
@@ -177,6 +187,16 @@ class Capture(TorchFunctionMode):
             f"({type(layer).__name__}, used by {getattr(func, '__name__', func)}); leave it out "
             "with layers=..., or ask for the general but slow way with method='autograd'."
         )
+
+
+def _whole(name: str, parameter: Tensor) -> View:
+    view = View.of(name, parameter, parameter)
+    if view is None:
+        raise UnsupportedError(
+            f"Parameter {name!r} has more than two dimensions or an unusual place in memory, for "
+            "which there is no rule; leave it out with layers=..., or ask for method='autograd'."
+        )
+    return view
 
 
 def _owners_of_terms(batch: Batch) -> Tensor | None:

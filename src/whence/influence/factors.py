@@ -1,4 +1,4 @@
-"""Gradients of a batch ready for products: small blocks written out side by side, others factors."""
+"""Gradients of a batch, ready for products: small blocks written out, the others as factors."""
 
 from __future__ import annotations
 
@@ -100,7 +100,9 @@ class Factors:
     weights: Weights
 
     @classmethod
-    def make(cls, blocks: Blocks, n: int, plan: Plan, weights: Weights, dtype: torch.dtype) -> Factors:
+    def make(
+        cls, blocks: Blocks, n: int, plan: Plan, weights: Weights, dtype: torch.dtype
+    ) -> Factors:
         """Write out the blocks of the plan, and keep the others as they are."""
         wide = torch.zeros(n, plan.width, dtype=dtype)
         kept: Blocks = {}

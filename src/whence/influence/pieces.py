@@ -98,31 +98,22 @@ class Outer:
     def contract(self, direction: Tensor, out: npt.NDArray[np.float64]) -> None:
         """Add the inner products with one matrix [rows, C] to float64 [n]."""
         matrix = direction[self.start : self.start + self.left.shape[2]]
-        left, product = self.left.transpose(0, 1), None
+        flat = self.left.transpose(0, 1).reshape(-1, self.left.shape[2])
+        product: Tensor | None = None
         first = 0
         for part in self.rights:
             last = first + (1 if part is None else part.shape[2])
             columns = matrix[:, first:last].T
             first = last
             if part is None:
+                product = (
+                    columns.expand_as(flat).clone() if product is None else product.add_(columns)
+                )
                 continue
             rows = part.transpose(0, 1).reshape(-1, part.shape[2])
             product = rows @ columns if product is None else product.addmm_(rows, columns)
-        flat = left.reshape(-1, left.shape[2])
-        constant = sum(
-            matrix[:, place] for place, part in zip(self._first_columns, self.rights) if part is None
-        )
-        if isinstance(constant, Tensor):
-            product = constant.expand_as(flat).contiguous() if product is None else product.add_(
-                constant
-            )
         assert product is not None
         kernels.add_dots(flat.numpy(), product.numpy(), len(self), out)
-
-    @property
-    def _first_columns(self) -> list[int]:
-        widths = [1 if part is None else part.shape[2] for part in self.rights]
-        return [sum(widths[:place]) for place in range(len(widths))]
 
     def scaled(self, rows: Tensor, columns: Tensor) -> Outer:
         """Gradients times ``rows[r] * columns[c]``; of one parameter, not of a bias."""

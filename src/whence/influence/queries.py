@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -51,7 +51,6 @@ class QueryExamples:
     starts: IntArray
     ends: IntArray
     n_left_out: int = 0
-    extra: dict[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -198,9 +197,7 @@ def _windows(
     good = (asked.targets >= 0) & (asked.ends > asked.starts)
     asked, left_out = _usable(asked, good, queries, "a known next item and history")
     padding = model.train_.n_items
-    items, lengths = padded_windows(
-        asked.items, asked.starts, asked.ends, examples.length, padding
-    )
+    items, lengths = padded_windows(asked.items, asked.starts, asked.ends, examples.length, padding)
     arrays: dict[str, Any] = {"items": items, "length": lengths, "target": asked.targets}
     n_negatives = getattr(examples, "n_negatives", 0)
     if n_negatives:
@@ -247,12 +244,11 @@ def _usable(
     return asked.keep(good), left_out
 
 
-def _negatives(
-    model: Any, asked: _Asked, n: int, users: IntArray | None = None
-) -> IntArray:
+def _negatives(model: Any, asked: _Asked, n: int, users: IntArray | None = None) -> IntArray:
     """Items that are neither in the query's history nor its target, nor any of the user's."""
     train = model.train_
-    owned = [np.append(asked.items[a:b], t) for a, b, t in zip(asked.starts, asked.ends, asked.targets)]
+    windows = zip(asked.starts, asked.ends, asked.targets)
+    owned = [np.append(asked.items[start:end], target) for start, end, target in windows]
     if users is not None:
         offsets = train.sequences.offsets
         owned = [

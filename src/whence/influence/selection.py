@@ -38,7 +38,8 @@ def selected_names(
         return _last(state, trainable, batch)
     if layers == "embedding":
         tables = (nn.Embedding, nn.EmbeddingBag)
-        owners = {name for name, module in state.module.named_modules() if isinstance(module, tables)}
+        modules = state.module.named_modules()
+        owners = {name for name, module in modules if isinstance(module, tables)}
         names = [name for name in trainable if name.rpartition(".")[0] in owners]
         if not names:
             raise ParameterError("layers='embedding', but the model has none; take layers='all'.")

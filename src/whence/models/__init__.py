@@ -15,7 +15,13 @@ from whence.models.knn import TIFUKNN, VMISKNN, ItemKNN
 from whence.models.popularity import Popularity
 
 if TYPE_CHECKING:
-    from whence.models.adapters import CornacModel, ImplicitModel, Wrapped
+    from whence.models.adapters import (
+        CornacModel,
+        ImplicitModel,
+        RecBoleModel,
+        TorchModel,
+        Wrapped,
+    )
     from whence.models.markov import MarkovChain
     from whence.models.matrix import ALS, EASE
     from whence.models.neural import GRU4Rec, LSTMRec, SASRec
@@ -30,7 +36,9 @@ _HOMES = {
     "ImplicitModel": "whence.models.adapters",
     "LSTMRec": "whence.models.neural",
     "MarkovChain": "whence.models.markov",
+    "RecBoleModel": "whence.models.adapters",
     "SASRec": "whence.models.neural",
+    "TorchModel": "whence.models.adapters",
     "Wrapped": "whence.models.adapters",
     "load_checkpoints": "whence.models.training",
 }
@@ -48,8 +56,10 @@ __all__ = [
     "LSTMRec",
     "MarkovChain",
     "Popularity",
+    "RecBoleModel",
     "Recommender",
     "SASRec",
+    "TorchModel",
     "Wrapped",
     "load_checkpoints",
     "load_model",

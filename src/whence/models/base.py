@@ -413,8 +413,14 @@ class Recommender(ABC):
         return write_model(self, path, overwrite=overwrite)
 
     @classmethod
-    def load(cls: type[Self], path: str | Path) -> Self:
+    def load(cls: type[Self], path: str | Path, **arguments: Any) -> Self:
         """Load a model saved by `save`.
+
+        Parameters
+        ----------
+        path : path
+        **arguments
+            As in `whence.load_model`.
 
         Raises
         ------
@@ -423,7 +429,7 @@ class Recommender(ABC):
         """
         from whence.models.files import load_model
 
-        model = load_model(path)
+        model = load_model(path, **arguments)
         if not isinstance(model, cls):
             raise FileFormatError(
                 f"{path} holds a {type(model).__name__}, not a {cls.__name__}; load it with "

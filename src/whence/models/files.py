@@ -57,8 +57,14 @@ def write_model(model: Recommender, path: str | Path, *, overwrite: bool = False
     return Path(path)
 
 
-def load_model(path: str | Path) -> Recommender:
+def load_model(path: str | Path, **arguments: Any) -> Recommender:
     """Load any model saved by `Recommender.save`.
+
+    Parameters
+    ----------
+    path : path
+    **arguments
+        Those of the constructor that no file can hold, such as the module of a `TorchModel`.
 
     Raises
     ------
@@ -79,7 +85,7 @@ def load_model(path: str | Path) -> Recommender:
     train = Interactions.from_frame(
         tables["train"], kind=metadata["kind"], vocabulary=vocabulary, **metadata["columns"]
     ).with_tables(items=tables.get("item_table"), users=tables.get("user_table"))
-    model: Recommender = model_class(**metadata["params"])
+    model: Recommender = model_class(**{**metadata["params"], **arguments})
     model.train_ = train
     if metadata["has_state"]:
         model._restore(state)

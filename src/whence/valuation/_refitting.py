@@ -13,6 +13,7 @@ from whence.data import Interactions, Vocabulary
 from whence.errors import NotFittedError, UnsupportedError
 from whence.evaluation import Metric, Queries, evaluate
 from whence.models import Recommender
+from whence.models.base import require
 from whence.valuation.sources import Sources, players_of_rows
 
 Mask = npt.NDArray[np.bool_]
@@ -131,6 +132,8 @@ def training_data(model: Any, train: Any, method: str) -> tuple[Interactions, bo
                 f"{method} fits a recommender again and asks it, but this {type(model).__name__} "
                 f"has no method {verb}; give an object with fit(train) and recommend(queries, k)."
             )
+    if isinstance(model, Recommender):
+        require(model, "refit", method)
     given = getattr(model, "train_", None) if train is None else train
     if given is None:
         raise NotFittedError(

@@ -42,53 +42,25 @@ def index_select(call: Call) -> Any:
 
 @register_layer(torch.Tensor.__getitem__)
 def getitem(call: Call) -> Any:
-    """``weight[numbers]``, or a view of rows ``weight[start:stop]``."""
+    """``weight[numbers]``."""
     weight, index = call.args
     view = call.recorder.view_of(weight)
-    if view is None or view.transposed:
+    if view is None or view.transposed or not isinstance(index, Tensor):
         return NotImplemented
-    if isinstance(index, slice) and index.step in (None, 1):
-        start = index.indices(len(weight))[0]
-        return call.recorder.mark(weight[index], View(view.name, view.start + start))
-    if isinstance(index, Tensor) and index.dtype in (torch.int64, torch.int32):
-        return _looked_up(call, weight, view, index, None)
-    return NotImplemented
-
-
-@register_layer(
-    torch.Tensor.t, torch.t, torch.Tensor.T.__get__, torch.Tensor.mT.__get__,  # type: ignore[attr-defined]
-)  # fmt: skip
-def transposed(call: Call) -> Any:
-    """``weight.T``."""
-    (weight,) = call.args
-    return _transposed(call, weight)
-
-
-@register_layer(torch.transpose, torch.Tensor.transpose)
-def swapped(call: Call) -> Any:
-    """``weight.transpose(0, 1)``."""
-    weight = call.args[0]
-    dims = {call.argument(1, "dim0") % 2, call.argument(2, "dim1") % 2}
-    return _transposed(call, weight) if dims == {0, 1} else NotImplemented
-
-
-def _transposed(call: Call, weight: Tensor) -> Any:
-    view = call.recorder.view_of(weight)
-    if view is None or weight.dim() != 2:
+    if index.dtype not in (torch.int64, torch.int32):
         return NotImplemented
-    return call.recorder.mark(weight.t(), View(view.name, view.start, not view.transposed))
+    return _looked_up(call, weight, view, index, None)
 
 
-def _looked_up(
-    call: Call, weight: Tensor, view: View, numbers: Tensor, padding: int | None
-) -> Any:
+def _looked_up(call: Call, weight: Tensor, view: View, numbers: Tensor, padding: int | None) -> Any:
     recorder = call.recorder
-    if weight.dim() > 2:
+    whole = recorder.parameter(view.name)
+    if weight.dim() > 2 or not view.whole_columns(whole):
         return NotImplemented
     if not recorder.is_batched(numbers):
         numbers = numbers.expand(recorder.n, *numbers.shape)
     output = weight[numbers] if weight.dim() == 1 else functional.embedding(numbers, weight)
-    n_rows = len(recorder.parameter(view.name))
+    n_rows = len(whole)
 
     def build(grad: Tensor) -> list[Piece]:
         owner = recorder.owners(numbers)

@@ -82,7 +82,7 @@ class _Recurrence(torch.autograd.Function):
             if b_state is not None:
                 from_state += b_state
             shares[step] = from_state[:, 2 * width :]
-            r, z, new = gates[step].split(width, 1)
+            r, z, new = torch.split(gates[step], width, 1)
             gates[step, :, : 2 * width].add_(from_state[:, : 2 * width]).sigmoid_()
             new.addcmul_(r, shares[step]).tanh_()
             torch.lerp(new, states[step], z, out=states[step + 1])

@@ -23,7 +23,9 @@ def linear(call: Call) -> Any:
     return _product(call, x, weight, of_weight, functional.linear(x, weight, bias), of_bias)
 
 
-@register_layer(torch.matmul, torch.mm, torch.Tensor.matmul, torch.Tensor.__matmul__, torch.Tensor.mm)
+@register_layer(
+    torch.matmul, torch.mm, torch.Tensor.matmul, torch.Tensor.__matmul__, torch.Tensor.mm
+)
 def matmul(call: Call) -> Any:
     """``y = x Wᵀ`` or ``y = x W`` with a parameter W."""
     x, weight = call.args[0], call.args[1]
@@ -47,9 +49,12 @@ def _product(
     def build(grad: Tensor) -> list[Piece]:
         outputs = recorder.by_example(grad)
         if view is not None and not by_rows:
-            pieces: list[Piece] = [Outer((view.name,), inputs, (outputs,), view.start)]
-            return pieces
-        parts = [(view, inputs), (bias, None)]
+            right = _padded(outputs, view, recorder.parameter(view.name))
+            return [Outer((view.name,), inputs, (right,), view.start)]
+        right = inputs
+        if view is not None:
+            right = _padded(inputs, view, recorder.parameter(view.name))
+        parts = [(view, right), (bias, None)]
         key: Key = tuple(part.name for part, _ in parts if part is not None)
         rights = tuple(right for part, right in parts if part is not None)
         starts = {part.start for part, _ in parts if part is not None}
@@ -57,3 +62,11 @@ def _product(
         return [whole] if len(starts) == 1 else list(whole.split())
 
     return recorder.tap(y, build)
+
+
+def _padded(right: Tensor, view: View, whole: Tensor) -> Tensor:
+    """Zeros for the columns of the parameter that the view leaves out."""
+    if view.whole_columns(whole):
+        return right
+    first, last = view.columns
+    return functional.pad(right, (first, whole.shape[1] - last))

@@ -79,7 +79,7 @@ class _Recurrence(torch.autograd.Function):
         h = h0
         for step in range(n_steps):
             gate = gates[step].addmm_(h, w_state.T)
-            i, f, g, o = gate.split(width, 1)
+            i, f, g, o = torch.split(gate, width, 1)
             gate[:, : 2 * width].sigmoid_()
             g.tanh_()
             o.sigmoid_()

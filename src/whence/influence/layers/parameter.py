@@ -7,6 +7,7 @@ gradients of the copies are those of the examples.
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 from whence.influence.layers.registry import Call, View, register_layer
 from whence.influence.pieces import Dense, Piece, as_matrix
 
-_OPERATIONS = {
+_OPERATIONS: dict[Any, Callable[[Any, Any], Tensor]] = {
     torch.add: torch.add,
     torch.Tensor.add: torch.add,
     torch.Tensor.__add__: torch.add,
@@ -63,9 +64,10 @@ def _copied(call: Call, weight: Tensor, view: View, x: Tensor) -> Tensor:
 
     def build(grad: Tensor) -> list[Piece]:
         flat = recorder.by_example(grad.reshape(len(grad), -1)).sum(1)
-        values = flat.reshape(recorder.n, *as_matrix(weight).shape)
-        missing = len(as_matrix(whole)) - values.shape[1] - view.start
-        padded = torch.nn.functional.pad(values, (0, 0, view.start, missing))
-        return [Dense((view.name,), padded)]
+        rows, columns = as_matrix(whole).shape
+        values = flat.new_zeros(recorder.n, rows, columns)
+        part = values[:, slice(*view.rows), slice(*view.columns)]
+        part += flat.reshape(part.shape)
+        return [Dense((view.name,), values)]
 
     return recorder.tap(copies, build)

@@ -22,20 +22,58 @@ Build = Callable[[Tensor], list[Piece]]
 
 @dataclass(frozen=True)
 class View:
-    """A parameter as a function was given it: whole, some rows of it, or transposed.
+    """A parameter as a function was given it: whole, a part of it, or transposed.
 
     Attributes
     ----------
     name : str
         Of the parameter.
-    start : int
-        Its first row in the view.
+    rows, columns : (int, int)
+        First and last (exclusive) row and column of the part, the parameter being a matrix (a
+        vector is a column).
     transposed : bool
     """
 
     name: str
-    start: int = 0
+    rows: tuple[int, int]
+    columns: tuple[int, int]
     transposed: bool = False
+
+    @classmethod
+    def of(cls, name: str, parameter: Tensor, part: Tensor) -> View | None:
+        """Find out which part of a parameter a tensor with the same memory is.
+
+        None for what is no block of rows and columns.
+        """
+        whole = parameter.reshape(len(parameter), -1) if parameter.dim() else parameter.view(1, 1)
+        width = whole.shape[1]
+        sizes = [(size, step) for size, step in zip(part.shape, part.stride()) if size != 1]
+        first_row, first_column = divmod(
+            int(part.storage_offset()) - int(parameter.storage_offset()), width
+        )
+        n_rows = n_columns = 1
+        transposed = part.dim() == 2 and part.stride(0) == 1 and part.stride(1) == width
+        for size, step in sizes:
+            if step == width and n_rows == 1:
+                n_rows = size
+            elif step == 1 and n_columns == 1:
+                n_columns = size
+            else:
+                return None
+        if width == 1:
+            transposed = False
+        rows = (first_row, first_row + n_rows)
+        return cls(name, rows, (first_column, first_column + n_columns), transposed)
+
+    @property
+    def start(self) -> int:
+        """First row."""
+        return self.rows[0]
+
+    def whole_columns(self, parameter: Tensor) -> bool:
+        """Whether no column of the parameter is left out."""
+        width = parameter[0].numel() if parameter.dim() > 1 else 1
+        return self.columns == (0, width)
 
 
 class Recorder(Protocol):
@@ -45,9 +83,6 @@ class Recorder(Protocol):
 
     def view_of(self, tensor: Any) -> View | None:
         """What an argument is of a tracked parameter."""
-
-    def mark(self, tensor: Tensor, view: View) -> Tensor:
-        """Say that a tensor is a view of a parameter."""
 
     def parameter(self, name: str) -> Tensor:
         """The parameter itself."""
@@ -116,7 +151,23 @@ def rule_of(function: Any) -> Rule | None:
     return _RULES.get(function)
 
 
-# What asks a tensor for facts, and touches no value.
+# What gives a part of a parameter, or the parameter in another shape.
+VIEWS = frozenset(
+    {
+        torch.t, torch.transpose, torch.squeeze, torch.unsqueeze, torch.narrow, torch.select,
+        torch.flatten, torch.reshape,
+        *(
+            getattr(torch.Tensor, name)
+            for name in (
+                "t", "transpose", "squeeze", "unsqueeze", "narrow", "select", "view", "reshape",
+                "flatten", "contiguous",
+            )
+        ),
+        torch.Tensor.T.__get__, torch.Tensor.mT.__get__,  # type: ignore[attr-defined]
+    }
+)  # fmt: skip
+
+# What asks a tensor for facts, or takes it out of the gradient.
 HARMLESS = frozenset(
     {
         torch.Tensor.size,
@@ -130,6 +181,8 @@ HARMLESS = frozenset(
         torch.Tensor.is_floating_point,
         torch.Tensor.get_device,
         torch.Tensor.__repr__,
+        torch.Tensor.detach,
+        torch.Tensor.data.__get__,  # type: ignore[attr-defined]
         *(
             getattr(torch.Tensor, name).__get__
             for name in (

@@ -140,7 +140,7 @@ class SequentialRecommender(DifferentiableRecommender):
         return kinds[self.loss](positive, others)
 
     def _n_terms(self, batch: Batch) -> int:
-        return int(batch["length"].sum()) if batch["target"].dim() == 2 else len(batch["target"])
+        return int((batch["target"] >= 0).sum())
 
     def _score_batch(self, queries: Queries) -> Tensor:
         windows, lengths = padded_windows(

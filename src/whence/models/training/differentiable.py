@@ -53,6 +53,8 @@ class DifferentiableRecommender(Recommender):
 
     Attributes
     ----------
+    shuffled : bool
+        Whether each epoch has an order of its own; else that of the examples' numbers.
     module_ : torch.nn.Module
     examples_ : Examples
         The training examples, addressable by number.
@@ -66,6 +68,7 @@ class DifferentiableRecommender(Recommender):
 
     floor: ClassVar[float] = -np.inf
     levels: ClassVar[frozenset[str]] = frozenset({"score", "refit", "differentiable"})
+    shuffled: ClassVar[bool] = True
 
     module_: nn.Module
     examples_: Examples
@@ -270,6 +273,10 @@ class DifferentiableRecommender(Recommender):
     def _never_seen(self) -> npt.NDArray[np.int64]:
         counts = np.bincount(self.train_.item_codes, minlength=self.n_items)
         return np.flatnonzero(counts == 0)
+
+    def _recorded_params(self) -> dict[str, Any]:
+        """Arguments of the constructor for checkpoints, which hold neither code nor objects."""
+        return self.params
 
     def _n_terms(self, batch: Batch) -> int:
         """Number of loss terms in a batch, which its mean is taken over."""

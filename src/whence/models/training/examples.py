@@ -171,12 +171,13 @@ class WindowExamples(Examples):
     """Windows of sequences, with the next item of the last place or of every place.
 
     With ``positions="last"`` every item that has one before it is an example: the `length` items
-    before it are the window, and it is the target. With ``positions="all"`` each sequence is cut
-    into windows of `length` places (the last one ends at its end, the others follow backwards),
-    and every place has the item after it as target.
+    before it are the window, and it is the target. With ``positions="all"`` a sequence is cut into
+    windows in which every place has the item after it as target. Each item is a target once: a
+    window that does not begin with its sequence overlaps the one before, and the first half of its
+    places have no target but are what the second half is predicted from.
 
     A batch has ``items`` (int64 [B, length], left-aligned, padded with n_items), ``length``
-    (int64 [B]), and ``target``: int64 [B], or [B, length] padded with -1.
+    (int64 [B]), and ``target``: int64 [B], or [B, length] with -1 for places without target.
 
     Parameters
     ----------
@@ -208,11 +209,16 @@ class WindowExamples(Examples):
             self._target = np.delete(targets, starts[counts > 0])
             owner = np.repeat(np.arange(len(counts)), np.maximum(counts - 1, 0))
         else:
-            pieces = np.maximum(-(-(counts - 1) // length), 0)
+            targets = np.maximum(counts - 1, 0)
+            step = length - length // 2
+            first = np.minimum(targets, length)
+            pieces = (targets > 0) - (-(targets - first) // step)
             owner = np.repeat(np.arange(len(counts)), pieces)
             nth = np.arange(len(owner)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
-            back = (pieces[owner] - 1 - nth) * length
-            self._target = offsets[owner + 1] - 1 - back
+            end = np.minimum(first[owner] + nth * step, targets[owner])
+            before = np.where(nth > 0, np.minimum(first[owner] + (nth - 1) * step, end), 0)
+            self._fresh = end - before
+            self._target = starts[owner] + end
         self._first = np.maximum(starts[owner], self._target - length)
 
     def __len__(self) -> int:
@@ -227,6 +233,8 @@ class WindowExamples(Examples):
             wanted = self._items[target].astype(np.int64)
         else:
             wanted, _ = kernels.padded_windows(self._items, first + 1, target + 1, self.length, -1)
+            known = lengths - self._fresh[numbers]
+            wanted[np.arange(self.length) < known[:, None]] = -1
         arrays = {"items": windows, "length": lengths, "target": wanted}
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
 

@@ -80,7 +80,9 @@ class Training:
         """One pass over all examples; the record of it."""
         model, module = self.model, self.model.module_
         started, total, terms = time.perf_counter(), 0.0, 0
-        order = self.numbers[batch_order(len(self.numbers), model.seed, self.epoch)]
+        order = self.numbers
+        if model.shuffled:
+            order = order[batch_order(len(order), model.seed, self.epoch)]
         starts = range(0, len(order), model.batch_size)
         self._rate = float(self.optimizer.param_groups[0]["lr"])
         module.train()
@@ -158,7 +160,7 @@ class Training:
         model = self.model
         return Checkpoint(
             model=type(model).__name__,
-            params=model.params,
+            params=model._recorded_params(),
             epoch=self.epoch,
             step=self.step,
             learning_rate=self._rate,
@@ -199,14 +201,14 @@ class Training:
 
     def _take_up(self, last: Checkpoint) -> None:
         model = self.model
-        ours = {**model.params, "epochs": None, "device": None}
+        ours = {**model._recorded_params(), "epochs": None, "device": None}
         if last.model != type(model).__name__ or {
             **last.params,
             "epochs": None,
             "device": None,
         } != (ours):
             changed = [k for k in ours if k not in ("epochs", "device")]
-            changed = [k for k in changed if last.params.get(k) != model.params[k]]
+            changed = [k for k in changed if last.params.get(k) != ours[k]]
             raise ParameterError(
                 f"The checkpoint is of {last.model} with another "
                 f"{' and '.join(changed) or 'model'}; resume with the same arguments, or choose "

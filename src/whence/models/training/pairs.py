@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from whence.data import Interactions
+from whence.errors import ParameterError, check_int
 from whence.evaluation.queries import Queries
 from whence.models.training.differentiable import DifferentiableRecommender
 from whence.models.training.examples import Batch, Examples, PairExamples
@@ -76,10 +77,19 @@ class UserItemRecommender(DifferentiableRecommender):
         return scores
 
     def _answerable(self, queries: Queries) -> npt.NDArray[np.bool_]:
+        """Queries that are given recommendations, bool [Q]."""
+        return self._known(queries)
+
+    def _known(self, queries: Queries) -> npt.NDArray[np.bool_]:
         """Queries of users with rows in the training data, bool [Q]."""
-        has_rows = np.bincount(self.train_.source_codes, minlength=self.train_.n_sources) > 0
-        known: npt.NDArray[np.bool_] = (queries.users >= 0) & has_rows[queries.users]
+        trained = have_rows(self.train_.source_codes, self.train_.n_sources)
+        known: npt.NDArray[np.bool_] = (queries.users >= 0) & trained[queries.users]
         return known
+
+
+def have_rows(codes: npt.NDArray[np.int32], n: int) -> npt.NDArray[np.bool_]:
+    """Which of n users or items have a row in the training data, bool [n]."""
+    return np.bincount(codes, minlength=n) > 0
 
 
 def gathered(weight: Tensor, numbers: Tensor) -> Tensor:
@@ -95,9 +105,7 @@ def blocks_of(users: Tensor, n_items: int, width: int) -> tuple[Tensor, ...]:
 
 def check_layers(layers: Any) -> None:
     """Raise ParameterError unless there is a layer and each has a positive width."""
-    from whence.errors import ParameterError, check_int
-
-    if isinstance(layers, (str, int)) or not len(layers):
+    if not isinstance(layers, (list, tuple)) or not layers:
         raise ParameterError(
             f"layers must be the widths of one hidden layer or more, such as (64, 32), not "
             f"{layers!r}."

@@ -1,0 +1,332 @@
+"""The explanation of one answer: an attribution whose sources are the events of the history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from whence.attribution import Attribution
+from whence.errors import ParameterError, UnsupportedError, check_choice
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from whence.explanation._problems import Problem
+    from whence.explanation.counterfactuals import Counterfactual
+
+FloatArray = npt.NDArray[np.float64]
+
+TITLES = {
+    "exact": "Shapley values (exact)",
+    "permutation": "Shapley values (permutations)",
+    "kernel": "Shapley values (kernel regression)",
+    "occlusion": "Occlusion (not Shapley values)",
+    "integrated_gradients": "Integrated gradients (not Shapley values)",
+}
+
+
+class Explanation(Attribution):
+    """How much of one answer of a model each event of the history is credited with.
+
+    Made by `whence.explain`. Shares the verbs of `whence.Attribution`: `to_frame`, `top`,
+    `bottom`, `plot`, `summary`, `save` and `load`.
+
+    Parameters
+    ----------
+    table : polars.DataFrame
+        One row per player, in order: a column named by `source` (the place of the event in the
+        history that was given, from 0; or the label of a group, feature or cell), ``item`` and
+        ``title`` where there is one, ``n_events``, ``score`` and ``std_error``.
+    source : str
+        ``"event"``, ``"group"``, ``"feature"`` or ``"cell"``.
+    metadata : mapping
+        Everything that was decided.
+    problem : Problem, optional
+        The model and the history, for `value` and `counterfactual`.
+    interactions : float64 [n, n], optional
+        Shapley interaction indices of pairs of players.
+    """
+
+    def __init__(
+        self,
+        table: pl.DataFrame,
+        *,
+        source: str,
+        metadata: Mapping[str, Any],
+        problem: Problem | None = None,
+        interactions: FloatArray | None = None,
+    ) -> None:
+        state = None if interactions is None else {"interactions": interactions}
+        super().__init__(table, source=source, metadata=metadata, state=state)
+        self._problem = problem
+
+    def __repr__(self) -> str:
+        return f"<Explanation: {self.title} of {len(self):,} {self.noun} for the {self.target}>"
+
+    @property
+    def title(self) -> str:
+        """Name of the method for people."""
+        method = str(self.metadata["method"])
+        return TITLES.get(method, method)
+
+    @property
+    def target(self) -> str:
+        """What is explained, such as "mean score of the recommended items"."""
+        return str(self.metadata["metric"])
+
+    @property
+    def items(self) -> pl.DataFrame:
+        """The recommended items, frozen before any event was touched: item, title, score."""
+        frozen = self.metadata["items"]
+        columns = [name for name in ("item", "title", "score") if name in frozen[0]]
+        return pl.DataFrame({name: [entry[name] for entry in frozen] for name in columns})
+
+    @property
+    def value_all(self) -> float:
+        """Value of the whole history."""
+        return float(self.metadata["value_all"])
+
+    @property
+    def value_nothing(self) -> float:
+        """Value where every event is masked."""
+        return float(self.metadata["value_nothing"])
+
+    @property
+    def interactions(self) -> FloatArray | None:
+        """Shapley interaction indices of pairs of players, [n, n]; of ``order=2`` only."""
+        return None if self.state is None else self.state.get("interactions")
+
+    @property
+    def labels(self) -> list[str]:
+        """Names of the players for people: titles where there are some."""
+        names: list[str] = self.frame["label"].to_list()
+        return names
+
+    def summary(self) -> str:
+        """Describe the explanation in a few lines for people."""
+        about = self.metadata
+        names = [str(entry.get("title") or entry["item"]) for entry in about["items"]]
+        lines = [
+            f"{self.title} of {len(self)} {self.noun}, {about['model']}, masking {about['masking']}.",
+            f"Recommended: {', '.join(names[:5])}{', …' if len(names) > 5 else ''}.",
+            f"The {self.target} is {self.value_all:.4g}, and {self.value_nothing:.4g} with every "
+            f"{self.source} masked.",
+        ]
+        order = np.argsort(-np.abs(self.scores), kind="stable")[:3]
+        parts = [f"{self.labels[row]} ({self.scores[row]:+.3g})" for row in order]
+        lines.append(f"Most of it: {', '.join(parts)}.")
+        if about.get("n_cut"):
+            lines.append(f"{about['n_cut']} older events lie before the model's window.")
+        return "\n".join(lines)
+
+    def value(self, kept: Any) -> FloatArray:
+        """Ask the model for the value of coalitions of players.
+
+        Parameters
+        ----------
+        kept : bool array [B, n]
+            Which players are there; the others are masked.
+
+        Returns
+        -------
+        float64 [B]
+
+        Raises
+        ------
+        UnsupportedError
+            If the explanation was loaded from a file, and so has no model.
+        ParameterError
+            If the array has another shape.
+        """
+        rows = np.asarray(kept, dtype=np.bool_)
+        if rows.ndim != 2 or rows.shape[1] != len(self):
+            raise ParameterError(
+                f"Coalitions are rows of {len(self)} truth values, one per {self.source}, not an "
+                f"array of shape {rows.shape}."
+            )
+        return self.problem.game.values(rows)
+
+    @property
+    def problem(self) -> Problem:
+        """The model and the history.
+
+        Raises
+        ------
+        UnsupportedError
+            If the explanation was loaded from a file.
+        """
+        if self._problem is None:
+            raise UnsupportedError(
+                "This explanation was loaded from a file and has no model to ask; explain the "
+                "history again."
+            )
+        return self._problem
+
+    def counterfactual(self, item: Any = None, *, max_size: int = 3) -> Counterfactual:
+        """Find the smallest set of events whose removal drops an item out of the top k.
+
+        Parameters
+        ----------
+        item : id, optional
+            One of `items`; the first by default.
+        max_size : int
+            Sets of at most this many players are searched completely.
+
+        Returns
+        -------
+        Counterfactual
+        """
+        from whence.explanation.counterfactuals import counterfactual
+
+        return counterfactual(self, item, max_size=max_size)
+
+    def prune(self, interactions: Any, **options: Any) -> Any:
+        """Not for explanations.
+
+        Raises
+        ------
+        UnsupportedError
+            Always: the events of one query are no training data.
+        """
+        raise UnsupportedError(
+            "An explanation credits the events of one history, which are not training data to be "
+            "removed; prune values of whence.Shapley instead."
+        )
+
+    def to_shap(self) -> Any:
+        """Return a ``shap.Explanation``, for shap's own plots.
+
+        Raises
+        ------
+        UnsupportedError
+            If shap is not installed.
+        """
+        try:
+            import shap
+        except ImportError as error:
+            raise UnsupportedError(
+                "shap is not installed, which to_shap() needs; pip install 'whence[shap]', or use "
+                "plot()."
+            ) from error
+        return shap.Explanation(
+            values=self.scores.copy(),
+            base_values=self.value_nothing,
+            data=np.array(self.labels, dtype=object),
+            feature_names=self.labels,
+        )
+
+    def plot(self, ax: Axes | None = None, kind: str | None = None, **options: Any) -> Axes:
+        """Draw the explanation.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure by default.
+        kind : {"bars", "waterfall", "heatmap"}
+            Bars over the history, oldest event first, with the recommended items beside it; from
+            ``value_nothing`` to ``value_all`` step by step; or events by features. By default bars,
+            and a heat map for cells.
+        **options
+            Passed on to the function of `whence.plots.explanation`.
+
+        Returns
+        -------
+        matplotlib Axes
+        """
+        from whence.plots import explanation as plots
+
+        chosen = kind or ("heatmap" if self.source == "cell" else "bars")
+        check_choice("kind", chosen, ("bars", "waterfall", "heatmap"))
+        options.setdefault("title", self.title)
+        if chosen == "heatmap":
+            if self.source != "cell":
+                raise UnsupportedError(
+                    f"A heat map shows cells, and these are {self.noun}; use kind='bars', or "
+                    "explain with level='cell'."
+                )
+            return plots.heatmap(self.frame, ax=ax, **options)
+        if chosen == "waterfall":
+            return plots.waterfall(
+                self.frame, self.value_nothing, self.value_all, ax=ax, **options
+            )
+        options.setdefault("label", f"share of the {self.target}")
+        options.setdefault("noun", self.noun)
+        return plots.bars(self.frame, items=self.items, ax=ax, **options)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Explanation:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        FileFormatError
+            If the file is missing, unreadable, truncated or not an explanation.
+        """
+        from whence.attribution.files import load
+        from whence.errors import FileFormatError
+
+        found = load(Path(path))
+        if "items" not in found.metadata:
+            raise FileFormatError(
+                f"{path} holds values of training data, not an explanation; use "
+                "whence.Attribution.load."
+            )
+        interactions = None if found.state is None else found.state.get("interactions")
+        return cls(
+            found.frame,
+            source=found.source,
+            metadata=found.metadata,
+            interactions=interactions,
+        )
+
+
+def table_of(problem: Problem, phi: FloatArray, std_error: FloatArray | None,
+             titles: Mapping[Any, str]) -> pl.DataFrame:  # fmt: skip
+    """One row per player of a problem's game; see `Explanation`."""
+    players, history = problem.game.players, problem.history
+    columns: dict[str, Any] = {}
+    if players.what in ("feature", "cell"):
+        columns[players.what] = players.labels
+        if players.what == "cell":
+            columns |= _cell_columns(problem)
+        columns["label"] = players.labels
+    else:
+        members = players.members
+        last = np.array([history.positions[member[-1]] for member in members])
+        columns[players.what] = last if players.what == "event" else players.labels
+        alone = [len(member) == 1 for member in members]
+        same = [len({history.items[at] for at in member}) == 1 for member in members]
+        items = [history.items[m[0]] if one else None for m, one in zip(members, same)]
+        columns["item"] = pl.Series(items, strict=False)
+        if titles:
+            columns["title"] = [titles.get(item) if item is not None else None for item in items]
+        columns["n_events"] = [len(member) for member in members]
+        columns["label"] = [
+            str(titles.get(item, item)) if one and players.what == "event" else label
+            for item, one, label in zip(items, alone, players.labels)
+        ]
+    columns["score"] = phi
+    if std_error is not None:
+        columns["std_error"] = std_error
+    return pl.DataFrame(columns)
+
+
+def _cell_columns(problem: Problem) -> dict[str, Sequence[Any]]:
+    from whence.explanation._cellular import CellGame
+
+    game = problem.game
+    assert isinstance(game, CellGame)
+    width = len(game.features)
+    first = [int(member[0]) for member in game.players.members]
+    single = [len(member) == 1 for member in game.players.members]
+    return {
+        "event": [at // width if one else None for at, one in zip(first, single)],
+        "item": [str(problem.history.items[at // width]) if one else None
+                 for at, one in zip(first, single)],
+        "feature": [game.features[at % width] if one else None for at, one in zip(first, single)],
+    }  # fmt: skip

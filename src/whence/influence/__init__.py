@@ -1,0 +1,18 @@
+"""Influence: which training examples taught a model its predictions."""
+
+from whence.influence.layers import register_layer
+from whence.influence.projection import TracInRandomProjection
+from whence.influence.queries import QueryExamples, query_examples
+from whence.influence.result import Influence
+from whence.influence.tracin import TracIn
+from whence.influence.trak import TRAK
+
+__all__ = [
+    "TRAK",
+    "Influence",
+    "QueryExamples",
+    "TracIn",
+    "TracInRandomProjection",
+    "query_examples",
+    "register_layer",
+]

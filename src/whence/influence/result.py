@@ -1,0 +1,173 @@
+"""What influence gives: an attribution that can also say who taught a single prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from whence.attribution import Attribution, as_backend
+from whence.attribution.result import State
+from whence.errors import ParameterError, UnsupportedError, check_int
+
+TITLES = {
+    "tracin": "TracIn influence",
+    "tracin-cosine": "TracIn gradient cosines",
+    "tracin-projection": "TracIn influence by random projection",
+    "self-influence": "Self-influence",
+    "trak": "TRAK influence",
+}
+LISTS = ("top_examples", "top_scores", "bottom_examples", "bottom_scores")
+
+
+class Influence(Attribution):
+    """How much each part of the training data pushed a model towards its test examples.
+
+    All that an `Attribution` is, with the tables of `proponents` and `opponents` of single
+    queries. Those come from lists made by ``per_query``, or are computed when they are asked for,
+    by a pass over the training examples for that query alone, and kept.
+
+    Parameters
+    ----------
+    table, source, metadata, backend, state, recompute
+        As in `Attribution`; the state holds the lists of ``per_query``.
+    scores_of : callable, optional
+        ``scores_of(query)`` gives the scores of all training examples, float64 [n].
+    about : object, optional
+        Describes examples and queries; see `whence.influence.describe.Describer`.
+    """
+
+    def __init__(
+        self,
+        table: pl.DataFrame,
+        *,
+        source: str,
+        metadata: Mapping[str, Any],
+        backend: str = "polars",
+        state: State | None = None,
+        recompute: Callable[[int], Attribution] | None = None,
+        scores_of: Callable[[int], npt.NDArray[np.float64]] | None = None,
+        about: Any = None,
+    ) -> None:
+        super().__init__(
+            table,
+            source=source,
+            metadata=metadata,
+            backend=backend,
+            state=state,
+            recompute=recompute,
+        )
+        self._scores_of = scores_of
+        self._about = about
+        self._kept: dict[int, npt.NDArray[np.float64]] = {}
+
+    @property
+    def title(self) -> str:
+        """Name of the method for people."""
+        method = str(self.metadata.get("method", ""))
+        return TITLES.get(method, super().title)
+
+    def proponents(self, query: int, n: int = 10) -> Any:
+        """The training examples that did most for a prediction.
+
+        Parameters
+        ----------
+        query : int
+            Number of the query, from 0.
+        n : int
+            How many, at most as many as `per_query` kept.
+
+        Returns
+        -------
+        data frame
+            ``rank``, ``score``, ``example`` (number of the training example), the session or user
+            it is of, ``target`` (what it taught) and ``sequence`` (the items before), titles in
+            place of ids where there are any.
+        """
+        return self._table(query, n, sign=1)
+
+    def opponents(self, query: int, n: int = 10) -> Any:
+        """The training examples that worked most against a prediction; see `proponents`."""
+        return self._table(query, n, sign=-1)
+
+    def queries(self) -> Any:
+        """The queries: ids, ``target``, and the ``sequence`` before it."""
+        if self._about is None:
+            raise UnsupportedError(_NOT_AT_HAND)
+        return as_backend(self._about.queries(), self.backend)
+
+    def scores_for(self, query: int) -> npt.NDArray[np.float64]:
+        """Scores of all training examples for one query, float64 [n]."""
+        query = self._checked(query)
+        if self._scores_of is None:
+            raise UnsupportedError(_NOT_AT_HAND)
+        if query not in self._kept:
+            self._kept[query] = self._scores_of(query)
+        return self._kept[query]
+
+    def prune(self, interactions: Any, **how: Any) -> Any:
+        """As of `Attribution`; single examples are no rows, so ask for them by another source."""
+        if self.source == "example":
+            raise UnsupportedError(
+                "Training examples are windows of rows, not rows that can be taken out of a "
+                "table; ask for values with by='interaction', 'session', 'user' or 'item'."
+            )
+        return super().prune(interactions, **how)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Influence:
+        """Read what `save` wrote: the table and the lists, without the model behind them."""
+        plain = Attribution.load(path)
+        return cls(
+            plain.frame,
+            source=plain.source,
+            metadata=plain.metadata,
+            backend=plain.backend,
+            state=plain.state,
+        )
+
+    def _table(self, query: int, n: int, sign: int) -> Any:
+        query, n = self._checked(query), check_int("n", n, minimum=1)
+        examples, scores = self._listed(query, n, sign)
+        columns: dict[str, Any] = {
+            "rank": np.arange(1, len(examples) + 1),
+            "score": scores,
+            "example": examples,
+        }
+        if self._about is not None:
+            columns.update(self._about.examples(examples))
+        return as_backend(pl.DataFrame(columns), self.backend)
+
+    def _listed(
+        self, query: int, n: int, sign: int
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """Examples and scores, the strongest first."""
+        side = "top" if sign > 0 else "bottom"
+        state = self.state or {}
+        if f"{side}_examples" in state:
+            kept = state[f"{side}_examples"][query]
+            if n <= len(kept):
+                return kept[:n], state[f"{side}_scores"][query][:n]
+            if self._scores_of is None:
+                raise ParameterError(
+                    f"Only {len(kept)} were kept for each query; ask per_query for n={n}."
+                )
+        scores = self.scores_for(query)
+        order = np.argsort(-sign * scores, kind="stable")[:n]
+        return order, scores[order]
+
+    def _checked(self, query: int) -> int:
+        last = int(self.metadata.get("n_queries") or 0) - 1
+        if last < 0:
+            raise UnsupportedError("These values are not about queries.")
+        return check_int("query", query, 0, last)
+
+
+_NOT_AT_HAND = (
+    "The model and the queries are not at hand, because these values were loaded from a file or "
+    "are not about queries; call attribute(model, queries) again and use its result."
+)

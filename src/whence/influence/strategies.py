@@ -1,0 +1,284 @@
+"""Ways to the gradients of single examples: by factors of layers, one at a time, or sketched."""
+
+from __future__ import annotations
+
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from whence.errors import UnsupportedError
+from whence.influence.capture import Batch, gradients
+from whence.influence.checkpoints import State
+from whence.influence.factors import Factors, Plan, by_block, contract
+from whence.influence.pieces import Outer, Piece, Rows, as_matrix
+from whence.influence.weights import Weights
+
+FloatArray = npt.NDArray[np.float64]
+_TOLERANCE, _NEGLIGIBLE = 1e-3, 1e-6
+
+
+@dataclass
+class Strategy(ABC):
+    """A way to the gradients of examples, in a form that has inner products.
+
+    Attributes
+    ----------
+    names : list of str
+        Parameters that count.
+    dtype : torch.dtype
+    """
+
+    names: list[str]
+    dtype: torch.dtype
+
+    def prepare(self, state: State, train: Batch, queries: Batch) -> None:  # noqa: B027
+        """Look at a few examples of both sides before the work begins."""
+
+    @abstractmethod
+    def factors(self, state: State, batch: Batch) -> Factors:
+        """Gradients of a batch."""
+
+    def total(self, state: State, batches: Iterable[tuple[Batch, Tensor]]) -> Any:
+        """Sum of the gradients of batches, each with a weight for every example [n]."""
+        total: Tensor | None = None
+        for batch, weights in batches:
+            wide = self.factors(state, batch).wide.double()
+            part = weights.double() @ wide
+            total = part if total is None else total + part
+        assert total is not None
+        return total.to(self.dtype)
+
+    def along(self, state: State, batch: Batch, direction: Any) -> FloatArray:
+        """Inner products of the gradients of a batch with what `total` gave, float64 [n]."""
+        products: FloatArray = (self.factors(state, batch).wide @ direction).double().numpy()
+        return products
+
+    @property
+    def width(self) -> int:
+        """Numbers per example that are written out."""
+        return 1
+
+
+@dataclass
+class ByFactors(Strategy):
+    """Gradients as factors of layers: exact, and far smaller than the gradients themselves."""
+
+    plan: Plan = field(default_factory=Plan)
+    shapes: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def prepare(self, state: State, train: Batch, queries: Batch) -> None:
+        """Check the factors against autograd, and decide which blocks are written out."""
+        self.shapes = {
+            name: tuple(as_matrix(state.module.get_parameter(name)).shape)  # type: ignore[misc]
+            for name in self.names
+        }
+        fuse = state.weights.plain
+        of_train, _ = gradients(
+            state.model.example_loss, state.module, train, self.names, fuse=fuse
+        )
+        of_queries, _ = gradients(
+            state.model.example_loss, state.module, queries, self.names, fuse=fuse
+        )
+        self.plan = Plan.make(of_train, of_queries, self.shapes)
+        self._check(state, train, of_train)
+
+    def _check(self, state: State, batch: Batch, blocks: Mapping[Any, list[Piece]]) -> None:
+        """Compare the sum of the first example's pieces with autograd, once per run."""
+        n = len(next(iter(batch.values())))
+        one = {name: tensor[:1] for name, tensor in batch.items()}
+        want = _sum_of_gradients(state, one, self.names)
+        largest = max(float(value.abs().max()) for value in want.values())
+        unseen = set(self.names)
+        for key, pieces in blocks.items():
+            rows = max(self.shapes[name][0] for name in key)
+            columns = sum(self.shapes[name][1] for name in key)
+            written = torch.zeros(n, columns, rows, dtype=self.dtype)
+            for piece in pieces:
+                piece.write(written)
+            first = 0
+            for name in key:
+                unseen.discard(name)
+                last = first + self.shapes[name][1]
+                _compare(name, written[0, first:last].T, as_matrix(want[name]), largest)
+                first = last
+        for name in unseen:
+            _compare(name, torch.zeros_like(want[name]), want[name], largest)
+
+    def factors(self, state: State, batch: Batch) -> Factors:
+        """Gradients of a batch, the blocks of the plan written out."""
+        blocks, losses = gradients(
+            state.model.example_loss, state.module, batch, self.names, fuse=state.weights.plain
+        )
+        return Factors.make(blocks, len(losses), self.plan, state.weights, self.dtype)
+
+    def total(self, state: State, batches: Iterable[tuple[Batch, Tensor]]) -> dict[str, Tensor]:
+        """Sum of the gradients, by ordinary back-propagation."""
+        total: dict[str, Tensor] = {}
+        for batch, weights in batches:
+            part = _sum_of_gradients(state, batch, self.names, weights)
+            for name, value in part.items():
+                total[name] = total[name] + value.double() if name in total else value.double()
+        weighted = state.weights.times(total)
+        return {name: value.to(self.dtype) for name, value in weighted.items()}
+
+    def along(self, state: State, batch: Batch, direction: dict[str, Tensor]) -> FloatArray:
+        """Inner products with one vector, no gradient being written out."""
+        blocks, losses = gradients(state.model.example_loss, state.module, batch, self.names)
+        return contract(blocks, by_block(direction, list(blocks), self.shapes), len(losses))
+
+    @property
+    def width(self) -> int:
+        """Numbers per example that are written out."""
+        return max(self.plan.width, 1)
+
+
+@dataclass
+class ByAutograd(Strategy):
+    """Gradients by back-propagation of one example at a time: for any module, but slow."""
+
+    def factors(self, state: State, batch: Batch) -> Factors:
+        """Gradients of a batch, written out."""
+        n = len(next(iter(batch.values())))
+        rows = []
+        for number in range(n):
+            one = {name: tensor[number : number + 1] for name, tensor in batch.items()}
+            found = _sum_of_gradients(state, one, self.names)
+            if not state.weights.plain:
+                found = {k: v * state.weights.entries[k].sqrt() for k, v in found.items()}
+            rows.append(torch.cat([found[name].flatten() for name in self.names]))
+        return Factors(n, torch.stack(rows), {}, Weights())
+
+    def prepare(self, state: State, train: Batch, queries: Batch) -> None:
+        """Count the parameters."""
+        self._width = sum(state.module.get_parameter(name).numel() for name in self.names)
+
+    @property
+    def width(self) -> int:
+        """Number of parameters."""
+        return self._width
+
+
+@dataclass
+class BySketch(Strategy):
+    """Gradients projected at random, layer by layer, to few numbers whose products are unbiased.
+
+    The gradient G of a matrix becomes AᵀGB with A and B of independent normal entries, so that
+    E⟨AᵀGB, AᵀG'B⟩ = ⟨G, G'⟩; sides shorter than their share of the dimension stay as they are.
+    """
+
+    dimension: int = 512
+    seed: int = 0
+    sides: dict[str, tuple[Tensor | None, Tensor | None]] = field(default_factory=dict)
+    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def prepare(self, state: State, train: Batch, queries: Batch) -> None:
+        """Draw the projections, a function of the seed and the name of the parameter."""
+        for name in self.names:
+            rows, columns = as_matrix(state.module.get_parameter(name)).shape
+            few = min(columns, max(1, round(self.dimension**0.5)))
+            many = min(rows, max(1, self.dimension // few))
+            few = min(columns, max(1, self.dimension // many))
+            stream = np.random.Generator(np.random.PCG64([self.seed, zlib.crc32(name.encode())]))
+            self.sides[name] = (
+                self._side(stream, rows, many),
+                self._side(stream, columns, few),
+            )
+            self.sizes[name] = (many, few)
+
+    def _side(self, stream: np.random.Generator, size: int, to: int) -> Tensor | None:
+        if to >= size:
+            return None
+        drawn = stream.standard_normal((size, to)) / to**0.5
+        return torch.from_numpy(drawn).to(self.dtype)
+
+    @property
+    def width(self) -> int:
+        """Numbers per example."""
+        return sum(many * few for many, few in self.sizes.values())
+
+    def factors(self, state: State, batch: Batch) -> Factors:
+        """Sketches of the gradients of a batch."""
+        if not state.weights.plain:
+            raise UnsupportedError(
+                "Projections are of plain gradients; take weighting='sgd', or TracIn for Adam's."
+            )
+        blocks, losses = gradients(
+            state.model.example_loss, state.module, batch, self.names, fuse=False
+        )
+        n, parts = len(losses), []
+        for name in self.names:
+            many, few = self.sizes[name]
+            sketch = torch.zeros(n, many, few, dtype=self.dtype)
+            for piece in blocks.get((name,), []):
+                sketch += self._sketch(piece, *self.sides[name], many)
+            parts.append(sketch.flatten(1))
+        return Factors(n, torch.cat(parts, 1), {}, Weights())
+
+    def _sketch(
+        self, piece: Piece, by_row: Tensor | None, by_column: Tensor | None, n_rows: int
+    ) -> Tensor:
+        """AᵀGB of each example, [n, many, few]; n_rows are those of the parameter without A."""
+        if isinstance(piece, Rows):
+            if by_row is None:
+                left = torch.nn.functional.one_hot(piece.index, piece.n_rows).to(self.dtype)
+            else:
+                left = by_row[piece.index]
+            right = piece.values if by_column is None else piece.values @ by_column
+            counts = piece.offsets.diff()
+            place = torch.arange(len(piece.owner)) - piece.offsets[piece.owner]
+            places = int(counts.max()) if len(counts) else 0
+            padded = [right.new_zeros(len(piece), places, side.shape[1]) for side in (left, right)]
+            for target, side in zip(padded, (left, right)):
+                target[piece.owner, place] = side
+            return padded[0].transpose(1, 2) @ padded[1]
+        if isinstance(piece, Outer):
+            rows = piece.left.shape[2]
+            left = piece.left
+            if by_row is not None:
+                left = left @ by_row[piece.start : piece.start + rows]
+            right = piece.right if by_column is None else piece.right @ by_column
+            product = left.transpose(1, 2) @ right
+            if by_row is None:
+                missing = n_rows - piece.start - rows
+                product = torch.nn.functional.pad(product, (0, 0, piece.start, missing))
+            return product
+        values = piece.values
+        if by_row is not None:
+            values = by_row.T @ values
+        return values if by_column is None else values @ by_column
+
+
+def _sum_of_gradients(
+    state: State, batch: Batch, names: list[str], weights: Tensor | None = None
+) -> dict[str, Tensor]:
+    """Gradient of the (weighted) sum of a batch's losses, by parameter."""
+    parameters = [state.module.get_parameter(name) for name in names]
+    try:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+        with torch.enable_grad():
+            losses = state.model.example_loss(batch)
+            total = losses.sum() if weights is None else (losses * weights.to(losses.dtype)).sum()
+            found = torch.autograd.grad(total, parameters, materialize_grads=True)
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(False)
+    return dict(zip(names, found))
+
+
+def _compare(name: str, got: Tensor, want: Tensor, largest: float) -> None:
+    """Raise unless a gradient is right, but for rounding."""
+    error = float((got - want).abs().max()) if got.numel() else 0.0
+    if error > _TOLERANCE * float(want.abs().max()) + _NEGLIGIBLE * largest:
+        raise UnsupportedError(
+            f"The gradient of {name!r} by the rules of its layers is not that of automatic "
+            f"differentiation (it differs by {error:.2g}), so the module uses it in a way unknown "
+            "here; leave it out with layers=..., or ask for method='autograd'."
+        )

@@ -1,0 +1,128 @@
+"""RecBole's loss of a batch, for each example by itself.
+
+RecBole gives one number for a batch, in general the mean over its rows. The loss of an example is
+that number for a batch of it alone. Asking for it example by example is slow; where the model's
+loss modules are the only place in which rows meet, they are made to give a number for each row,
+and all examples are done at once. Whether that is the same is tried out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial, reduce
+from operator import add
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from whence.models.adapters._recbole_data import NEGATIVES, RecBoleExamples
+from whence.models.training import Batch
+
+_TRIED = 3
+
+
+def single_losses(
+    module: Any, examples: RecBoleExamples, batch: Batch, *, at_once: bool
+) -> Tensor:
+    """Loss of each example, [B].
+
+    Parameters
+    ----------
+    module : recbole.model.abstract_recommender.AbstractRecommender
+    examples : RecBoleExamples
+    batch : Batch
+        B of them.
+    at_once : bool
+        Take the loss apart by rows (see `can_be_taken_apart`), rather than ask B times.
+    """
+    size = len(next(iter(batch.values())))
+    if at_once:
+        with _by_row(module):
+            found = _total(module.calculate_loss(_interaction(examples, batch)))
+        # Row after row of negatives, as `_interaction` orders them.
+        return found.reshape(-1, size).mean(0)
+    values = []
+    for number in range(size):
+        single = {name: values[number : number + 1] for name, values in batch.items()}
+        values.append(_total(module.calculate_loss(_interaction(examples, single))).reshape(()))
+    return torch.stack(values) if values else torch.zeros(0)
+
+
+def can_be_taken_apart(module: nn.Module, examples: RecBoleExamples) -> bool:
+    """Whether losses by rows are those of single examples, tried with a few of them."""
+    try:
+        with torch.no_grad():
+            batch = examples.batch(np.arange(min(_TRIED, len(examples))))
+            batch = {name: one.to(_device(module)) for name, one in batch.items()}
+            apart = single_losses(module, examples, batch, at_once=True)
+            single = single_losses(module, examples, batch, at_once=False)
+    except Exception:
+        # Whatever a model does that rows cannot do: it is asked one by one, and then says why.
+        return False
+    return apart.shape == single.shape and torch.allclose(apart, single, rtol=1e-4, atol=1e-6)
+
+
+def _interaction(examples: RecBoleExamples, batch: Batch) -> Any:
+    """The Interaction that RecBole's loader makes of some rows and their negatives.
+
+    Their first negatives come first, then their second ones; where negatives are rows, the rows
+    themselves come before all.
+    """
+    data = examples.data
+    fields = {name: one for name, one in batch.items() if name != NEGATIVES}
+    if NEGATIVES not in batch:
+        return data.interaction(fields)
+    drawn = batch[NEGATIVES].T.flatten()
+    times = examples.n_negatives + (0 if examples.is_pairwise else 1)
+    repeated = {name: one.repeat(times, *[1] * (one.dim() - 1)) for name, one in fields.items()}
+    settings = data.dataset.config
+    if examples.is_pairwise:
+        made = data.interaction(repeated)
+        others = data.interaction({data.item_field: drawn})
+        others.add_prefix(settings["NEG_PREFIX"])
+        made.update(others)
+        return made
+    size = len(fields[data.item_field])
+    repeated[data.item_field] = torch.cat([fields[data.item_field], drawn])
+    label = torch.zeros(size * times, device=drawn.device)
+    label[:size] = 1.0
+    repeated[settings["LABEL_FIELD"]] = label
+    return data.interaction(repeated)
+
+
+@contextmanager
+def _by_row(module: nn.Module) -> Iterator[None]:
+    """Let the loss modules give a number for each row, theirs for that row alone."""
+    modules = [one for one in module.modules() if _is_loss(one)]
+    for one in modules:
+        one.forward = partial(_each_row, one.forward)
+    try:
+        yield
+    finally:
+        for one in modules:
+            del one.forward
+
+
+def _each_row(forward: Callable[..., Tensor], *tensors: Tensor, **options: Any) -> Tensor:
+    def of_row(*rows: Tensor) -> Tensor:
+        return forward(*(row.unsqueeze(0) for row in rows), **options).squeeze()
+
+    losses: Tensor = torch.vmap(of_row)(*tensors)
+    return losses
+
+
+def _is_loss(module: nn.Module) -> bool:
+    return isinstance(module, nn.modules.loss._Loss) or type(module).__name__.endswith("Loss")
+
+
+def _total(losses: Any) -> Tensor:
+    """RecBole adds up the parts of a loss that come as a tuple."""
+    total: Tensor = reduce(add, losses) if isinstance(losses, tuple) else losses
+    return total
+
+
+def _device(module: nn.Module) -> torch.device:
+    return next(iter(module.parameters()), torch.zeros(0)).device

@@ -1,0 +1,339 @@
+"""Explanations of one answer: shares over the history, step by step, by cell, and of many."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
+
+from whence.errors import ColumnError, DataError, ParameterError
+from whence.plots.style import BLUE, GREY, INK, VERMILION, axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+FloatArray = npt.NDArray[np.float64]
+_LONGEST = 34
+_PER_ROW = 0.24  # inches
+_DIVERGING = LinearSegmentedColormap.from_list("whence", [VERMILION, "#FFFFFF", BLUE])
+
+
+def bars(
+    table: Any,
+    *,
+    items: Any = None,
+    ax: Axes | None = None,
+    label: str = "share",
+    noun: str = "events",
+    title: str | None = None,
+    n: int | None = None,
+) -> Axes:
+    """Draw the share of each event over the history, the oldest at the top.
+
+    Parameters
+    ----------
+    table : data frame
+        Columns ``label`` and ``score``, and ``std_error`` where known: drawn as two standard
+        errors.
+    items : data frame, optional
+        The recommended items, best first, listed beside the bars: ``item``, or ``title``.
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure by default.
+    label : str
+        What the horizontal axis shows.
+    noun : str
+        What the bars are, in the plural.
+    title : str, optional
+        Heading.
+    n : int, optional
+        Only the n bars of the largest share in absolute value, still in order.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    ColumnError
+        If a column is missing.
+    DataError
+        If there is no row.
+    """
+    frame = _frame(table, "label", "score")
+    left_out = 0
+    if n is not None and n < frame.height:
+        chosen = np.sort(np.argsort(-np.abs(frame["score"].to_numpy()), kind="stable")[:n])
+        left_out = frame.height - n
+        frame = frame[chosen]
+    score = frame["score"].to_numpy()
+    place = np.arange(len(score))
+    with axes(ax) as ax:
+        _grow(ax, len(score))
+        errors = 2 * frame["std_error"].to_numpy() if "std_error" in frame.columns else None
+        ax.barh(
+            place, score, color=np.where(score < 0, VERMILION, BLUE).tolist(), height=0.74,
+            xerr=errors, error_kw={"ecolor": INK, "elinewidth": 0.9},
+        )  # fmt: skip
+        ax.axvline(0.0, color=INK, linewidth=1.0)
+        ax.set_yticks(place, _short(frame["label"]))
+        ax.invert_yaxis()
+        ax.grid(axis="y", visible=False)
+        ax.margins(y=0.01)
+        ax.set_xlabel(label)
+        order = f"{noun}, oldest first" if noun in ("events", "groups") else noun
+        ax.set_ylabel(order + (f" ({left_out} smaller not shown)" if left_out else ""))
+        ax.set_title(title or "Shares of the history")
+        if items is not None:
+            _list_beside(ax, items)
+    return ax
+
+
+def waterfall(
+    table: Any,
+    start: float,
+    end: float,
+    *,
+    ax: Axes | None = None,
+    n: int = 15,
+    title: str | None = None,
+) -> Axes:
+    """Draw how shares add up from the value of nothing to the value of everything.
+
+    Parameters
+    ----------
+    table : data frame
+        Columns ``label`` and ``score``.
+    start, end : float
+        Value with every player masked, and with all of them.
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure by default.
+    n : int, default 15
+        Bars; the smallest shares are put together in one.
+    title : str, optional
+        Heading.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    frame = _frame(table, "label", "score")
+    score = frame["score"].to_numpy()
+    order = np.argsort(-np.abs(score), kind="stable")
+    kept = order if len(order) <= n else np.sort(order[: n - 1])
+    labels, steps = [frame["label"][int(row)] for row in kept], list(score[kept])
+    if len(order) > n:
+        rest = np.setdiff1d(order, kept)
+        labels, steps = [f"{len(rest)} others", *labels], [float(score[rest].sum()), *steps]
+    ends = start + np.cumsum(steps)
+    begins = np.concatenate(([start], ends[:-1]))
+    if abs(ends[-1] - end) > 1e-6 * max(abs(start), abs(end), 1.0):  # shares that do not add up
+        labels.append("not divided")
+        begins, ends = np.append(begins, ends[-1]), np.append(ends, end)
+        steps.append(end - begins[-1])
+    with axes(ax) as ax:
+        _grow(ax, len(labels))
+        place = np.arange(len(labels))
+        colours = np.where(np.array(steps) < 0, VERMILION, BLUE).tolist()
+        ax.barh(place, ends - begins, left=begins, color=colours, height=0.74)
+        for row in place[:-1]:
+            ax.plot([ends[row]] * 2, [row, row + 1], color=GREY, linewidth=0.9)
+        for value, text, at in ((start, "nothing", -1.0), (end, "everything", len(labels))):
+            ax.axvline(value, color=GREY, linestyle=":", linewidth=1.2)
+            ax.text(value, at, f"{text} {value:.3g}", color=INK, fontsize=8.5, ha="center",
+                    va="center", bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
+                    )  # fmt: skip
+        ax.set_yticks(place, _short(pl.Series(labels)))
+        ax.set_ylim(len(labels) + 0.6, -1.6)
+        ax.use_sticky_edges = False
+        ax.margins(x=0.08)
+        ax.grid(axis="y", visible=False)
+        ax.set_xlabel("value")
+        ax.set_title(title or "From nothing to everything")
+    return ax
+
+
+def heatmap(table: Any, *, ax: Axes | None = None, title: str | None = None) -> Axes:
+    """Draw shares of cells: events down, features across.
+
+    Parameters
+    ----------
+    table : data frame
+        Columns ``event``, ``item``, ``feature`` and ``score``; rows without an event are the cells
+        that were put together, named below the picture.
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure by default.
+    title : str, optional
+        Heading.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    frame = _frame(table, "event", "item", "feature", "score")
+    cells = frame.drop_nulls("event")
+    if not cells.height:
+        raise DataError("There are no cells to draw; explain with level='cell'.")
+    events = cells["event"].unique().sort().to_list()
+    features = cells["feature"].unique(maintain_order=True).to_list()
+    grid = np.full((len(events), len(features)), np.nan)
+    for event, feature, score in cells.select("event", "feature", "score").iter_rows():
+        grid[events.index(event), features.index(feature)] = score
+    item_of = dict(cells.select("event", "item").iter_rows())
+    largest = float(np.nanmax(np.abs(grid))) or 1.0
+    with axes(ax) as ax:
+        image = ax.imshow(
+            grid, cmap=_DIVERGING, norm=TwoSlopeNorm(0.0, -largest, largest), aspect="auto"
+        )
+        ax.set_xticks(range(len(features)), features)
+        ax.set_yticks(range(len(events)), _short(pl.Series([item_of[e] for e in events])))
+        ax.grid(visible=False)
+        for row, column in zip(*np.nonzero(~np.isnan(grid))):
+            value = grid[row, column]
+            ax.text(column, row, f"{value:+.2g}", ha="center", va="center", fontsize=8,
+                    color="white" if abs(value) > 0.6 * largest else INK)  # fmt: skip
+        others = frame.filter(pl.col("event").is_null())["score"]
+        if len(others):
+            ax.set_xlabel(f"all other cells together: {others.sum():+.3g}")
+        ax.figure.colorbar(image, ax=ax, label="share")
+        ax.set_ylabel("events, oldest first")
+        ax.set_title(title or "Shares of cells")
+    return ax
+
+
+def recency(
+    table: Any, *, ax: Axes | None = None, n: int | None = None, title: str | None = None
+) -> Axes:
+    """Draw the mean absolute share by how many events ago.
+
+    Parameters
+    ----------
+    table : data frame
+        As ``Explanations.report("recency")`` gives it: ``recency``, ``mean_abs``, ``std_error``.
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure by default.
+    n : int, optional
+        Only the n latest places.
+    title : str, optional
+        Heading.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    frame = _frame(table, "recency", "mean_abs").sort("recency").head(n or 10**9)
+    with axes(ax) as ax:
+        errors = None
+        if "std_error" in frame.columns:
+            errors = 2 * frame["std_error"].fill_null(0.0).to_numpy()
+        ax.bar(frame["recency"], frame["mean_abs"], color=BLUE, yerr=errors,
+               error_kw={"ecolor": INK, "elinewidth": 0.9})  # fmt: skip
+        ax.set_xlabel("events before the last one")
+        ax.set_ylabel("mean absolute share")
+        ax.grid(axis="x", visible=False)
+        ax.set_title(title or "How far back it matters")
+    return ax
+
+
+def beeswarm(
+    table: Any,
+    *,
+    ax: Axes | None = None,
+    by: str = "recency",
+    n: int = 20,
+    title: str | None = None,
+) -> Axes:
+    """Draw every share of many explanations as a point, those of one row side by side.
+
+    Parameters
+    ----------
+    table : data frame
+        As ``Explanations.to_frame()`` gives it: ``score`` and the column named by `by`.
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure by default.
+    by : str
+        What a row is: ``recency``, ``label``, ``item``, ``feature``.
+    n : int, default 20
+        Rows: the latest, or those of the largest mean absolute share.
+    title : str, optional
+        Heading.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    frame = _frame(table, by, "score").drop_nulls(by)
+    if n < 1:
+        raise ParameterError(f"n must be at least 1, not {n}.")
+    strength = frame.group_by(by, maintain_order=True).agg(pl.col("score").abs().mean())
+    strength = strength.sort(by if by == "recency" else "score", descending=by != "recency")
+    rows = strength[by].head(n).to_list()
+    with axes(ax) as ax:
+        _grow(ax, len(rows))
+        for place, name in enumerate(rows):
+            score = frame.filter(pl.col(by) == name)["score"].to_numpy()
+            ax.scatter(score, place + _spread(score), s=9, linewidths=0, alpha=0.75,
+                       color=np.where(score < 0, VERMILION, BLUE).tolist())  # fmt: skip
+        ax.axvline(0.0, color=INK, linewidth=1.0)
+        ax.set_yticks(range(len(rows)), _short(pl.Series([str(name) for name in rows])))
+        ax.invert_yaxis()
+        ax.set_ylabel("events before the last one" if by == "recency" else by)
+        ax.set_xlabel("share")
+        ax.set_title(title or "Every share")
+    return ax
+
+
+def _spread(score: FloatArray, bins: int = 60) -> FloatArray:
+    """Offsets that keep points of nearly the same score apart, within ±0.4."""
+    width = float(np.ptp(score)) or 1.0
+    bin_of = np.floor((score - score.min()) / width * bins).astype(np.int64)
+    order = np.argsort(bin_of, kind="stable")
+    counts = np.bincount(bin_of)
+    inside = np.arange(len(score)) - np.repeat(np.cumsum(counts) - counts, counts)
+    step = np.empty(len(score))
+    step[order] = np.where(inside % 2, 1, -1) * ((inside + 1) // 2)
+    spread: FloatArray = 0.4 * step / max(float(np.abs(step).max()), 8.0)
+    return spread
+
+
+def _list_beside(ax: Axes, items: Any) -> None:
+    frame = _frame(items)
+    name = "title" if "title" in frame.columns else "item"
+    names = _short(frame[name].fill_null("").cast(pl.String))
+    lines = [f"{number:>2}  {text}" for number, text in enumerate(names, 1)]
+    ax.text(1.03, 1.0, "Recommended", transform=ax.transAxes, va="bottom", fontsize=9,
+            fontweight="bold", color=INK)  # fmt: skip
+    ax.text(1.03, 0.985, "\n".join(lines), transform=ax.transAxes, va="top", fontsize=8.5,
+            linespacing=1.5, color=INK)  # fmt: skip
+
+
+def _grow(ax: Axes, n_rows: int) -> None:
+    """Make a new figure high enough for its rows; leave the caller's alone."""
+    figure = ax.figure
+    if len(figure.axes) == 1 and hasattr(figure, "set_size_inches"):
+        width, height = figure.get_size_inches()
+        figure.set_size_inches(max(width, 8.0), max(height, 1.4 + _PER_ROW * n_rows))
+
+
+def _short(names: pl.Series) -> list[str]:
+    return [
+        text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+        for text in (str(name) for name in names.to_list())
+    ]
+
+
+def _frame(table: Any, *needed: str) -> pl.DataFrame:
+    frame = table if isinstance(table, pl.DataFrame) else pl.DataFrame(
+        {str(name): table[name].to_numpy() for name in table.columns}
+    )
+    for name in needed:
+        if name not in frame.columns:
+            raise ColumnError(
+                f"The table to draw has no column {name!r}; its columns are "
+                f"{', '.join(map(repr, frame.columns))}."
+            )
+    if not frame.height:
+        raise DataError("There is nothing to draw; give a table with at least one row.")
+    return frame

@@ -1,0 +1,156 @@
+"""The opponents experiment: what is left out, resumption, the table, the original protocol."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+
+pytest.importorskip("torch")
+
+import whence
+from whence.errors import DataError, ParameterError
+from whence.experiments import OpponentsExperiment
+from whence.experiments.opponents import ARMS
+
+
+def make(seed):
+    return whence.LSTMRec(
+        embedding_dim=8,
+        hidden_dim=8,
+        max_length=6,
+        epochs=4,
+        batch_size=32,
+        learning_rate=0.02,
+        seed=seed,
+    )
+
+
+METRICS = ("mrr@10", "recall@5")
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Users who walk along a ring of items, one step at a time."""
+    rng = np.random.default_rng(0)
+    starts, steps = rng.integers(0, 20, 30), np.arange(14)
+    items = (starts[:, None] + steps + (rng.random((30, 14)) < 0.1)) % 20
+    return whence.Interactions.from_frame(
+        pl.DataFrame(
+            {
+                "user_id": np.repeat(np.arange(30), 14),
+                "item_id": items.ravel(),
+                "timestamp": np.tile(steps, 30),
+            }
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def small():
+    return {
+        "model": make,
+        "n": 60,
+        "seeds": (0, 1),
+        "planted": 0.3,
+        "checkpoints": 2,
+        "metrics": METRICS,
+    }
+
+
+@pytest.fixture(scope="module")
+def result(data, small, tmp_path_factory):
+    return OpponentsExperiment(**small).run(data, folder=tmp_path_factory.mktemp("runs"))
+
+
+def test_rows_and_table(result):
+    assert result.rows["arm"].to_list() == list(ARMS) * 2
+    left_out = result.rows.filter(pl.col("arm") != "none")
+    assert (left_out["n_left_out"] == 60).all()
+    table = result.to_frame()
+    assert table.height == 2 * (len(ARMS) + 1)
+    row = table.row(
+        by_predicate=(pl.col("arm") == "loss") & (pl.col("metric") == "mrr@10"), named=True
+    )
+    values = {arm: result.rows.filter(pl.col("arm") == arm)["mrr@10"].to_numpy() for arm in ARMS}
+    assert row["mean"] == pytest.approx(values["loss"].mean())
+    assert row["vs_none"] == pytest.approx((values["loss"] - values["none"]).mean())
+    assert row["vs_random_low"] < row["vs_random"] < row["vs_random_high"]
+    text = result.to_markdown()
+    assert all(arm in text for arm in (*ARMS, "popularity"))
+    axes = result.plot()
+    assert [label.get_text() for label in axes.get_yticklabels()] == list(ARMS[1:])
+
+
+def test_what_is_planted_is_found_better_than_at_random(result):
+    share = {
+        arm: result.rows.filter(pl.col("arm") == arm)["planted_share"].mean()
+        for arm in ("random", "loss", "self-influence", "opponents")
+    }
+    assert share["opponents"] > share["random"]
+    assert share["loss"] > share["random"]
+
+
+def test_it_goes_on_where_it_stopped(data, small, result, tmp_path):
+    class StopError(Exception):
+        pass
+
+    def stop(done, total, message):
+        assert total == 10
+        if done == 7:
+            raise StopError
+
+    experiment = OpponentsExperiment(**small)
+    with pytest.raises(StopError):
+        experiment.run(data, folder=tmp_path, progress=stop)
+    assert len(json.loads((tmp_path / "fits.json").read_text())["rows"]) == 7
+    again = experiment.run(data, folder=tmp_path)
+    assert again.rows.equals(result.rows)
+    with pytest.raises(ParameterError, match="another n"):
+        OpponentsExperiment(**{**small, "n": 61}).run(data, folder=tmp_path)
+
+
+def test_original_protocol(data):
+    result = OpponentsExperiment(
+        model=make,
+        n=20,
+        seeds=(0,),
+        arms=("none", "opponents"),
+        protocol="original",
+        metrics=METRICS,
+    ).run(data)
+    assert result.settings["n_validation_queries"] == result.settings["n_test_queries"] == 30
+    assert result.to_frame()["vs_none_low"].drop_nulls().is_empty()
+
+
+def test_the_study_as_it_was(data):
+    from whence.experiments.original import StudyLSTM
+
+    small = {"epochs": 2, "embedding_dim": 8, "hidden_dim": 8, "batch_size": 64}
+    experiment = OpponentsExperiment.original(
+        model=lambda seed: StudyLSTM(seed=seed, **small), checkpoints=(1, 2), n=20, metrics=METRICS
+    )
+    result = experiment.run(data)
+    assert result.rows["arm"].to_list() == ["none", "random", "opponents"]
+    model = StudyLSTM(**small).fit(data)
+    again = StudyLSTM(**{**small, "epochs": 1}).fit(data)
+    frozen = model.module_.embedding.weight
+    assert frozen.equal(again.module_.embedding.weight)
+    assert not model.module_.output.weight.equal(again.module_.output.weight)
+    full = OpponentsExperiment.original()
+    assert full._make(3).params["seed"] == 3
+    assert (full.n, full.protocol, full.checkpoints) == (500, "original", (15, 45))
+
+
+def test_bad_input(data):
+    with pytest.raises(ParameterError, match="arms"):
+        OpponentsExperiment(arms=("opponent",))
+    with pytest.raises(ParameterError, match="seeds"):
+        OpponentsExperiment(seeds=())
+    with pytest.raises(DataError, match="smaller n"):
+        OpponentsExperiment(model=make, n=10**6, seeds=(0,)).run(data)
+    sessions = data.frame.rename({"user_id": "session_id"})
+    with pytest.raises(DataError, match="user column"):
+        OpponentsExperiment(model=make).run(sessions)

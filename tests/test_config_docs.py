@@ -1,0 +1,70 @@
+"""The tables of the documentation say what the models, the sections and RecBole's keys are.
+
+After a change: ``WHENCE_UPDATE_DOCS=1 pytest tests/test_config_docs.py`` writes them anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+from test_docs import configuration_rows
+
+from whence.config import MODELS
+from whence.config.models import TRAINING_ARGUMENTS, arguments, defaults, model_class
+from whence.config.recbole import known_keys, table
+from whence.config.recbole_keys import NOT_OFFERED, WITHOUT_USE
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+UPDATE = os.environ.get("WHENCE_UPDATE_DOCS") == "1"
+OF_NETWORKS = set(TRAINING_ARGUMENTS) - {"threads"}
+
+
+def same_table(page, before, rows):
+    """Compare the rows of a table that begins after a text, or write them."""
+    path = DOCS / page
+    text = path.read_text(encoding="utf-8")
+    start = text.index(before) + len(before)
+    found = re.match(r"(?:\| `.*\n)*", text[start:])
+    wanted = "".join(f"{row}\n" for row in rows)
+    if UPDATE:
+        path.write_text(text[:start] + wanted + text[start + found.end() :], encoding="utf-8")
+        return
+    assert found[0].splitlines() == wanted.splitlines()
+
+
+def shown(value):
+    return json.dumps(list(value) if isinstance(value, tuple) else value)
+
+
+def row_of(name):
+    wanted = model_class(name)
+    takes, usual = arguments(wanted), defaults(wanted)
+    own = [f"`{key}: {shown(usual[key])}`" for key in takes if key not in TRAINING_ARGUMENTS]
+    shared = [key for key in TRAINING_ARGUMENTS if key in takes]
+    words = "all" if set(shared) >= OF_NETWORKS else ", ".join(f"`{key}`" for key in shared)
+    return f"| `{name}` | `{MODELS[name]}` | {', '.join(own)} | {words} |"
+
+
+def test_arguments_of_models():
+    pytest.importorskip("torch")
+    pytest.importorskip("implicit")
+    head = "| `model.name` | class | arguments in `model` | arguments in `training` |\n"
+    same_table("training.md", f"{head}|---|---|---|---|\n", [row_of(name) for name in MODELS])
+
+
+@pytest.mark.parametrize(("section", "rows"), list(configuration_rows()))
+def test_keys_of_sections(section, rows):
+    same_table("cli.md", f"### `{section}`\n\n| key | default | |\n|---|---|---|\n", rows)
+
+
+def test_keys_of_recbole():
+    head = "| key of RecBole | becomes |\n|---|---|\n"
+    same_table("training.md", head, [f"| `{key}` | {becomes} |" for key, becomes in table()])
+    text = (DOCS / "training.md").read_text(encoding="utf-8")
+    for keys in (WITHOUT_USE, NOT_OFFERED):
+        assert f": {', '.join(f'`{key}`' for key in keys)}." in " ".join(text.split())
+    assert len(set(known_keys())) == len(known_keys())
