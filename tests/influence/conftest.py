@@ -28,8 +28,8 @@ def tables():
     """Interactions of users, with ratings, for training and validation."""
     rng = np.random.default_rng(7)
     frames = []
-    for start, length in ((0, 7), (1000, 2)):
-        users = np.repeat([f"u{number}" for number in range(8)], length)
+    for start, length in ((0, 5), (1000, 2)):
+        users = np.repeat([f"u{number}" for number in range(6)], length)
         n = len(users)
         frames.append(
             pl.DataFrame(

@@ -14,6 +14,11 @@ SMALL = {
     "LSTMRec": NEURAL,
     "GRU4Rec": NEURAL,
     "SASRec": NEURAL,
+    "BPRMF": NEURAL,
+    "BiasedMF": NEURAL,
+    "NeuMF": {"epochs": 1, "batch_size": 16},
+    "WideDeep": {"epochs": 1, "batch_size": 16},
+    "RBM": {"epochs": 1, "batch_size": 16},
 }
 FEW_ITEMS = {"metric": "mrr@3"}
 

@@ -24,11 +24,17 @@ if TYPE_CHECKING:
     )
     from whence.models.markov import MarkovChain
     from whence.models.matrix import ALS, EASE
+    from whence.models.matrix.bpr import BPRMF
+    from whence.models.matrix.mf import BiasedMF
     from whence.models.neural import GRU4Rec, LSTMRec, SASRec
+    from whence.models.neural.neumf import NeuMF
+    from whence.models.neural.wide_deep import WideDeep
     from whence.models.training import Checkpoint, load_checkpoints
 
 _HOMES = {
     "ALS": "whence.models.matrix",
+    "BPRMF": "whence.models.matrix.bpr",
+    "BiasedMF": "whence.models.matrix.mf",
     "Checkpoint": "whence.models.training",
     "CornacModel": "whence.models.adapters",
     "EASE": "whence.models.matrix",
@@ -36,18 +42,22 @@ _HOMES = {
     "ImplicitModel": "whence.models.adapters",
     "LSTMRec": "whence.models.neural",
     "MarkovChain": "whence.models.markov",
+    "NeuMF": "whence.models.neural.neumf",
     "RecBoleModel": "whence.models.adapters",
     "SASRec": "whence.models.neural",
     "TorchModel": "whence.models.adapters",
+    "WideDeep": "whence.models.neural.wide_deep",
     "Wrapped": "whence.models.adapters",
     "load_checkpoints": "whence.models.training",
 }
 
 __all__ = [
     "ALS",
+    "BPRMF",
     "EASE",
     "TIFUKNN",
     "VMISKNN",
+    "BiasedMF",
     "Checkpoint",
     "CornacModel",
     "GRU4Rec",
@@ -55,11 +65,13 @@ __all__ = [
     "ItemKNN",
     "LSTMRec",
     "MarkovChain",
+    "NeuMF",
     "Popularity",
     "RecBoleModel",
     "Recommender",
     "SASRec",
     "TorchModel",
+    "WideDeep",
     "Wrapped",
     "load_checkpoints",
     "load_model",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
 import platform
@@ -92,6 +93,19 @@ def load_model(path: str | Path, **arguments: Any) -> Recommender:
     else:
         model._fit(train)
     return model
+
+
+def _as_given(model_class: type[Any], params: dict[str, Any]) -> dict[str, Any]:
+    """Arguments with tuples where the constructor has them; JSON knows only lists."""
+    defaults = inspect.signature(model_class.__init__).parameters
+    return {
+        name: tuple(value)
+        if isinstance(value, list)
+        and name in defaults
+        and isinstance(defaults[name].default, tuple)
+        else value
+        for name, value in params.items()
+    }
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, pl.DataFrame], dict[str, Any]]:

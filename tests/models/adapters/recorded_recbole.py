@@ -150,13 +150,6 @@ class BPRLoss(nn.Module):
         return -torch.log(1e-10 + torch.sigmoid(positive - negative)).mean()
 
 
-class JointLoss(nn.Module):
-    """A penalty of a whole batch, which is not the mean of those of its rows."""
-
-    def forward(self, rows):
-        return torch.norm(rows)
-
-
 class Recommender(nn.Module):
     """What the models have in common."""
 
@@ -193,12 +186,9 @@ class BPR(Recommender):
 
 
 class PenalisedBPR(BPR):
-    def __init__(self, config, dataset):
-        super().__init__(config, dataset)
-        self.penalty_loss = JointLoss()
+    """With a penalty of a batch that is not the mean of those of its rows."""
 
     def calculate_loss(self, interaction):
-        # Of the embeddings as they are, so that the parts do not come row by row.
         penalty = 0.1 * torch.norm(self.users(interaction[self.USER_ID]))
         return super().calculate_loss(interaction), penalty
 

@@ -11,6 +11,8 @@ EXPECTED = {
     "any_object.py": ("whence", ["After [", "Evaluation(", "  recall@20"]),
     "cornac_model.py": ("cornac", ["Cornac's BPR recommends", "BPR: {", "Popularity: {"]),
     "implicit_model.py": ("implicit", ["Cosine: {", "BPR: {", "BPR recommends to user"]),
+    "recbole_model.py": ("recbole", ["BPR: {", "RecBole's BPR recommends", "Losses of"]),
+    "torch_module.py": ("torch", ["Trained here: {", "Trained elsewhere: {", "Hardest to predict"]),
 }
 
 

@@ -185,7 +185,7 @@ def test_negatives_are_items_that_the_user_does_not_have():
 def test_gradients_of_single_examples(wrapped):
     whence.models.base.require(wrapped, "differentiable", "TracIn")
     batch = wrapped.examples_.batch(np.array([2, 4]))
-    parameters = [p for p in wrapped.module_.parameters()]
+    parameters = list(wrapped.module_.parameters())
     whole = torch.autograd.grad(wrapped.example_loss(batch).sum(), parameters)
     parts = [
         torch.autograd.grad(
@@ -208,7 +208,8 @@ def test_other_parameters_give_other_scores(wrapped):
     with torch.no_grad():
         for parameter in wrapped.module_.parameters():
             parameter.mul_(2.0)
-    assert np.abs(wrapped.score(users) - before)[np.isfinite(before)].max() > 0
+    open_ = np.isfinite(before)
+    assert np.abs(wrapped.score(users)[open_] - before[open_]).max() > 0
     np.testing.assert_array_equal(wrapped.load_checkpoint(first).score(users), before)
 
 
@@ -230,8 +231,7 @@ def test_lists_and_evaluation(wrapped):
     result = whence.evaluate(wrapped, table, ["mrr@5", "recall@5"])
     assert 0.0 <= result["recall@5"] <= 1.0
     codes = wrapped.recommend_codes(whence.make_queries(wrapped, table), 9)[0]
-    seen = [set(row.tolist()) for row in wrapped.train_.item_ids.to_list()] if False else None
-    assert seen is None and codes.shape[1] == 9
+    assert ((codes >= 0).sum(1) > 0).all()
     if wrapped.asks == "users":
         own = wrapped.train_.frame.filter(user_id=11)["item_id"].to_list()
         items, _ = wrapped.recommend(11, k=9)

@@ -11,7 +11,10 @@ import polars as pl
 from whence.data import Interactions
 from whence.errors import DataError, UnsupportedError, check_choice
 from whence.evaluation import make_queries
+from whence.evaluation.queries import positions_of_windows
+from whence.influence.functions.factors import FactorObjective
 from whence.influence.functions.objective import Arrays, FloatArray, IntArray, Objective
+from whence.influence.functions.terms import Terms
 from whence.influence.queries import query_examples
 
 OUTCOMES = ("loss", "ndcg", "mrr")
@@ -77,6 +80,16 @@ class Question:
                 user, slope = int(self.sources[query]), self._soft(objective, int(query))[1]
                 out[row] = objective.score_gradient(user, slope)
         return out
+
+    def terms(
+        self, objective: FactorObjective, queries: IntArray
+    ) -> tuple[Terms, FloatArray, IntArray]:
+        """Loss of a factor model: terms, the outcomes' derivatives by x, place of the query."""
+        sizes = np.diff(self.starts)[queries]
+        numbers = positions_of_windows(self.starts[queries], sizes)
+        arrays = {name: array[numbers] for name, array in self.arrays.items()}
+        terms, slope = objective.outcome_terms(arrays, -self.weights()[numbers])
+        return terms, slope, np.repeat(np.arange(len(queries)), sizes)[terms.example]
 
     def mean_gradient(self, objective: Objective) -> FloatArray:
         """Gradient of the mean outcome over the queries, float64 [P]."""

@@ -102,11 +102,7 @@ def _exact(objective: Objective, rows: FloatArray, damping: float) -> Solution:
             raise DataError(SINGULAR) from None
         x = linalg.solve(regular, rows.T, assume_a="sym").T
     _check_finite(x)
-    scale = np.linalg.norm(rows, axis=1)
-    left = np.linalg.norm(x @ regular - rows, axis=1)
-    residual = float(
-        np.divide(left, scale, out=np.zeros_like(left), where=scale > 0).max(initial=0)
-    )
+    residual = _relative(x @ regular - rows, np.linalg.norm(rows, axis=1))
     return Solution(np.ascontiguousarray(x), residual, 1, smallest, True)
 
 
@@ -129,23 +125,22 @@ def _neumann(objective: Objective, rows: FloatArray, settings: Settings) -> Solu
     if scale is None:
         scale = 1.05 * _largest(hessian.apply, rows.shape[1], rng)
     x, length = np.zeros_like(rows), np.linalg.norm(rows, axis=1)
-    done, residual = 0, np.inf
-    for done in range(1, settings.max_iterations + 1):
+    done = 0
+    while done < settings.max_iterations:
         here = hessian
         if settings.batch_size is not None:
             drawn = rng.integers(0, objective.n_examples, settings.batch_size)
             here = objective.sampled(drawn).hessian(settings.damping)
         left = rows - here.apply(x)
+        if settings.batch_size is None and _relative(left, length) <= settings.tolerance:
+            break
         x = x + left / scale
+        done += 1
         if not np.isfinite(x).all() or np.abs(x).max(initial=0) > 1e12 * (1 + 1 / scale):
             raise DataError(
                 "The series of solver='lissa' diverges; give a larger scale or more damping, or "
                 "choose solver='cg'."
             )
-        if settings.batch_size is None:
-            residual = _relative(left, length)
-            if residual <= settings.tolerance:
-                break
     residual = _relative(rows - hessian.apply(x), length)
     return Solution(x, residual, done, np.nan, residual <= settings.tolerance)
 
@@ -161,9 +156,9 @@ def _largest(apply, size: int, rng: np.random.Generator) -> float:  # type: igno
 
 
 def _relative(left: FloatArray, length: FloatArray) -> float:
-    ratio = np.divide(
-        np.linalg.norm(left, axis=1), length, out=np.zeros(len(left)), where=length > 0
-    )
+    """Largest norm of a row, relative to a length."""
+    norms = np.linalg.norm(left, axis=1)
+    ratio = np.divide(norms, length, out=np.zeros_like(norms), where=length > 0)
     return float(ratio.max(initial=0.0))
 
 

@@ -67,6 +67,12 @@ class Terms:
             n_examples,
         )
 
+    @classmethod
+    def single(cls, user: int, item: int) -> Terms:
+        """The term whose x is one score."""
+        u, i, none, zero = (np.array([v], dtype=np.int64) for v in (user, item, -1, 0))
+        return cls(u, i, none, np.zeros(1), np.ones(1), zero, kernels.SQUARED, 1)
+
     def __len__(self) -> int:
         return len(self.user)
 

@@ -244,7 +244,8 @@ class _Side(nn.Module):
         row, place = self.values.nonzero(as_tuple=True)
         where = torch.stack([row, self.values[row, place] - 1])
         shape = len(self.values), len(self.value_weight)
-        return torch.sparse_coo_tensor(where, torch.ones_like(row, dtype=dtype), shape)
+        ones = torch.ones_like(row, dtype=dtype)
+        return torch.sparse_coo_tensor(where, ones, shape, check_invariants=False)
 
 
 def _rows_or_zero(weight: Tensor, numbers: Tensor) -> Tensor:
