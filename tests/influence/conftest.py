@@ -55,7 +55,11 @@ def sessions():
         items = rng.integers(0, 12, lengths.sum())
         frames.append(
             pl.DataFrame(
-                {"session_id": session, "item_id": items, "timestamp": start + np.arange(len(items))}
+                {
+                    "session_id": session,
+                    "item_id": items,
+                    "timestamp": start + np.arange(len(items)),
+                }
             )
         )
     titles = pl.DataFrame({"item_id": range(12), "title": [f"Film {n}" for n in range(12)]})

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from whence.errors import ParameterError
 from whence.explanation._estimates import Estimate, chain_weights, sizes, weighted_differences
-from whence.explanation._exact import tail_values
+from whence.explanation._exact import exact, tail_values
 from whence.explanation._games import Game
 
 FloatArray = npt.NDArray[np.float64]
@@ -17,6 +17,9 @@ IntArray = npt.NDArray[np.int64]
 
 _FIRST_ROUND = 8
 _FEWEST = 16  # pairs before a standard error is believed
+_MANY = 64  # pairs that a budget should allow where the tail is enumerated
+_TAIL = 3  # more players cost more orders of the others than they are worth
+_FEW_PLAYERS = _TAIL + 1
 _ROWS = 1 << 13
 
 
@@ -49,11 +52,19 @@ def permutation(game: Game, settings: PermutationSettings) -> Estimate:
     events cost next to nothing once the states before them are known, so for each order of the
     other players the mean over *all* places of the last players in it is taken, not one of them.
     """
+    if game.n <= _FEW_PLAYERS:
+        whole = exact(game)
+        return replace(whole, std_error=np.zeros(game.n))
     rng = np.random.default_rng(settings.seed)
-    tail = tail_of(game) if settings.tail is None else settings.tail
+    tail = tail_of(game, settings.budget) if settings.tail is None else settings.tail
     chain = game.n - tail
     rows_per_pair = 2 * (chain + 1) << tail
-    most = max(settings.budget // rows_per_pair, 2)
+    most = settings.budget // rows_per_pair
+    if most < 2:
+        raise ParameterError(
+            f"budget={settings.budget} coalitions are too few for permutations of {game.n} "
+            f"players, whose errors take two pairs; allow at least {2 * rows_per_pair}."
+        )
     found = np.empty((0, game.n))
     stopped = "budget"
     while len(found) < most:
@@ -63,9 +74,6 @@ def permutation(game: Game, settings: PermutationSettings) -> Estimate:
             game.gap
         ):
             stopped = "tolerance"
-            break
-        if chain <= 1:  # a single order: nothing is random
-            stopped = "exact"
             break
     return Estimate(
         phi=found.mean(axis=0),
@@ -79,11 +87,14 @@ def permutation(game: Game, settings: PermutationSettings) -> Estimate:
     )
 
 
-def tail_of(game: Game) -> int:
-    """How many of the last players to enumerate."""
+def tail_of(game: Game, budget: int) -> int:
+    """How many of the last players to enumerate, so that enough pairs of orders are left."""
     if game.asker.cell is None:
         return 0
-    return min(game.players.in_order(), game.n, 4)
+    tail = min(game.players.in_order(), _TAIL)
+    while tail and 2 * (game.n - tail + 1) << tail > budget // _MANY:
+        tail -= 1
+    return tail
 
 
 def _errors(found: FloatArray) -> FloatArray:
@@ -126,9 +137,3 @@ def _shares(game: Game, orders: IntArray, tail: int) -> FloatArray:
     for row in range(n_orders):
         shares[row, chain:] = weighted_differences(values[:, row].T, tail_step)
     return shares
-
-
-def pairs_of(game: Game, rng: np.random.Generator, tail: int) -> Iterator[FloatArray]:
-    """Estimates one after another, without end."""
-    while True:
-        yield from _pairs(game, rng, _FIRST_ROUND, tail)

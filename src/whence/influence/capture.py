@@ -66,7 +66,7 @@ class Capture(TorchFunctionMode):
         self.n = len(next(iter(batch.values())))
         self._module = module
         self._parameters = {k: p for k, p in module.named_parameters() if k in wanted}
-        self._views = {id(p): _whole(k, p) for k, p in self._parameters.items()}
+        self._views = {id(p): View.of(k, p, p) for k, p in self._parameters.items()}
         self._taps: list[tuple[Tensor, Build]] = []
         self._alive: list[Tensor] = []  # so that no id is given twice
         self._terms = _owners_of_terms(batch)
@@ -85,6 +85,8 @@ class Capture(TorchFunctionMode):
         if not tracked or func in HARMLESS:
             result = func(*args, **kwargs)
             batched = any(hasattr(tensor, _BATCHED) for tensor in given)
+        elif any(self._views[id(tensor)] is None for tensor in tracked):
+            raise UnsupportedError(self._no_rule(func, tracked))
         elif func in VIEWS or (func is torch.Tensor.__getitem__ and not _tensors(args[1:])):
             result = self._part(func, tracked[0], func(*args, **kwargs))
             batched = False
@@ -168,7 +170,7 @@ class Capture(TorchFunctionMode):
 
     def _part(self, func: Any, tracked: Tensor, part: Tensor) -> Tensor:
         """A part of a parameter, which is tracked in its turn."""
-        name = self._views[id(tracked)].name
+        name = self._name_of(tracked)
         whole = self._parameters[name]
         same = part.untyped_storage().data_ptr() == whole.untyped_storage().data_ptr()
         view = View.of(name, whole, part) if same else None
@@ -179,24 +181,20 @@ class Capture(TorchFunctionMode):
             self._views[id(part)] = view
         return part
 
+    def _name_of(self, tracked: Tensor) -> str:
+        view = self._views[id(tracked)]
+        if view is not None:
+            return view.name
+        return next(name for name, p in self._parameters.items() if p is tracked)
+
     def _no_rule(self, func: Any, tracked: list[Tensor]) -> str:
-        name = self._views[id(tracked[0])].name
+        name = self._name_of(tracked[0])
         layer = self._module.get_submodule(name.rpartition(".")[0])
         return (
             f"There is no rule for the gradients of single examples of {name!r} "
             f"({type(layer).__name__}, used by {getattr(func, '__name__', func)}); leave it out "
             "with layers=..., or ask for the general but slow way with method='autograd'."
         )
-
-
-def _whole(name: str, parameter: Tensor) -> View:
-    view = View.of(name, parameter, parameter)
-    if view is None:
-        raise UnsupportedError(
-            f"Parameter {name!r} has more than two dimensions or an unusual place in memory, for "
-            "which there is no rule; leave it out with layers=..., or ask for method='autograd'."
-        )
-    return view
 
 
 def _owners_of_terms(batch: Batch) -> Tensor | None:

@@ -86,7 +86,7 @@ def load_model(path: str | Path, **arguments: Any) -> Recommender:
     train = Interactions.from_frame(
         tables["train"], kind=metadata["kind"], vocabulary=vocabulary, **metadata["columns"]
     ).with_tables(items=tables.get("item_table"), users=tables.get("user_table"))
-    model: Recommender = model_class(**{**metadata["params"], **arguments})
+    model: Recommender = model_class(**{**_as_given(model_class, metadata["params"]), **arguments})
     model.train_ = train
     if metadata["has_state"]:
         model._restore(state)

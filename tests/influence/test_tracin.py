@@ -1,0 +1,530 @@
+"""TracIn: what must hold of its scores, its results, and what it refuses."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+
+import numpy as np
+import polars as pl
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from brute import at, close, gradients  # noqa: E402
+
+import whence  # noqa: E402
+from whence.errors import (  # noqa: E402
+    ColumnError,
+    DataError,
+    DataWarning,
+    FileFormatError,
+    NotFittedError,
+    OutputExistsError,
+    ParameterError,
+    UnsupportedError,
+)
+from whence.evaluation import make_queries  # noqa: E402
+from whence.influence import Influence, TracIn, query_examples, state, tracin  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("ignore::whence.errors.DataWarning")
+
+
+@pytest.fixture
+def queries(lstm, sessions):
+    return query_examples(lstm, sessions[1])
+
+
+# What must hold of scores
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 1000])
+def test_batches_do_not_matter(batch_size, lstm, queries):
+    want = TracIn().matrix(lstm, queries)
+    got = TracIn(batch_size=batch_size).matrix(lstm, queries)
+    close(got, want, 1e-5)
+    close(TracIn(batch_size=batch_size).attribute(lstm, queries).scores, want.sum(1), 1e-5)
+
+
+@pytest.mark.parametrize("normalise", [None, "cosine"])
+def test_threads_do_not_matter(normalise, lstm, queries):
+    few = [TracIn(threads=n, batch_size=8, normalise=normalise) for n in (1, 3)]
+    tables = [method.attribute(lstm, queries).frame for method in few]
+    assert tables[0].equals(tables[1])
+    np.testing.assert_array_equal(*(method.matrix(lstm, queries) for method in few))
+    lists = [method.per_query(lstm, queries).state for method in few]
+    assert all(np.array_equal(lists[0][name], lists[1][name]) for name in lists[0])
+    assert torch.get_num_threads() >= 1
+
+
+def test_order_does_not_matter(lstm, queries):
+    want = TracIn(batch_size=9).matrix(lstm, queries)
+    order = np.random.default_rng(0).permutation(len(lstm.examples_))
+
+    class Shuffled:
+        def __len__(self):
+            return len(order)
+
+        def batch(self, numbers, epoch=0):
+            return lstm.examples_.batch(order[numbers], epoch)
+
+    other = copy.copy(lstm)
+    other.examples_, other.train_ = Shuffled(), None
+    method = TracIn(lstm.checkpoints_, batch_size=9)
+    close(method.matrix(other, queries), want[order], 1e-5)
+
+
+def test_twins_have_the_same_score(sessions):
+    table = sessions[0].frame
+    twin = table.filter(pl.col("session_id") == 3).with_columns(session_id=pl.lit(99))
+    model = whence.LSTMRec(embedding_dim=4, hidden_dim=3, epochs=2)
+    model.fit(pl.concat([table, twin], how="vertical_relaxed"), checkpoints=1)
+    values = TracIn(by="session").attribute(model, sessions[1])
+    by_id = dict(zip(values.ids.to_list(), values.scores))
+    assert by_id[99] == pytest.approx(by_id[3], rel=1e-5)
+
+
+def test_cosines_are_between_minus_one_and_one(lstm, queries):
+    cosines = TracIn(normalise="cosine").matrix(lstm, queries)
+    assert np.abs(cosines).max() <= 1 + 1e-5
+    assert cosines.min() < 0 < cosines.max()
+
+
+def test_mislabelled_examples_are_found_by_self_influence_better_than_by_loss():
+    # Half of the sessions walk a circle forwards; a few of them end somewhere else.
+    rng = np.random.default_rng(0)
+    n, length, n_items = 300, 6, 12
+    items = (rng.integers(0, n_items, (n, 1)) + np.arange(length)) % n_items
+    wrong = rng.permutation(n)[:20]
+    items[wrong, -1] = (items[wrong, -1] + rng.integers(2, 9, 20)) % n_items
+    table = pl.DataFrame(
+        {
+            "session_id": np.repeat(np.arange(n), length),
+            "item_id": items.ravel(),
+            "timestamp": np.arange(n * length),
+        }
+    )
+    model = whence.LSTMRec(16, 16, epochs=30, batch_size=32, learning_rate=0.01, seed=1)
+    model.fit(table, checkpoints=10)
+    own = TracIn(by="session").self_influence(model)
+    numbers = np.arange(len(model.examples_))
+    with torch.no_grad():
+        losses = model.example_loss(model.examples_.batch(numbers)).numpy()
+    by_loss = np.bincount(model.examples_.sources(numbers), weights=losses)
+    found = [np.isin(np.argsort(-values)[:20], wrong).mean() for values in (own.scores, by_loss)]
+    assert found[0] > 0.9
+    assert found[0] >= found[1]
+
+
+def test_half_precision_is_near(lstm, queries):
+    want = TracIn(precision="float64").matrix(lstm, queries)
+    close(TracIn(precision="bfloat16").matrix(lstm, queries), want, 0.02)
+
+
+def test_nothing_of_the_model_changes(lstm, queries):
+    model = copy.deepcopy(lstm)
+    model.module_.train()
+    before = {name: p.clone() for name, p in model.module_.named_parameters()}
+    model.module_.embedding.weight.grad = torch.ones_like(model.module_.embedding.weight)
+    TracIn().attribute(model, queries)
+    TracIn().self_influence(model)
+    assert model.module_.training
+    for name, p in model.module_.named_parameters():
+        assert torch.equal(p, before[name])
+        assert p.requires_grad
+    assert (model.module_.embedding.weight.grad == 1).all()
+
+
+def test_equal_to_captum(lstm, queries):
+    influence = pytest.importorskip("captum.influence")
+
+    class Scores(torch.nn.Module):
+        """Scores of windows, as a module of its own."""
+
+        def __init__(self, module):
+            super().__init__()
+            self.module = module
+
+        def forward(self, items, length):
+            states = self.module.states(items, length)
+            return self.module.item_scores(states[torch.arange(len(items)), length - 1])
+
+    def rows(examples):
+        batch = examples.batch(np.arange(len(examples)))
+        return torch.utils.data.TensorDataset(batch["items"], batch["length"], batch["target"])
+
+    def load(net, path):
+        checkpoint = lstm.checkpoints_[int(path)]
+        net.module.load_state_dict(checkpoint.module)
+        return checkpoint.learning_rate
+
+    tracing = influence.TracInCP(
+        Scores(at(lstm).module_),
+        rows(lstm.examples_),
+        ["0", "1"],
+        load,
+        loss_fn=torch.nn.CrossEntropyLoss(reduction="none"),
+        batch_size=1,
+    )
+    want = tracing.influence(rows(queries).tensors).T.numpy()
+    close(TracIn(precision="float64").matrix(lstm, queries), want, 1e-9)
+
+
+# Results
+
+
+def test_lists_are_those_of_the_sorted_matrix(lstm, queries):
+    matrix = TracIn().matrix(lstm, queries)
+    lists = TracIn(batch_size=8, top=5).per_query(lstm, queries)
+    for query in range(len(queries)):
+        for table, sign in (
+            (lists.proponents(query, 5), 1),
+            (lists.opponents(query, 5), -1),
+        ):
+            want = np.sort(-sign * matrix[:, query])[:5]
+            np.testing.assert_allclose(
+                -sign * table["score"].to_numpy(), want, rtol=1e-4, atol=1e-9
+            )
+            np.testing.assert_allclose(
+                matrix[table["example"].to_numpy(), query], table["score"], rtol=1e-4, atol=1e-9
+            )
+    close(lists.scores, matrix.sum(1), 1e-5)
+    every = TracIn(top=10**6).per_query(lstm, queries)
+    assert every.state["top_examples"].shape == matrix.T.shape
+    assert np.array_equal(np.sort(every.state["top_examples"], 1)[0], np.arange(len(matrix)))
+
+
+def test_equal_scores_are_in_the_order_of_examples():
+    best, numbers = np.full((1, 3), -np.inf), np.full((1, 3), -1)
+    for first, block in ((0, [1.0, 2.0, 1.0]), (3, [2.0, 1.0, 2.0, 2.0])):
+        tracin.keep_largest(np.array(block)[:, None], first, best, numbers)
+    lists = tracin._lists(
+        {
+            "top_scores": best, "top_examples": numbers,
+            "bottom_scores": -best, "bottom_examples": numbers,
+        }
+    )  # fmt: skip
+    assert lists["top_examples"].tolist() == [[1, 3, 5]]
+
+
+def test_queries_in_blocks(lstm, queries, monkeypatch):
+    want = TracIn().per_query(lstm, queries, 3)
+    monkeypatch.setattr("whence.influence.engine._QUERY_BYTES", 1)
+    got = TracIn().per_query(lstm, queries, 3)
+    np.testing.assert_array_equal(got.state["top_examples"], want.state["top_examples"])
+    close(got.scores, want.scores, 1e-5)
+    close(TracIn().matrix(lstm, queries), TracIn().matrix(lstm, queries), 1e-5)
+
+
+def test_lists_on_demand(lstm, queries):
+    values = TracIn().attribute(lstm, queries)
+    lists = TracIn().per_query(lstm, queries, 4)
+    assert isinstance(values, whence.Attribution)
+    for query in (0, len(queries) - 1):
+        for side in ("proponents", "opponents"):
+            one, two = getattr(values, side)(query, 4), getattr(lists, side)(query, 4)
+            assert one.drop("score").equals(two.drop("score"))
+            np.testing.assert_allclose(one["score"], two["score"], rtol=1e-4)
+    # More than was kept is computed.
+    assert len(lists.proponents(0, 7)) == 7
+    one = values.for_query(1)
+    np.testing.assert_allclose(one.scores, values.scores_for(1))
+    total = sum(values.for_query(q).scores for q in range(len(queries)))
+    close(total, values.scores, 1e-4)
+    with pytest.raises(ParameterError, match="query"):
+        values.proponents(len(queries))
+
+
+def test_tables_have_titles_and_sequences(lstm, queries, sessions):
+    train = sessions[0]
+    values = TracIn(top=3).per_query(lstm, queries)
+    table = values.proponents(0, 3)
+    assert table.columns == ["rank", "score", "example", "session_id", "target", "sequence"]
+    offsets, items = train.sequences.offsets, train.sequences.items
+    for row in table.iter_rows(named=True):
+        source = train.vocabulary.source_codes([row["session_id"]])[0]
+        codes = items[offsets[source] : offsets[source + 1]]
+        names = [f"Film {item}" for item in train.vocabulary.items.gather(codes)]
+        window = [*row["sequence"], row["target"]]
+        assert any(names[i : i + len(window)] == window for i in range(len(names)))
+    asked = values.queries()
+    assert asked["target"].str.starts_with("Film").all()
+    assert asked.columns[:3] == ["query", "session_id", "position"]
+    assert values.summary().startswith("TracIn influence of")
+    assert values.plot() is not None
+
+
+@pytest.mark.parametrize("by", ["session", "interaction", "item"])
+def test_credit_has_one_sum(by, lstm, queries, sessions):
+    plain = TracIn(precision="float64").attribute(lstm, queries)
+    values = TracIn(precision="float64", by=by).attribute(lstm, queries)
+    assert values.scores.sum() == pytest.approx(plain.scores.sum())
+    train = sessions[0]
+    wanted = {
+        "session": train.source_ids, "item": train.item_ids, "interaction": pl.Series(range(train.n_rows)),
+    }  # fmt: skip
+    assert values.ids.to_list() == wanted[by].to_list()
+    kept = values.prune(train, n=2)
+    assert kept.n_rows < train.n_rows
+    examples = plain.frame
+    if by == "session":
+        sums = examples.group_by("session_id").agg(pl.col("score").sum())
+        joined = values.frame.join(sums, on="session_id")
+        np.testing.assert_allclose(joined["score"], joined["score_right"])
+
+
+def test_interactions_share_the_score_of_their_example(lstm, queries):
+    plain = TracIn(precision="float64").attribute(lstm, queries)
+    values = TracIn(precision="float64", by="interaction").attribute(lstm, queries)
+    want = np.zeros(lstm.train_.n_rows)
+    for number, score in enumerate(plain.scores):
+        rows, _ = lstm.examples_.rows(np.array([number]))
+        want[rows] += score / len(rows)
+    np.testing.assert_allclose(values.scores, want, atol=1e-12)
+
+
+def test_users_of_sessions(sessions):
+    table = sessions[0].frame.with_columns(user_id=pl.col("session_id") % 4)
+    model = whence.LSTMRec(4, 3, epochs=1).fit(table, checkpoints=1)
+    values = TracIn(by="user").attribute(model, sessions[1])
+    assert sorted(values.ids.to_list()) == [0, 1, 2, 3]
+    by_session = TracIn(by="session").attribute(model, sessions[1]).frame
+    sums = by_session.group_by(pl.col("session_id") % 4).agg(pl.col("score").sum())
+    joined = values.frame.join(sums, left_on="user_id", right_on="session_id")
+    np.testing.assert_allclose(joined["score"], joined["score_right"], rtol=1e-5)
+    with pytest.raises(ColumnError, match="user"):
+        TracIn(by="user").attribute(
+            whence.LSTMRec(4, 3, epochs=1).fit(sessions[0], checkpoints=1), sessions[1]
+        )
+
+
+def test_metadata(lstm, sessions):
+    valid = whence.Interactions.from_frame(sessions[1])
+    facts = TracIn(by="session").attribute(lstm, valid).metadata
+    assert facts["method"] == "tracin"
+    assert facts["parameters"] == [name for name, _ in lstm.module_.named_parameters()]
+    assert facts["learning_rates"] == [0.05, 0.05]
+    assert facts["epochs"] == [1, 2]
+    assert facts["fingerprint"] == {
+        "train": lstm.train_.fingerprint, "validation": valid.fingerprint,
+    }  # fmt: skip
+
+
+def test_saving(lstm, queries, tmp_path):
+    values = TracIn(top=3).per_query(lstm, queries)
+    loaded = Influence.load(values.save(tmp_path / "values.parquet"))
+    assert loaded.frame.equals(values.frame)
+    want = values.proponents(1, 3).select("rank", "score", "example")
+    assert loaded.proponents(1, 3).equals(want)
+    with pytest.raises(ParameterError, match="per_query"):
+        loaded.proponents(0, 4)
+    with pytest.raises(UnsupportedError, match="not at hand"):
+        loaded.queries()
+
+
+def test_matrix_in_a_file(lstm, queries, tmp_path):
+    want = TracIn().matrix(lstm, queries)
+    got = TracIn().matrix(lstm, queries, tmp_path / "scores.npy")
+    assert isinstance(got, np.memmap)
+    np.testing.assert_array_equal(got, want)
+    assert [path.name for path in tmp_path.iterdir()] == ["scores.npy"]
+    with pytest.raises(OutputExistsError, match="exists"):
+        TracIn().matrix(lstm, queries, tmp_path / "scores.npy")
+    with pytest.raises(ParameterError, match="npy"):
+        TracIn().matrix(lstm, queries, tmp_path / "scores.csv")
+
+
+# Interruptions
+
+
+class Broken(Exception):
+    pass
+
+
+def breaking_off(after):
+    calls = []
+
+    def progress(done, total, message):
+        calls.append(done)
+        if len(calls) == after:
+            raise Broken
+
+    return progress
+
+
+@pytest.mark.parametrize("what", ["attribute", "per_query", "matrix", "self_influence"])
+@pytest.mark.parametrize("after", [1, 3])
+def test_resumed_is_as_unbroken(what, after, lstm, queries, tmp_path, monkeypatch):
+    def run(folder, progress=False, **more):
+        method = TracIn(batch_size=8, folder=folder, progress=progress, **more)
+        if what == "matrix":
+            return method.matrix(lstm, queries, None if folder is None else tmp_path / "m.npy")
+        asked = () if what == "self_influence" else (queries,)
+        return getattr(method, what)(lstm, *asked)
+
+    folder = tmp_path / "state"
+    with pytest.raises(Broken):
+        run(folder, breaking_off(after))
+    assert [path.name for path in folder.iterdir()] == ["influence-state.npz"]
+    with pytest.raises(ParameterError, match="another pass"):
+        run(folder, weighting="adam")
+    seen = []
+    got = run(folder, lambda done, total, message: seen.append(done))
+    assert seen[0] > 8 * after
+    assert not list(folder.iterdir())
+    want = run(None)
+    if what == "matrix":
+        np.testing.assert_array_equal(got, want)
+    else:
+        assert got.frame.equals(want.frame)
+        for name in want.state or {}:
+            np.testing.assert_array_equal(got.state[name], want.state[name])
+
+
+def test_a_damaged_state_is_told(lstm, queries, tmp_path):
+    (tmp_path / "influence-state.npz").write_bytes(b"no state")
+    with pytest.raises(FileFormatError, match="remove it"):
+        TracIn(folder=tmp_path).attribute(lstm, queries)
+
+
+def test_what_is_half_done_is_not_kept(tmp_path):
+    kept = state.Progressed(tmp_path, {}, {"scores": np.zeros(2)})
+    kept.advance(0, 1)
+    assert kept.has_begun
+    kept.save()
+    again = state.Progressed(tmp_path, {}, {"scores": np.ones(2)})
+    assert again.done == {"part": 0, "examples": 1}
+    assert again.arrays["scores"].tolist() == [0, 0]
+
+
+# Checkpoints
+
+
+def test_checkpoints_from_everywhere(lstm, queries, sessions, tmp_path):
+    model = whence.LSTMRec(**lstm.params).fit(sessions[0], checkpoints=1, folder=tmp_path)
+    want = TracIn().matrix(lstm, queries)
+    for given in (model.checkpoints_, tmp_path, str(tmp_path / "checkpoints")):
+        np.testing.assert_array_equal(TracIn(given).matrix(model, queries), want)
+    parts = [TracIn(c).matrix(model, queries) for c in model.checkpoints_]
+    close(sum(parts), want, 1e-6)
+    np.testing.assert_array_equal(TracIn("final").matrix(model, queries), parts[-1])
+    one = TracIn(tmp_path / "checkpoints" / "epoch-00002.pt").matrix(model, queries)
+    np.testing.assert_array_equal(one, parts[-1])
+
+
+def test_learning_rates_count(lstm, queries):
+    parts = [TracIn(c).matrix(lstm, queries) for c in lstm.checkpoints_]
+    got = TracIn(learning_rate=[0.1, 0.2]).matrix(lstm, queries)
+    close(got, 2 * parts[0] + 4 * parts[1], 1e-6)
+
+
+def test_bad_checkpoints(lstm, queries, sessions, tmp_path):
+    bare = whence.LSTMRec(4, 3, epochs=1).fit(sessions[0])
+    with pytest.raises(ParameterError, match="no checkpoint; fit it with checkpoints=n"):
+        TracIn().attribute(bare, queries)
+    with pytest.raises(ParameterError, match="empty list"):
+        TracIn([]).attribute(lstm, queries)
+    with pytest.raises(FileFormatError, match="no checkpoints"):
+        TracIn(tmp_path).attribute(lstm, queries)
+    other = whence.GRU4Rec(4, 3, epochs=1).fit(sessions[0], checkpoints=1)
+    with pytest.raises(ParameterError, match="GRU4Rec, but the model is LSTMRec"):
+        TracIn(other.checkpoints_).attribute(lstm, queries)
+    wider = whence.LSTMRec(5, 3, epochs=1).fit(sessions[0], checkpoints=1)
+    with pytest.raises(ParameterError, match=r"'embedding.weight' is \(13, 5\)"):
+        TracIn(wider.checkpoints_).attribute(lstm, queries)
+    changed = [dataclasses.replace(c, fingerprint="0") for c in lstm.checkpoints_]
+    with pytest.raises(DataError, match="changed since the fit"):
+        TracIn(changed).attribute(lstm, queries)
+    with pytest.raises(UnsupportedError, match="optimiser's state"):
+        TracIn("final", weighting="adam").attribute(lstm, queries)
+    sgd = whence.LSTMRec(4, 3, epochs=1, optimizer="sgd").fit(sessions[0], checkpoints=1)
+    with pytest.raises(UnsupportedError, match="second moments"):
+        TracIn(weighting="adam").attribute(sgd, queries)
+
+
+def test_bad_input(lstm, queries, sessions):
+    with pytest.raises(NotFittedError, match="fit"):
+        TracIn().attribute(whence.LSTMRec(), sessions[1])
+    with pytest.raises(UnsupportedError, match="VMISKNN"):
+        TracIn().attribute(whence.VMISKNN().fit(sessions[0]), sessions[1])
+    with pytest.raises(ParameterError, match="outputs"):
+        TracIn(layers=["outputs"]).attribute(lstm, queries)
+    with pytest.raises(ParameterError, match="empty"):
+        TracIn(layers=[]).attribute(lstm, queries)
+    for name, value in (
+        ("by", "film"), ("weighting", "rmsprop"), ("precision", "half"), ("normalise", "l2"),
+        ("method", "slow"), ("threads", 0), ("top", 0), ("batch_size", 0),
+    ):  # fmt: skip
+        with pytest.raises(ParameterError, match=name):
+            TracIn(**{name: value}).attribute(lstm, queries)
+    with pytest.raises(ParameterError, match="normalise"):
+        TracIn(normalise="cosine").self_influence(lstm)
+    with pytest.raises(UnsupportedError, match="by='interaction'"):
+        TracIn().attribute(lstm, queries).prune(sessions[0], n=1)
+    with pytest.raises(UnsupportedError):
+        TracIn().self_influence(lstm).proponents(0)
+
+
+# Queries
+
+
+def test_queries_are_windows_and_their_next_items(lstm, sessions):
+    asked = make_queries(lstm, sessions[1], target="next")
+    examples = query_examples(lstm, asked)
+    known = asked.target_items[asked.target_start] >= 0
+    kept = np.flatnonzero(known & (asked.history_end > asked.history_start))
+    assert len(examples) == len(kept)
+    batch = examples.batch(np.arange(len(kept)))
+    for row, query in enumerate(kept):
+        history = asked.history_items[asked.history_start[query] : asked.history_end[query]][-5:]
+        assert batch["items"][row, : len(history)].tolist() == history.tolist()
+        assert batch["length"][row] == len(history)
+        assert batch["target"][row] == asked.target_items[asked.target_start[query]]
+        assert examples.history(row).tolist() == history.tolist() or len(history) == 5
+
+
+def test_each_item_of_a_user_is_a_query(tables):
+    train, validation = tables
+    model = whence.LSTMRec(4, 3, epochs=1).fit(train, checkpoints=1)
+    queries = query_examples(model, validation, target="each")
+    first = query_examples(model, validation)
+    known = validation.filter(pl.col("item_id").is_in(train["item_id"].unique().implode()))
+    assert len(queries) == len(known)
+    assert len(first) <= validation["user_id"].n_unique()
+    for query, (user, target) in enumerate(queries.ids.select("user_id", "target").iter_rows()):
+        past = train.filter(pl.col("user_id") == user).sort("timestamp")["item_id"].to_list()
+        later = known.filter(pl.col("user_id") == user).sort("timestamp")["item_id"].to_list()
+        history = model.vocabulary.items.gather(queries.history(query)).to_list()
+        assert history[: len(past)] == past
+        earlier = history[len(past) :]
+        assert later[: len(earlier)] == earlier
+        assert later[len(earlier)] == target
+
+
+def test_negatives_are_frozen_and_not_the_users(tables):
+    train, validation = tables
+    model = whence.LSTMRec(4, 3, loss="bpr", n_negatives=3, epochs=1).fit(train, checkpoints=1)
+    queries = query_examples(model, validation)
+    batch = queries.batch(np.arange(len(queries)))
+    again = query_examples(model, validation).batch(np.arange(1, len(queries)))
+    assert torch.equal(batch["negatives"][1:], again["negatives"])
+    for query in range(len(queries)):
+        own = {*queries.history(query).tolist(), int(queries.targets[query])}
+        assert not own & set(batch["negatives"][query].tolist())
+
+
+def test_queries_without_a_target(lstm, sessions):
+    strange = sessions[1].with_columns(item_id=pl.col("item_id") + 100)
+    with pytest.raises(DataError, match="None of the"):
+        query_examples(lstm, strange)
+    some = pl.concat([sessions[1], strange.with_columns(session_id=pl.col("session_id") + 50)])
+    with pytest.warns(DataWarning, match="queries are left out"):
+        examples = query_examples(lstm, some)
+    assert examples.n_left_out > 0
+    assert TracIn().attribute(lstm, examples).metadata["n_left_out"] == examples.n_left_out
+
+
+def test_gradients_of_queries_are_those_of_the_models_loss(lstm, queries):
+    here = at(lstm)
+    vectors = gradients(here, queries, len(queries))
+    assert np.linalg.norm(vectors, axis=1).min() > 0
