@@ -9,7 +9,8 @@ import yaml
 from _commands import SESSIONS, scores, whence_, write_ratings, write_sessions
 
 import whence
-from whence.config import load_config, read_parts
+from whence.config import MODELS, load_config, read_parts
+from whence.config.models import arguments, model_class
 
 torch = pytest.importorskip("torch")
 
@@ -195,6 +196,22 @@ def test_models_without_epochs(folder, model):
     assert set(scores(folder / "run")["test"]) == {
         "ndcg@10", "recall@10", "mrr@10", "hitrate@10"
     }  # fmt: skip
+    assert "the same as" in whence_("train", "run", "-o", "again").stdout
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_is_trained_from_the_command_line(folder, model):
+    if model == "als":
+        pytest.importorskip("implicit")
+    if model == "tifu":
+        rows = [(u, b, 10 * b + u % 3 + i) for u in range(9) for b in range(5) for i in range(3)]
+        frame = pl.DataFrame(rows, schema=["user_id", "basket_id", "item_id"], orient="row")
+        frame.write_csv("ratings.csv")
+    more = () if "epochs" not in arguments(model_class(model)) else ("--epochs", 1)
+    whence_("train", "--data", "ratings.csv", "--model", model, *more, "-o", "run")
+    found = scores(folder / "run")["test"]
+    assert len(found) in (2, 4)
+    assert all(math.isfinite(value) for value in found.values())
     assert "the same as" in whence_("train", "run", "-o", "again").stdout
 
 

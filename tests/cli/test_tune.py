@@ -19,7 +19,7 @@ tune:
   space:
     model.l2: {low: 1e-1, high: 1e3, log: true}
     model.exclude_seen: [true, false]
-  trials: 6
+  trials: 4
   metric: ndcg@10
 """
 
@@ -38,10 +38,10 @@ def trials(folder, name="search"):
 
 def test_a_search_writes_its_trials_and_the_best_configuration(folder):
     result = whence_("tune", "config.yaml", "-o", "search")
-    assert "Best of 6 trials by ndcg@10 on validation" in result.stdout
+    assert "Best of 4 trials by ndcg@10 on validation" in result.stdout
     assert "whence train search/best.yaml" in result.stdout
     table = trials(folder)
-    assert table["trial"].to_list() == list(range(6))
+    assert table["trial"].to_list() == list(range(4))
     assert table["model.l2"].is_between(0.1, 1000).all()
     best = table.sort("ndcg@10", descending=True).row(0, named=True)
     keys = yaml.safe_load((folder / "search" / "best.yaml").read_text())
@@ -69,8 +69,8 @@ def test_a_search_that_was_broken_off_goes_on_as_if_it_had_not_been(folder, monk
     assert trials(folder).height == 2
     whence_("tune", "search", "--resume")
     assert trials(folder).drop("trial").equals(trials(folder, "whole").drop("trial"))
-    whence_("tune", "search", "--resume", "--trials", 8)
-    assert trials(folder).height == 8
+    whence_("tune", "search", "--resume", "--trials", 5)
+    assert trials(folder).height == 5
 
 
 def test_a_search_broken_off_at_once_leaves_nothing(folder, monkeypatch):
@@ -129,8 +129,8 @@ def test_a_search_in_which_nothing_works_says_so(folder, monkeypatch):
 
     monkeypatch.setattr(_search.Search, "_value", diverge)
     result = whence_("tune", "config.yaml", "-o", "search", code=2)
-    assert "None of the 6 trials ended well" in result.stderr
-    assert trials(folder)["error"].to_list() == ["Training diverged."] * 6
+    assert "None of the 4 trials ended well" in result.stderr
+    assert trials(folder)["error"].to_list() == ["Training diverged."] * 4
     assert not (folder / "search" / "best.yaml").exists()
 
 
@@ -150,7 +150,7 @@ def test_a_search_in_which_nothing_works_says_so(folder, monkeypatch):
         ("[true, false]", "[true, maybe]", "model.exclude_seen in tune.space"),
         ("[true, false]", "[]", "list of values"),
         ("metric: ndcg@10", "metric: ndgc@10", "Did you mean 'ndcg'"),
-        ("trials: 6", "trials: 0", "tune.trials"),
+        ("trials: 4", "trials: 0", "tune.trials"),
         ("model: {name: EASE}", "model: {l2: 3}", "There is no model.name"),
         ("path: ratings.csv", "train: ratings.csv", "needs validation data"),
     ],

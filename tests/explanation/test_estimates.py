@@ -145,9 +145,7 @@ def test_stops_at_the_tolerance_or_the_budget(model):
         gap = abs(coarse.value_all - coarse.value_nothing)
         assert coarse.metadata["stopped"] in ("tolerance", "exact")
         assert coarse.std_errors.max() <= 0.2 * gap
-        fine = explain(
-            model, history, k=3, masking="pad", method=method, tolerance=0, budget=300
-        )
+        fine = explain(model, history, k=3, masking="pad", method=method, tolerance=0, budget=300)
         assert fine.metadata["stopped"] == "budget"
         assert fine.metadata["params"]["n_coalitions"] <= 300
 

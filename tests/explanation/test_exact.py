@@ -52,9 +52,7 @@ def compare(model, codes, masking, target, tolerance=1e-5):
     ids = model.vocabulary.items.to_list()
     given = ("item", ids[stand_in]) if masking == "item" else masking
     asked = "mean" if target == "mean" else (target, ids[item])
-    found = explain(
-        model, ids_of(model, codes), k=K, masking=given, target=asked, method="exact"
-    )
+    found = explain(model, ids_of(model, codes), k=K, masking=given, target=asked, method="exact")
     assert found.items["item"].to_list() == ids_of(model, frozen)
     np.testing.assert_allclose(found.scores, phi, atol=tolerance)
     assert found.value_all == pytest.approx(everything, abs=tolerance)
@@ -178,9 +176,9 @@ def test_groups_in_order_go_through_the_trie(models):
         3,
         lambda kept: float(
             np.mean(
-                naive_scores(
-                    model, masked(codes, [kept[i // 2] for i in range(6)], N_ITEMS)
-                )[frozen]
+                naive_scores(model, masked(codes, [kept[i // 2] for i in range(6)], N_ITEMS))[
+                    frozen
+                ]
             )
         ),
     )

@@ -320,7 +320,7 @@ def test_models_that_know_users_only():
     table = random_sessions(np.random.default_rng(1), 20, N_ITEMS)
     table = table.rename({"session_id": "user_id"})
     for name in ("BPRMF", "NeuMF"):
-        model = getattr(whence, name)(epochs=1, embedding_dim=4).fit(table)
+        model = getattr(whence, name)(epochs=1).fit(table)
         with pytest.raises(UnsupportedError, match="takes no history") as error:
             explain(model, table["item_id"].to_list()[:3], k=2)
         one_sentence(error)

@@ -261,8 +261,10 @@ def test_credit_has_one_sum(by, lstm, queries, sessions):
     assert values.scores.sum() == pytest.approx(plain.scores.sum())
     train = sessions[0]
     wanted = {
-        "session": train.source_ids, "item": train.item_ids, "interaction": pl.Series(range(train.n_rows)),
-    }  # fmt: skip
+        "session": train.source_ids,
+        "item": train.item_ids,
+        "interaction": pl.Series(range(train.n_rows)),
+    }
     assert values.ids.to_list() == wanted[by].to_list()
     kept = values.prune(train, n=2)
     assert kept.n_rows < train.n_rows
@@ -337,7 +339,7 @@ def test_matrix_in_a_file(lstm, queries, tmp_path):
 # Interruptions
 
 
-class Broken(Exception):
+class BrokenError(Exception):
     pass
 
 
@@ -347,7 +349,7 @@ def breaking_off(after):
     def progress(done, total, message):
         calls.append(done)
         if len(calls) == after:
-            raise Broken
+            raise BrokenError
 
     return progress
 
@@ -363,7 +365,7 @@ def test_resumed_is_as_unbroken(what, after, lstm, queries, tmp_path, monkeypatc
         return getattr(method, what)(lstm, *asked)
 
     folder = tmp_path / "state"
-    with pytest.raises(Broken):
+    with pytest.raises(BrokenError):
         run(folder, breaking_off(after))
     assert [path.name for path in folder.iterdir()] == ["influence-state.npz"]
     with pytest.raises(ParameterError, match="another pass"):

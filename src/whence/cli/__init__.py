@@ -13,8 +13,11 @@ from typer.core import TyperGroup
 from whence.cli._terminal import complain
 from whence.cli.demo import demo_command
 from whence.cli.evaluate import evaluate_command
+from whence.cli.experiment import experiment_app
+from whence.cli.explain import explain_command
 from whence.cli.prune import prune_command
 from whence.cli.recommend import recommend_command
+from whence.cli.trace import trace_command
 from whence.cli.train import train_command
 from whence.cli.tune import tune_command
 from whence.cli.value import value_command
@@ -62,6 +65,9 @@ app.command("recommend")(recommend_command)
 app.command("evaluate")(evaluate_command)
 app.command("value")(value_command)
 app.command("prune")(prune_command)
+app.command("trace")(trace_command)
+app.command("explain")(explain_command)
+app.add_typer(experiment_app, name="experiment")
 
 
 def main() -> None:

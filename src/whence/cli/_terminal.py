@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+_WIDEST = 2_000
 Report = Callable[[float, float, str], None]
 
 
@@ -29,16 +30,20 @@ def heading(text: str) -> None:
     Console(highlight=False, soft_wrap=True).print(Text(text, style="bold"))
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table; all columns but the first are aligned to the right."""
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[object]], *, text: Collection[str] = ()
+) -> None:
+    """Print a table; columns are aligned to the right but for the first and those of `text`."""
     shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for position, column in enumerate(columns):
-        shown.add_column(column, justify="left" if position == 0 else "right", no_wrap=True)
+        left = position == 0 or column in text
+        shown.add_column(column, justify="left" if left else "right", no_wrap=True)
     for row in rows:
         shown.add_row(*(Text(str(cell)) for cell in row))
     console = Console(highlight=False)
     if not console.is_terminal:  # in a file or a pipe nothing is to be cut off
-        console.width = max(console.width, console.measure(shown).maximum)
+        console.width = _WIDEST
+        console.width = max(80, console.measure(shown).maximum)
     console.print(shown)
 
 

@@ -26,11 +26,10 @@ RENAMED = {
 
 OF_MODELS: dict[str, tuple[str, ...]] = {
     "embedding_size": ("embedding_dim", "factors"),
-    "mf_embedding_size": ("mf_dim", "gmf_dim"),
+    "mf_embedding_size": ("gmf_dim",),
     "mlp_embedding_size": ("mlp_dim",),
-    "mlp_hidden_size": ("layers", "hidden_dims"),
+    "mlp_hidden_size": ("layers",),
     "hidden_size": ("hidden_dim", "embedding_dim"),
-    "inner_size": ("inner_dim",),
     "num_layers": ("num_layers",),
     "n_layers": ("num_layers",),
     "n_heads": ("num_heads",),
@@ -104,6 +103,7 @@ NOT_OFFERED = (
     "max_user_inter_num",
     "max_item_inter_num",
     "numerical_features",
+    "inner_size",
     "seq_len",
 )
 """Keys that can change results and have nothing that corresponds; left out with a note."""
@@ -141,7 +141,6 @@ DEFAULTS_OF_MODELS: dict[str, dict[str, Any]] = {
     },
     "sasrec": {
         "hidden_size": 64,
-        "inner_size": 256,
         "n_layers": 2,
         "n_heads": 2,
         "hidden_dropout_prob": 0.5,

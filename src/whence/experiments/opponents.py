@@ -64,6 +64,8 @@ class OpponentsExperiment:
         Queries that opponents are chosen on, drawn at random; all by default.
     metrics : sequence of str
         Measured on the test queries.
+    epochs : int, optional
+        Of each fit, instead of the model's own.
 
     Notes
     -----
@@ -79,6 +81,7 @@ class OpponentsExperiment:
     checkpoints: int | Sequence[int] = 3
     max_queries: int | None = None
     metrics: Sequence[str] = ("mrr@100", "recall@10")
+    epochs: int | None = None
 
     def __post_init__(self) -> None:
         check_int("n", self.n, minimum=1)
@@ -173,19 +176,25 @@ class OpponentsExperiment:
         return split_shares(data, validation=0.1, test=0.1, extra=extra)
 
     def _make(self, seed: int) -> Any:
-        if self.model is not None:
-            return self.model(seed)
-        from whence.models import LSTMRec
+        model = small_lstm(seed) if self.model is None else self.model(seed)
+        if self.epochs is not None:
+            model.epochs = self.epochs
+        return model
 
-        return LSTMRec(
-            embedding_dim=32,
-            hidden_dim=32,
-            max_length=20,
-            epochs=9,
-            batch_size=256,
-            learning_rate=3e-3,
-            seed=seed,
-        )
+
+def small_lstm(seed: int) -> Any:
+    """The model that is fitted where none is given."""
+    from whence.models import LSTMRec
+
+    return LSTMRec(
+        embedding_dim=32,
+        hidden_dim=32,
+        max_length=20,
+        epochs=9,
+        batch_size=256,
+        learning_rate=3e-3,
+        seed=seed,
+    )
 
 
 class _Fits:

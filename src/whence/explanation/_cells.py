@@ -162,8 +162,10 @@ class GRUCell(TorchCell):
         size = self.size
         gates = (hidden[:, : 2 * size] + inputs[..., : 2 * size]).sigmoid_()
         new = hidden[:, 2 * size :]
-        new = new * gates[:, :size] if layer.new_bias is None else (new + layer.new_bias).mul_(
-            gates[:, :size]
+        new = (
+            new * gates[:, :size]
+            if layer.new_bias is None
+            else (new + layer.new_bias).mul_(gates[:, :size])
         )
         new.add_(inputs[..., 2 * size :]).tanh_()
         torch.lerp(new, self._part(states, number), gates[:, size:], out=self._part(out, number))
@@ -275,9 +277,7 @@ class ProtocolCell(Cell):
 
     def _state(self, rows: Tensor) -> Any:
         parts: list[Any] = []
-        for part, shape, is_torch in zip(
-            rows.split(self._sizes, dim=1), self._shapes, self._torch
-        ):
+        for part, shape, is_torch in zip(rows.split(self._sizes, dim=1), self._shapes, self._torch):
             part = part.reshape(len(rows), *shape)
             parts.append(part if is_torch else part.numpy())
         return tuple(parts) if self._tuple else parts[0]

@@ -117,8 +117,7 @@ def _players(history: History, features: list[str], level: str, cells: Any) -> P
     number = np.cumsum(chosen.ravel()) - 1
     n = int(number[-1]) + 1
     labels = [
-        f"{history.items[place]} · {features[column]}"
-        for place, column in zip(*np.nonzero(chosen))
+        f"{history.items[place]} · {features[column]}" for place, column in zip(*np.nonzero(chosen))
     ]
     if not chosen.all():
         labels.append("all other cells")

@@ -59,9 +59,7 @@ def integrated_gradients(game: Game, n_steps: int) -> Estimate:
     )
 
 
-def _along_the_line(
-    game: Game, asker: object, off: np.ndarray, n_steps: int
-) -> np.ndarray:
+def _along_the_line(game: Game, asker: object, off: np.ndarray, n_steps: int) -> np.ndarray:
     from whence.explanation._neural import SequentialAsker, quiet_modules
 
     assert isinstance(asker, SequentialAsker)

@@ -50,9 +50,7 @@ def all_values(game: Game) -> FloatArray:
     return values
 
 
-def tail_values(
-    game: Game, kept: npt.NDArray[np.bool_] | None, tail: int
-) -> FloatArray:
+def tail_values(game: Game, kept: npt.NDArray[np.bool_] | None, tail: int) -> FloatArray:
     """Values of all coalitions of the last players, joined to coalitions of the others.
 
     Only of recurrent models, and where the last players come one after another: the states after

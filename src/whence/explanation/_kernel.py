@@ -142,9 +142,7 @@ def _enumerated(game: Game, n_pairs: int) -> tuple[_Pairs, npt.NDArray[np.int64]
     return whole, sizes[done:], float(mass[done:].sum())
 
 
-def _draw(
-    rng: np.random.Generator, n: int, sizes: npt.NDArray[np.int64], count: int
-) -> BoolArray:
+def _draw(rng: np.random.Generator, n: int, sizes: npt.NDArray[np.int64], count: int) -> BoolArray:
     """Coalitions drawn by the Shapley kernel from some sizes, bool [count, n]."""
     mass = 1.0 / (sizes * (n - sizes)) * np.where(2 * sizes == n, 1.0, 2.0)
     chosen = rng.choice(sizes, size=count, p=mass / mass.sum())

@@ -188,8 +188,7 @@ def head_of_scalar(cell: Cell, scalar: Any) -> Callable[[Tensor], FloatArray]:
 
     def general(states: Tensor) -> FloatArray:
         parts = [
-            scalar.of(cell.scores(part, head).double().cpu().numpy())
-            for part in states.split(2048)
+            scalar.of(cell.scores(part, head).double().cpu().numpy()) for part in states.split(2048)
         ]
         return np.concatenate(parts)
 

@@ -118,7 +118,9 @@ def _game(asker: Asker, history: History, settings: Settings, frozen: IntArray) 
     return Game(asker, history, players, off, scalar)
 
 
-def solve(problem: Problem, number: int = 0, auto: dict[str, int] = AUTO) -> tuple[Game, str, Estimate]:
+def solve(
+    problem: Problem, number: int = 0, auto: dict[str, int] = AUTO
+) -> tuple[Game, str, Estimate]:
     """Divide the value among the players.
 
     Parameters

@@ -47,7 +47,10 @@ class Steps:
                 new.index_copy_(0, there, cell.step(new.index_select(0, there), self.on[place]))
             return new
         hidden = cell.hidden(states)
-        for token, rows in ((self.on[place], there), (self.off[place], (~kept).nonzero().squeeze(1))):
+        for token, rows in (
+            (self.on[place], there),
+            (self.off[place], (~kept).nonzero().squeeze(1)),
+        ):
             if len(rows):
                 before = new.index_select(0, rows)
                 shared = cell.rows(hidden, parent.index_select(0, rows))

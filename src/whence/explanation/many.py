@@ -240,9 +240,7 @@ def explain_many(
             with asker.quiet():
                 game, how, estimate = solve(problems[number], number, _AUTO)
                 seconds = time.perf_counter() - started
-                return explanation_of(
-                    problems[number], game, how, estimate, titles, seconds, model
-                )
+                return explanation_of(problems[number], game, how, estimate, titles, seconds, model)
 
         workers = 1 if asker.single_thread else threads
         found = map_ordered(one, range(len(problems)), workers)
@@ -281,6 +279,4 @@ def _watched(found: Iterator[Explanation], total: int, progress: bool) -> Iterat
     from rich.console import Console
     from rich.progress import track
 
-    yield from track(
-        found, "histories", total=total, console=Console(stderr=True), transient=True
-    )
+    yield from track(found, "histories", total=total, console=Console(stderr=True), transient=True)

@@ -251,9 +251,7 @@ class Explanation(Attribution):
                 )
             return plots.heatmap(self.frame, ax=ax, **options)
         if chosen == "waterfall":
-            return plots.waterfall(
-                self.frame, self.value_nothing, self.value_all, ax=ax, **options
-            )
+            return plots.waterfall(self.frame, self.value_nothing, self.value_all, ax=ax, **options)
         options.setdefault("label", f"share of the {self.target}")
         options.setdefault("noun", self.noun)
         return plots.bars(self.frame, items=self.items, ax=ax, **options)

@@ -120,7 +120,8 @@ class InfluenceMethod:
         if queries is not None and not hasattr(queries, "batch"):
             asked = query_examples(model, queries)
         examples = model.examples_
-        trainable = [name for name, p in model.module_.named_parameters() if p.requires_grad]
+        named = model.module_.named_parameters()
+        trainable = [name for name, p in named if p.requires_grad and p.numel()]
         few = typed(examples.batch(np.arange(min(3, len(examples))), states[0].epoch), dtype)
         names = selected_names(states[0], trainable, self.layers, few)
         weigh(states, checkpoints, names, self.weighting)

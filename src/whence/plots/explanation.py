@@ -325,8 +325,10 @@ def _short(names: pl.Series) -> list[str]:
 
 
 def _frame(table: Any, *needed: str) -> pl.DataFrame:
-    frame = table if isinstance(table, pl.DataFrame) else pl.DataFrame(
-        {str(name): table[name].to_numpy() for name in table.columns}
+    frame = (
+        table
+        if isinstance(table, pl.DataFrame)
+        else pl.DataFrame({str(name): table[name].to_numpy() for name in table.columns})
     )
     for name in needed:
         if name not in frame.columns:

@@ -18,8 +18,12 @@ def ratings(n_users=12, n_items=9, share=0.6, seed=0):
     rng = np.random.default_rng(seed)
     taste, kind = rng.normal(size=(n_users, 2)), rng.normal(size=(n_items, 2))
     users, items = np.nonzero(rng.random((n_users, n_items)) < share)
-    values = np.clip(np.round(3 + (taste[users] * kind[items]).sum(1) + rng.normal(size=len(users)) / 3), 1, 5)
-    table = pl.DataFrame({"user": users, "item": items + 100, "rating": values, "time": np.arange(len(users))})
+    values = np.clip(
+        np.round(3 + (taste[users] * kind[items]).sum(1) + rng.normal(size=len(users)) / 3), 1, 5
+    )
+    table = pl.DataFrame(
+        {"user": users, "item": items + 100, "rating": values, "time": np.arange(len(users))}
+    )
     asked = rng.random(len(users)) < 0.25
     asked[:3] = False
     return table.filter(~asked), table.filter(asked)
@@ -27,15 +31,26 @@ def ratings(n_users=12, n_items=9, share=0.6, seed=0):
 
 MODELS = {
     "squared": lambda: BiasedMF(embedding_dim=2, weight_decay=0.02, epochs=30, learning_rate=0.05),
-    "logistic": lambda: BiasedMF(embedding_dim=2, loss="logistic", n_negatives=2, weight_decay=0.02, epochs=30, learning_rate=0.05),
-    "bpr": lambda: BPRMF(embedding_dim=2, n_negatives=2, weight_decay=0.02, epochs=30, learning_rate=0.05),
+    "logistic": lambda: BiasedMF(
+        embedding_dim=2,
+        loss="logistic",
+        n_negatives=2,
+        weight_decay=0.02,
+        epochs=30,
+        learning_rate=0.05,
+    ),
+    "bpr": lambda: BPRMF(
+        embedding_dim=2, n_negatives=2, weight_decay=0.02, epochs=30, learning_rate=0.05
+    ),
 }
 
 
 @pytest.fixture(scope="module")
 def fitted():
     train, valid = ratings()
-    return {name: to_optimum(make().fit(train), tolerance=1e-10) for name, make in MODELS.items()}, valid
+    return {
+        name: to_optimum(make().fit(train), tolerance=1e-10) for name, make in MODELS.items()
+    }, valid
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -62,10 +77,16 @@ def test_gradients_and_products_are_finite_differences(fitted, name):
     h = 1e-5
     for row, product in zip(way, here.hessian().apply(way)):
         ahead, behind = here.at(here.theta + h * row), here.at(here.theta - h * row)
-        assert here.gradient() @ row == pytest.approx((ahead.value() - behind.value()) / (2 * h), rel=1e-6)
-        np.testing.assert_allclose(product, (ahead.gradient() - behind.gradient()) / (2 * h), atol=1e-7)
+        assert here.gradient() @ row == pytest.approx(
+            (ahead.value() - behind.value()) / (2 * h), rel=1e-6
+        )
+        np.testing.assert_allclose(
+            product, (ahead.gradient() - behind.gradient()) / (2 * h), atol=1e-7
+        )
     slopes = here.slopes(way)
-    np.testing.assert_allclose(slopes, way @ here.example_gradients(np.arange(here.n_examples)).T, atol=1e-12)
+    np.testing.assert_allclose(
+        slopes, way @ here.example_gradients(np.arange(here.n_examples)).T, atol=1e-12
+    )
     norms = np.linalg.norm(here.example_gradients(np.arange(here.n_examples)), axis=1)
     if name != "bpr" and name != "logistic":
         assert here.gradient_scale() == pytest.approx(norms.mean() / here.n_terms)
@@ -95,7 +116,9 @@ def test_solvers_agree(fitted, name):
     models, valid = fitted
     exact = InfluenceFunction("exact").attribute(models[name], valid)
     cg = InfluenceFunction("cg", tolerance=1e-10).attribute(models[name], valid)
-    series = InfluenceFunction("lissa", tolerance=1e-9, max_iterations=200_000).attribute(models[name], valid)
+    series = InfluenceFunction("lissa", tolerance=1e-9, max_iterations=200_000).attribute(
+        models[name], valid
+    )
     np.testing.assert_allclose(cg.scores, exact.scores, atol=1e-9)
     np.testing.assert_allclose(series.scores, exact.scores, atol=1e-7)
     assert cg.metadata["residual"] < 1e-9

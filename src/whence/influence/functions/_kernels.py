@@ -313,7 +313,7 @@ def add_squared_norms(users, items, dim, user, item, other, first, out, example)
 
 @njit(nogil=True, cache=True)
 def add_block_influence(
-    users, items, dim, starts, term_item, term_other, first, second, slope,
+    users, items, dim, starts, term_user, term_item, term_other, first, second, slope,
     example, item_starts, item_terms, user_blocks, item_blocks,
     user, item, other, weight, row, only_own, out,
 ):  # fmt: skip
@@ -326,7 +326,7 @@ def add_block_influence(
     ----------
     starts : int64 [n_users + 1]
         Where the training terms of each user begin.
-    term_item, term_other : int64 [T]
+    term_user, term_item, term_other : int64 [T]
     first, second : float64 [T]
         Derivatives of φ by training term, weighted, over Z: the Hessian.
     slope : float64 [T]
@@ -368,7 +368,7 @@ def add_block_influence(
         if j >= 0:
             for place in range(item_starts[i], item_starts[i + 1]):
                 t = item_terms[place]
-                v = np.searchsorted(starts, t, side="right") - 1
+                v = term_user[t]
                 if v != u and (term_item[t] == j or term_other[t] == j):
                     _local_slope(
                         users, items, dim, biased, u, i, j, v, term_item[t], term_other[t], own
@@ -386,7 +386,7 @@ def add_block_influence(
             k = i if side == 0 else j
             for place in range(item_starts[k], item_starts[k + 1]):
                 t = item_terms[place]
-                v = np.searchsorted(starts, t, side="right") - 1
+                v = term_user[t]
                 # A term that touches both items is met twice, and one of the user was counted.
                 again = side == 1 and (term_item[t] == i or term_other[t] == i)
                 if v == u or again:

@@ -263,7 +263,7 @@ class FactorObjective(Objective):
         item_starts = np.searchsorted(touched[order], np.arange(self.layout.n_items + 1))
         out = np.zeros((n_rows, self.n_examples))
         kernels.add_block_influence(
-            users, items, self.layout.dim, self.starts, own.item, own.other,
+            users, items, self.layout.dim, self.starts, own.user, own.item, own.other,
             self.losses[1] * self.shares, self.losses[2] * self.shares,
             self.losses[1] * own.weight / self.n_terms,
             own.example, item_starts, numbers[order], *blocks,

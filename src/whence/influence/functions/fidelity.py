@@ -16,6 +16,7 @@ from whence.influence.functions.influence import InfluenceFunction, Work
 from whence.influence.functions.objective import FloatArray, IntArray, Objective
 from whence.influence.functions.optimum import descend
 
+NEWTON = "newton"
 CONTROLS = ("no change", "random")
 _STREAM = 0xF1DE
 
@@ -28,7 +29,8 @@ class Fidelity:
     ----------
     table : polars.DataFrame
         One row per solver or control, kind of removal ("random" and "largest" single rows,
-        "single" for both, "keep 0.9" and so on for groups) and outcome ("own user", "total"):
+        "single" for both, "keep 0.9" and so on for groups) and outcome ("own user": the user whose
+        row is gone, and of a group each user; "total": the sum over the users):
         ``n``, ``pearson``, ``spearman``, ``slope`` (of the actual change on the predicted one, by
         least squares through the origin) and ``error`` (norm of the difference over the norm of
         the actual change; 1 for "no change").
@@ -57,7 +59,7 @@ def fidelity(
     model: Any,
     validation: Any,
     *,
-    solvers: Sequence[str | InfluenceFunction] = ("cg", "block", "dot"),
+    solvers: Sequence[str | InfluenceFunction] = ("cg", "newton", "block", "dot"),
     removals: int = 100,
     keep: Sequence[float] = (0.9, 0.7, 0.5),
     groups: int = 10,
@@ -77,7 +79,8 @@ def fidelity(
     validation : Interactions or data frame
         Whose losses are looked at.
     solvers : sequence of str or InfluenceFunction
-        What predicts; see `InfluenceFunction`.
+        What predicts; see `InfluenceFunction`. "newton": "cg" with the Hessian of what is left
+        (``effects(..., newton=True)``).
     removals : int
         Single examples: half of them drawn at random, half those of the largest predicted
         influence on the total by the first solver. Those drawn are of users in the validation
@@ -110,7 +113,7 @@ def fidelity(
     if not solvers:
         raise ParameterError("solvers is empty; name at least one, such as 'cg'.")
     rng = np.random.default_rng([seed, _STREAM])
-    methods = {m.solver: m for m in map(_method, solvers)}
+    methods = dict(map(_method, solvers))
     first = next(iter(methods.values()))
     work = first._resolve(model, validation)
     owners = model.examples_.sources(np.arange(work.objective.n_examples))
@@ -124,7 +127,7 @@ def fidelity(
     for name, method in methods.items():
         started = time.process_time()
         own = Work(model, validation, work.objective, work.question, work.started)
-        predicted[name] = method.effects_of(own, removed)
+        predicted[name] = method.effects_of(own, removed, newton=name == NEWTON)
         seconds[name] = time.process_time() - started
     predicted["no change"] = np.zeros_like(actual)
     predicted["random"] = rng.permuted(next(iter(predicted.values())), axis=1)
@@ -155,8 +158,10 @@ def fidelity(
     )
 
 
-def _method(solver: str | InfluenceFunction) -> InfluenceFunction:
-    return solver if isinstance(solver, InfluenceFunction) else InfluenceFunction(solver)
+def _method(solver: str | InfluenceFunction) -> tuple[str, InfluenceFunction]:
+    if isinstance(solver, InfluenceFunction):
+        return solver.solver, solver
+    return solver, InfluenceFunction("cg" if solver == NEWTON else solver)
 
 
 def _removals(
@@ -220,11 +225,19 @@ def _changes(
     predicted: Mapping[str, FloatArray],
 ) -> pl.DataFrame:
     frames = []
-    single = np.flatnonzero(own >= 0)
+    # Of a single removal the user's own query; of a group, which takes from everybody, each.
+    pairs = [
+        (number, query)
+        for number, mine in enumerate(own)
+        for query in ([mine] if mine >= 0 else range(len(actual)))
+        if len(removed[number]) > 1 or mine >= 0
+    ]
+    at = np.array([number for number, _ in pairs]), np.array([query for _, query in pairs])
+    every = np.arange(len(removed))
     for solver, guess in predicted.items():
         for outcome, numbers, true, said in (
-            ("own user", single, actual[own[single], single], guess[own[single], single]),
-            ("total", np.arange(len(removed)), actual.sum(axis=0), guess.sum(axis=0)),
+            ("own user", at[0], actual[at[1], at[0]], guess[at[1], at[0]]),
+            ("total", every, actual.sum(axis=0), guess.sum(axis=0)),
         ):
             columns = {
                 "removal": numbers,

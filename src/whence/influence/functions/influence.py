@@ -199,7 +199,9 @@ class InfluenceFunction:
         """
         return self.own_of(self._resolve(model, validation))
 
-    def effects(self, model: Any, validation: Any, removals: list[IntArray]) -> FloatArray:
+    def effects(
+        self, model: Any, validation: Any, removals: list[IntArray], *, newton: bool = False
+    ) -> FloatArray:
         """Predicted change of each query's outcome when examples are removed from training.
 
         One solve per removal, whatever the number of queries.
@@ -210,13 +212,17 @@ class InfluenceFunction:
             As in `attribute`.
         removals : list of int64 arrays
             Numbers of the training examples that are removed together.
+        newton : bool
+            Take the Hessian without the removed examples: a Newton step towards the optimum of
+            what is left, better than the sum of influences where much is removed, or where one
+            example has much weight. With "exact" and "cg" only.
 
         Returns
         -------
         float64 [Q, number of removals]
             Above zero where the outcome gets better.
         """
-        return self.effects_of(self._resolve(model, validation), removals)
+        return self.effects_of(self._resolve(model, validation), removals, newton=newton)
 
     def explain_prediction(
         self, model: Any, user: Any, item: Any, *, own: bool = True
@@ -318,7 +324,8 @@ class InfluenceFunction:
         """Influence of each example on the mean outcome, float64 [E]."""
         objective, question = work.objective, work.question
         if self.solver == "block":
-            return self._blocks(work, np.arange(len(question))).mean(axis=0)
+            everyone = np.arange(len(question))
+            return self._blocks(work, everyone, together=True)[0] / len(question)
         solution = self._solve(objective, question.mean_gradient(objective)[None])
         work.facts.update(self._diagnose(objective, solution))
         return -objective.slopes(solution.x)[0] / objective.n_terms
@@ -339,8 +346,10 @@ class InfluenceFunction:
         self._worst(work, solution)
         return -objective.slopes(solution.x) / objective.n_terms
 
-    def _blocks(self, work: Work, queries: IntArray, only_own: bool = False) -> FloatArray:
-        """As `_of_queries` by Fast Influence Analysis; all in one row if `only_own`."""
+    def _blocks(
+        self, work: Work, queries: IntArray, *, together: bool = False, only_own: bool = False
+    ) -> FloatArray:
+        """As `_of_queries` by Fast Influence Analysis; added up in one row if `together`."""
         question = work.question
         objective = _factors(work.objective)
         if question.outcome != "loss":
@@ -349,8 +358,8 @@ class InfluenceFunction:
                 "a metric choose solver='cg'."
             )
         terms, slope, query = question.terms(objective, queries)
-        row = np.zeros_like(query) if only_own else query
-        count = 1 if only_own else len(queries)
+        row = np.zeros_like(query) if together else query
+        count = 1 if together else len(queries)
         return objective.block_influence(
             terms, slope, row, count, damping=self.damping, only_own=only_own
         )
@@ -362,7 +371,7 @@ class InfluenceFunction:
         owner = examples.sources(numbers)
         own = np.zeros(len(numbers))
         if self.solver == "block":
-            own = self._blocks(work, np.arange(len(work.question)), only_own=True)[0]
+            own = self._blocks(work, np.arange(len(work.question)), together=True, only_own=True)[0]
         else:
             for queries, scores in self._by_query(work):
                 for i, query in enumerate(queries):
@@ -371,24 +380,36 @@ class InfluenceFunction:
         table = credited(train, examples, own, "interaction")[1]
         return table["score"].to_numpy()
 
-    def effects_of(self, work: Work, removals: list[IntArray]) -> FloatArray:
+    def effects_of(
+        self, work: Work, removals: list[IntArray], *, newton: bool = False
+    ) -> FloatArray:
         """As `effects`, of a call that is resolved."""
         objective, question = work.objective, work.question
-        queries = np.arange(len(question))
+        if newton and self.solver not in ("exact", "cg"):
+            raise ParameterError(
+                f"newton=True solves with another Hessian for each removal, which solver="
+                f"{self.solver!r} does not; choose 'cg' or 'exact'."
+            )
         if self.solver == "block":
-            influence = self._blocks(work, queries)
-            return np.array([-influence[:, gone].sum(axis=1) for gone in removals]).T
+            rows = (self._of_queries(work, np.array([q])) for q in range(len(question)))
+            return np.array([[-row[0, gone].sum() for gone in removals] for row in rows])
         out = np.empty((len(question), len(removals)))
-        for first in range(0, len(removals), _QUERIES_PER_SOLVE):
-            some = removals[first : first + _QUERIES_PER_SOLVE]
-            rows = np.array([_sum_of_gradients(objective, gone) for gone in some])
-            solution = self._solve(objective, rows)
+        size = 1 if newton else _QUERIES_PER_SOLVE
+        for first in range(0, len(removals), size):
+            some = removals[first : first + size]
+            here = _without(objective, some[0]) if newton else objective
+            solution = self._solve(here, np.array([_sum_of_gradients(objective, r) for r in some]))
             self._worst(work, solution)
-            for a in range(0, len(queries), _QUERIES_PER_SOLVE):
-                part = queries[a : a + _QUERIES_PER_SOLVE]
-                gradients = question.gradients(objective, part)
-                out[part, first : first + len(some)] = gradients @ solution.x.T
+            out[:, first : first + size] = self._along(work, solution.x)
         return out / objective.n_terms
+
+    def _along(self, work: Work, rows: FloatArray) -> FloatArray:
+        """∇Y of each query times each row, float64 [Q, R]."""
+        question, parts = work.question, []
+        for first in range(0, len(question), _QUERIES_PER_SOLVE):
+            some = np.arange(first, min(first + _QUERIES_PER_SOLVE, len(question)))
+            parts.append(question.gradients(work.objective, some) @ rows.T)
+        return np.concatenate(parts)
 
     def _worst(self, work: Work, solution: Solution) -> None:
         work.residual = max(work.residual, solution.residual)
@@ -497,6 +518,12 @@ class About:
         """One row per query: its number, the user or session, and how many items are asked."""
         counts = np.diff(self.question.starts)
         return self.question.ids.with_row_index("query").with_columns(n_asked=pl.Series(counts))
+
+
+def _without(objective: Objective, numbers: IntArray) -> Objective:
+    weights = objective.weights.copy()
+    weights[numbers] = 0.0
+    return objective.weighted(weights)
 
 
 def _sum_of_gradients(objective: Objective, numbers: IntArray) -> FloatArray:

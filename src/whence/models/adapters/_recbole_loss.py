@@ -24,9 +24,7 @@ from whence.models.training import Batch
 _TRIED = 3
 
 
-def single_losses(
-    module: Any, examples: RecBoleExamples, batch: Batch, *, at_once: bool
-) -> Tensor:
+def single_losses(module: Any, examples: RecBoleExamples, batch: Batch, *, at_once: bool) -> Tensor:
     """Loss of each example, [B].
 
     Parameters

@@ -109,6 +109,8 @@ class TorchModel(DifferentiableRecommender):
     3
     """
 
+    kinds = ("sessions",)
+
     def __init__(
         self,
         module: Module | None,
@@ -145,8 +147,6 @@ class TorchModel(DifferentiableRecommender):
         self.levels = frozenset(  # type: ignore[misc]
             {"score", "differentiable", *can_refit, *rates}
         )
-
-    kinds = ("sessions",)
 
     def _check_params(self) -> None:
         super()._check_params()
