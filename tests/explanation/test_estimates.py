@@ -25,10 +25,10 @@ CODES = [4, 1, 8, 1, 2, 0, 9, 5, 6, 11]
 
 
 def settings(**changes):
-    given = dict(
-        k=3, target="mean", level="event", groups=None, masking="pad", method="auto", budget=None,
-        tolerance=0.02, prune=None, seed=1, order=1, n_steps=64, cells=None,
-    )  # fmt: skip
+    given = {
+        "k": 3, "target": "mean", "level": "event", "groups": None, "masking": "pad", "method": "auto", "budget": None,
+        "tolerance": 0.02, "prune": None, "seed": 1, "order": 1, "n_steps": 64, "cells": None,
+    }  # fmt: skip
     return Settings.checked(**{**given, **changes})
 
 
@@ -248,4 +248,4 @@ def test_a_pose_needs_no_more_than_its_settings(model):
     problem = pose(as_asker(model), [[ids[4], ids[1]]], settings())[0]
     assert problem.game.n == 2
     assert len(problem.frozen) == 3
-    assert N_ITEMS == model.n_items
+    assert model.n_items == N_ITEMS

@@ -59,7 +59,7 @@ def test_the_table_and_the_verbs(found, history):
     assert "6 events" in repr(found)
     assert "masking pad" in found.summary()
     assert "Item number" in found.summary()
-    with pytest.raises(UnsupportedError, match="no training data|not training data"):
+    with pytest.raises(UnsupportedError, match="not training data"):
         found.prune(pl.DataFrame({"a": [1]}), n=1)
 
 
@@ -111,7 +111,7 @@ def test_interactions_are_saved_and_other_values_are_refused(model, history, tmp
     assert pairs.interactions.shape == (6, 6)
     table = pl.DataFrame({"session_id": [1], "score": [0.5]})
     path = Attribution(table, source="session_id", metadata={}).save(tmp_path / "other.parquet")
-    with pytest.raises(FileFormatError, match="Attribution.load"):
+    with pytest.raises(FileFormatError, match=r"Attribution\.load"):
         Explanation.load(path)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from whence.attribution import Attribution
 
+_FEW = 5
 _STOPPED = {
     "tolerance": "the requested precision was reached",
     "max_permutations": "the largest number of permutations was reached",
@@ -40,7 +41,10 @@ def _headline(attribution: Attribution) -> str:
     if about.get("metric"):
         line += f" for {about['metric']}"
     if about.get("model"):
-        given = ", ".join(f"{name}={value}" for name, value in about["model_params"].items())
+        params = {k: v for k, v in about["model_params"].items() if v is not None}
+        few = list(params.items())[:_FEW]
+        given = ", ".join(f"{name}={value}" for name, value in few)
+        given += ", …" if len(params) > _FEW else ""
         line += f", {about['model']}({given})"
     return line + "."
 

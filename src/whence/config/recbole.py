@@ -28,6 +28,7 @@ from whence.config.recbole_keys import (
     TRAINING,
     WITHOUT_USE,
 )
+from whence.config.recbole_values import interval, listed, number_of_negatives
 from whence.errors import ConfigError, MetricError, did_you_mean
 
 Sections = dict[str, dict[str, Any]]
@@ -177,7 +178,7 @@ class Translation:
                 self._set("model.positions", "last")
 
     def _negatives(self, value: Any) -> None:
-        number = _number_of_negatives(value)
+        number = number_of_negatives(value)
         if number and "n_negatives" in self._accepted:
             self._set("model.n_negatives", number)
 
@@ -239,11 +240,11 @@ class Translation:
     def _bounds(self, value: Any) -> None:
         """``{rating: "[3,inf)"}``."""
         rating = self.raw.get("RATING_FIELD", "rating")
-        for column, interval in value.items():
+        for column, written in value.items():
             if column != rating:
                 self.notes.append(f"val_interval of {column} is not offered and is left out.")
                 continue
-            for place, bound in zip(("data.min_rating", "data.max_rating"), _interval(interval)):
+            for place, bound in zip(("data.min_rating", "data.max_rating"), interval(written)):
                 if bound is not None:
                     self._set(place, bound)
 
@@ -255,7 +256,7 @@ class Translation:
 
     def _core(self, place: str) -> Callable[[Any], None]:
         def bound(value: Any) -> None:
-            low, high = _interval(value)
+            low, high = interval(value)
             if low is not None:
                 self._set(place, math.ceil(low))
             if high is not None:
@@ -267,18 +268,18 @@ class Translation:
         """RecBole counts the negatives of models that look at one pair at a time."""
         names = ("train_neg_sample_args", "neg_sampling", "training_neg_sample_num")
         given = [self.raw[name] for name in names if name in self.raw]
-        negatives = _number_of_negatives(given[0]) if given else 1
+        negatives = number_of_negatives(given[0]) if given else 1
         each = 1 + (negatives or 0) if self.model in POINTWISE else 1
         self._set("training.batch_size", max(int(value) // each, 1))
 
     def _note_keys(self) -> None:
         useless = [key for key in self.raw if key in WITHOUT_USE and key not in QUIET]
         if useless:
-            self.notes.append(_listed(useless, "has no use here", "have no use here"))
+            self.notes.append(listed(useless, "has no use here", "have no use here"))
         missing = [key for key in self.raw if key in NOT_OFFERED and self.raw[key] is not None]
         if missing:
             self.notes.append(
-                _listed(missing, "is not offered", "are not offered") + " Results can differ."
+                listed(missing, "is not offered", "are not offered") + " Results can differ."
             )
         for key in self.raw:
             if key not in known_keys():
@@ -382,35 +383,3 @@ def table() -> list[tuple[str, str]]:
     for key, names in OF_MODELS.items():
         rows.append((key, " or ".join(f"`model.{name}`" for name in names)))
     return rows
-
-
-def _number_of_negatives(value: Any) -> int | None:
-    if isinstance(value, Mapping):
-        if "sample_num" in value:
-            return int(value["sample_num"])
-        numbers = [one for key, one in value.items() if key in ("uniform", "popularity")]
-        return int(numbers[0]) if numbers else None
-    return int(value) if value else None
-
-
-def _interval(text: Any) -> tuple[float | None, float | None]:
-    """Bounds of an interval such as ``[5,inf)``; None for infinity."""
-    found = re.fullmatch(r"\s*([\[(])\s*([^,]+?)\s*,\s*([^,]+?)\s*([\])])\s*", str(text))
-    try:
-        if found is None:
-            raise ValueError
-        low, high = float(found[2]), float(found[3])
-    except ValueError:
-        raise ConfigError(f"An interval is written such as '[5,inf)', not {text!r}.") from None
-    # An open bound is as good as a closed one at the next number.
-    if found[1] == "(":
-        low = math.nextafter(low, math.inf)
-    if found[4] == ")":
-        high = math.nextafter(high, -math.inf) if high != math.inf else high
-    return (None if low == -math.inf else low), (None if high == math.inf else high)
-
-
-def _listed(keys: list[str], one: str, many: str) -> str:
-    if len(keys) == 1:
-        return f"{keys[0]} {one} and is left out."
-    return f"{', '.join(keys[:-1])} and {keys[-1]} {many} and are left out."

@@ -91,7 +91,7 @@ class Asker(ABC):
         """What the cell takes for tokens, one entry per place."""
         return self.cell.tokens(tokens)
 
-    def check(self, tokens: IntArray, history: History) -> None:
+    def check(self, tokens: IntArray, history: History) -> None:  # noqa: B027 (most can)
         """Raise UnsupportedError if the model does not answer histories."""
 
     def full_scores(self, histories: list[History]) -> Iterator[ScoreArray]:
@@ -168,7 +168,7 @@ class RecommenderAsker(Asker):
         return self.vocabulary.items.to_list()
 
     @cached_property
-    def counts(self) -> IntArray:  # type: ignore[override]
+    def counts(self) -> IntArray:
         """Interactions of each item in the training data."""
         train = self.model.train_
         if train not in _COUNTS:
@@ -176,7 +176,7 @@ class RecommenderAsker(Asker):
         return _COUNTS[train]
 
     @cached_property
-    def titles(self) -> dict[Any, str]:  # type: ignore[override]
+    def titles(self) -> dict[Any, str]:
         """Titles of items by id, from the item table of the training data."""
         found = self.model.train_.item_titles
         if found is None:

@@ -277,7 +277,9 @@ class ProtocolCell(Cell):
 
     def _state(self, rows: Tensor) -> Any:
         parts: list[Any] = []
-        for part, shape, is_torch in zip(rows.split(self._sizes, dim=1), self._shapes, self._torch):
+        for part, shape, is_torch in zip(
+            torch.split(rows, self._sizes, dim=1), self._shapes, self._torch
+        ):
             part = part.reshape(len(rows), *shape)
             parts.append(part if is_torch else part.numpy())
         return tuple(parts) if self._tuple else parts[0]

@@ -53,7 +53,8 @@ def integrated_gradients(game: Game, n_steps: int) -> Estimate:
             "('log_probability', id) with integrated gradients, or another method."
         )
     per_event = np.mean([_along_the_line(game, asker, off, n_steps) for off in game.off], axis=0)
-    phi = np.bincount(game.players.owner, weights=per_event, minlength=game.n)
+    owner, n = game.players.owner, game.n
+    phi = np.bincount(owner, weights=per_event, minlength=n).astype(np.float64)
     return Estimate(
         phi, details={"n_steps": n_steps, "completeness_error": float(phi.sum() - game.gap)}
     )

@@ -63,7 +63,7 @@ def shapley_values(values: FloatArray) -> FloatArray:
     -------
     float64 [n]
     """
-    n = int(len(values)).bit_length() - 1
+    n = len(values).bit_length() - 1
     return weighted_differences((values - values[0])[None], size_weights(n)[None])
 
 
@@ -100,7 +100,7 @@ def weighted_differences(values: FloatArray, weights: FloatArray) -> FloatArray:
         half = 1 << player
         phi[player] = table[half:].sum()
         table = table[:half] + table[half:]
-    return phi - lost
+    return phi - float(lost)
 
 
 def chain_weights(chain: int, tail: int) -> tuple[FloatArray, FloatArray]:

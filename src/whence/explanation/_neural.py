@@ -188,7 +188,8 @@ def head_of_scalar(cell: Cell, scalar: Any) -> Callable[[Tensor], FloatArray]:
 
     def general(states: Tensor) -> FloatArray:
         parts = [
-            scalar.of(cell.scores(part, head).double().cpu().numpy()) for part in states.split(2048)
+            scalar.of(cell.scores(part, head).double().cpu().numpy())
+            for part in torch.split(states, 2048)
         ]
         return np.concatenate(parts)
 

@@ -128,12 +128,12 @@ def _shares(game: Game, orders: IntArray, tail: int) -> FloatArray:
         values[:, 0], values[:, -1] = game.nothing, game.everything
         np.put_along_axis(shares, orders, np.diff(values, axis=1), axis=1)
         return shares
-    values = tail_values(game, flat, tail).reshape(1 << tail, n_orders, chain + 1)
-    values[0, :, 0], values[-1, :, -1] = game.nothing, game.everything
+    table = tail_values(game, flat, tail).reshape(1 << tail, n_orders, chain + 1)
+    table[0, :, 0], table[-1, :, -1] = game.nothing, game.everything
     step, tail_step = chain_weights(chain, tail)
     by_coalition = step[:, sizes(tail)]
-    added = np.einsum("ab,bra->ra", by_coalition, np.diff(values, axis=2))
+    added = np.einsum("ab,bra->ra", by_coalition, np.diff(table, axis=2))
     np.put_along_axis(shares, orders, added, axis=1)
     for row in range(n_orders):
-        shares[row, chain:] = weighted_differences(values[:, row].T, tail_step)
+        shares[row, chain:] = weighted_differences(table[:, row].T, tail_step)
     return shares

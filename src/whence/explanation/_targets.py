@@ -86,7 +86,8 @@ class Scalar:
         """Rank from 0 of the item among the candidates, at most the number of gains; ties lose."""
         own = scores[:, self.number, None]
         ahead = ((scores >= own) & self.candidates).sum(axis=1)
-        return np.minimum(ahead, max(len(self.gains) - 1, 0))
+        rank: IntArray = np.minimum(ahead, max(len(self.gains) - 1, 0))
+        return rank
 
 
 def parse_target(target: Any) -> Target:
@@ -106,8 +107,8 @@ def parse_target(target: Any) -> Target:
         raise ParameterError(
             f"target {target!r} needs an item: say target=({target!r}, item)."
             if wants
-            else "target must be 'mean', ('item', id), ('log_probability', id) or (metric, id) such "
-            f"as ('mrr@10', id), not {target!r}."
+            else "target must be 'mean', ('item', id), ('log_probability', id) or (metric, id), "
+            f"such as ('mrr@10', id); not {target!r}."
         )
     kind, item = target
     if isinstance(kind, str) and kind in ("item", "log_probability"):

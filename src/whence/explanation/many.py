@@ -13,9 +13,9 @@ import polars as pl
 from whence.data.files import atomic_path
 from whence.engines import map_ordered
 from whence.errors import DataError, DataWarning, ParameterError, check_choice
+from whence.explanation._explain import explanation_of
 from whence.explanation._problems import as_asker, pose, solve
 from whence.explanation._settings import Settings
-from whence.explanation._explain import explanation_of
 from whence.explanation.result import Explanation
 
 if TYPE_CHECKING:

@@ -112,7 +112,8 @@ class Explanation(Attribution):
         about = self.metadata
         names = [str(entry.get("title") or entry["item"]) for entry in about["items"]]
         lines = [
-            f"{self.title} of {len(self)} {self.noun}, {about['model']}, masking {about['masking']}.",
+            f"{self.title} of {len(self)} {self.noun}, {about['model']}, "
+            f"masking {about['masking']}.",
             f"Recommended: {', '.join(names[:5])}{', …' if len(names) > 5 else ''}.",
             f"The {self.target} is {self.value_all:.4g}, and {self.value_nothing:.4g} with every "
             f"{self.source} masked.",

@@ -52,8 +52,7 @@ def gradients(
         If one of them is used in a way for which there is no rule.
     """
     capture = Capture(module, names, batch)
-    with torch.enable_grad(), capture:
-        losses = loss(capture.batch)
+    losses = capture.run(loss)
     return _blocks(capture.collect(losses), fuse), losses.detach()
 
 
@@ -69,24 +68,39 @@ class Capture(TorchFunctionMode):
         self._views = {id(p): View.of(k, p, p) for k, p in self._parameters.items()}
         self._taps: list[tuple[Tensor, Build]] = []
         self._alive: list[Tensor] = []  # so that no id is given twice
+        self._error: UnsupportedError | None = None
         self._terms = _owners_of_terms(batch)
         self.batch: Batch = {}
         for name, tensor in batch.items():
             self.batch[name] = tensor.view_as(tensor)
             setattr(self.batch[name], _BATCHED, True)
 
+    def run(self, loss: Callable[[Batch], Tensor]) -> Tensor:
+        """Losses of the batch, [n]."""
+        try:
+            with torch.enable_grad(), self:
+                return loss(self.batch)
+        except TypeError:
+            # Operators of tensors turn every TypeError into one about their operands.
+            if self._error is not None:
+                raise self._error from None
+            raise
+
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         """Call a torch function, by the rule where a tracked parameter is among its arguments."""
-        kwargs = kwargs or {}
+        kwargs = dict(kwargs or {})
+        if kwargs.get("inplace"):
+            # What a layer gave is needed as it was.
+            kwargs["inplace"] = False
         given = _tensors((args, kwargs))
         tracked = [tensor for tensor in given if id(tensor) in self._views]
         if not tracked or func in HARMLESS:
             result = func(*args, **kwargs)
             batched = any(hasattr(tensor, _BATCHED) for tensor in given)
         elif any(self._views[id(tensor)] is None for tensor in tracked):
-            raise UnsupportedError(self._no_rule(func, tracked))
+            raise self._no_rule(func, tracked)
         elif func in VIEWS or (func is torch.Tensor.__getitem__ and not _tensors(args[1:])):
             result = self._part(func, tracked[0], func(*args, **kwargs))
             batched = False
@@ -94,8 +108,8 @@ class Capture(TorchFunctionMode):
             rule = rule_of(func)
             result = NotImplemented if rule is None else rule(Call(self, func, args, kwargs))
             if result is NotImplemented:
-                raise UnsupportedError(self._no_rule(func, tracked))
-            batched = True
+                raise self._no_rule(func, tracked)
+            batched = not isinstance(result, Tensor) or id(result) not in self._views
         if batched:
             for tensor in _tensors(result):
                 if id(tensor) not in self._views:
@@ -125,6 +139,12 @@ class Capture(TorchFunctionMode):
     def view_of(self, tensor: Any) -> View | None:
         """What an argument is of a tracked parameter."""
         return self._views.get(id(tensor)) if isinstance(tensor, Tensor) else None
+
+    def mark(self, tensor: Tensor, view: View) -> Tensor:
+        """Say that a tensor stands for (a part of) a parameter."""
+        self._alive.append(tensor)
+        self._views[id(tensor)] = view
+        return tensor
 
     def parameter(self, name: str) -> Tensor:
         """The parameter itself."""
@@ -175,11 +195,8 @@ class Capture(TorchFunctionMode):
         same = part.untyped_storage().data_ptr() == whole.untyped_storage().data_ptr()
         view = View.of(name, whole, part) if same else None
         if view is None:
-            raise UnsupportedError(self._no_rule(func, [tracked]))
-        if part is not tracked:
-            self._alive.append(part)
-            self._views[id(part)] = view
-        return part
+            raise self._no_rule(func, [tracked])
+        return part if part is tracked else self.mark(part, view)
 
     def _name_of(self, tracked: Tensor) -> str:
         view = self._views[id(tracked)]
@@ -187,14 +204,15 @@ class Capture(TorchFunctionMode):
             return view.name
         return next(name for name, p in self._parameters.items() if p is tracked)
 
-    def _no_rule(self, func: Any, tracked: list[Tensor]) -> str:
+    def _no_rule(self, func: Any, tracked: list[Tensor]) -> UnsupportedError:
         name = self._name_of(tracked[0])
         layer = self._module.get_submodule(name.rpartition(".")[0])
-        return (
+        self._error = UnsupportedError(
             f"There is no rule for the gradients of single examples of {name!r} "
             f"({type(layer).__name__}, used by {getattr(func, '__name__', func)}); leave it out "
             "with layers=..., or ask for the general but slow way with method='autograd'."
         )
+        return self._error
 
 
 def _owners_of_terms(batch: Batch) -> Tensor | None:

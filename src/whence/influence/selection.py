@@ -64,8 +64,7 @@ def _named(trainable: list[str], wanted: list[str]) -> list[str]:
 
 
 def _last(state: State, trainable: list[str], batch: dict[str, Any]) -> list[str]:
-    with Capture(state.module, trainable, batch) as capture:
-        losses = state.model.example_loss(capture.batch)
-    pieces = capture.collect(losses)
+    capture = Capture(state.module, trainable, batch)
+    pieces = capture.collect(capture.run(state.model.example_loss))
     layer = pieces[-1].key[0].rpartition(".")[0]
     return _named(trainable, [layer]) if layer else list(pieces[-1].key)

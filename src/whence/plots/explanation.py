@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
+from matplotlib.figure import Figure
 
 from whence.errors import ColumnError, DataError, ParameterError
 from whence.plots.style import BLUE, GREY, INK, VERMILION, axes
@@ -312,7 +313,7 @@ def _list_beside(ax: Axes, items: Any) -> None:
 def _grow(ax: Axes, n_rows: int) -> None:
     """Make a new figure high enough for its rows; leave the caller's alone."""
     figure = ax.figure
-    if len(figure.axes) == 1 and hasattr(figure, "set_size_inches"):
+    if len(figure.axes) == 1 and isinstance(figure, Figure):
         width, height = figure.get_size_inches()
         figure.set_size_inches(max(width, 8.0), max(height, 1.4 + _PER_ROW * n_rows))
 

@@ -25,6 +25,7 @@ from recorded_recbole import (
 )
 
 import whence
+import whence.influence
 from whence.errors import DataError, FileFormatError, UnsupportedError
 from whence.models.adapters import RecBoleModel
 
@@ -64,6 +65,11 @@ def with_prices(dataset_size=10):
 
 def numbers_of(dataset, field, ids):
     return torch.tensor([dataset.field2token_id[field][str(one)] for one in ids])
+
+
+def row_of(ours, number):
+    """The row of RecBole's dataset that an example is."""
+    return ours._data.dataset[ours.examples_.dataset_rows(np.array([number]))]
 
 
 @pytest.fixture(params=["general", "sequential"])
@@ -126,7 +132,7 @@ def test_examples_are_rows_of_recbole(wrapped):
     found, offsets = wrapped.examples_.rows(numbers)
     users, items = dataset.field2id_token["user_id"], dataset.field2id_token["item_id"]
     for number, start, end in zip(numbers, offsets, offsets[1:]):
-        row = dataset[[int(number)]]
+        row = row_of(wrapped, number)
         window = row["item_id_list"][0, : row["item_length"]] if wrapped.asks == "histories" else []
         wanted = [int(items[one]) for one in [*window, row["item_id"][0]]]
         part = frame[found[start:end].tolist()]
@@ -153,14 +159,15 @@ def test_example_losses_are_recboles_of_batches_of_one(make, apart):
     batch = ours.examples_.batch(numbers, epoch=2)
     losses = ours.example_loss(batch)
     n = ours.examples_.n_negatives
+    drawn = ours._data.item_numbers[batch["negatives"]] if n else None
     for place, number in enumerate(numbers):
-        row = dataset[[int(number)]].interaction
+        row = row_of(ours, number).interaction
         if n and model.input_type is InputType.PAIRWISE:
             fields = {name: values.repeat(n) for name, values in row.items()}
-            fields["neg_item_id"] = batch["negatives"][place]
+            fields["neg_item_id"] = drawn[place]
         elif n:
             fields = {name: values.repeat(1 + n) for name, values in row.items()}
-            fields["item_id"] = torch.cat([row["item_id"], batch["negatives"][place]])
+            fields["item_id"] = torch.cat([row["item_id"], drawn[place]])
             fields["label"] = torch.tensor([1.0] + [0.0] * n)
         else:
             fields = row
@@ -175,11 +182,10 @@ def test_negatives_are_items_that_the_user_does_not_have():
     model, dataset = general(train_neg_sample_args={"distribution": "uniform", "sample_num": 20})
     ours = RecBoleModel(model, dataset)
     batch = ours.examples_.batch(np.arange(len(ours.examples_)))
-    fields = dataset.inter_feat
-    for user, drawn in zip(batch["user_id"], batch["negatives"]):
-        owned = set(fields["item_id"][fields["user_id"] == user].tolist())
-        assert not owned & set(drawn.tolist())
-        assert set(drawn.tolist()) <= set(fields["item_id"].tolist())
+    frame, vocabulary = ours.train_.frame, ours.vocabulary
+    for user, drawn in zip(batch["user"].tolist(), batch["negatives"].numpy()):
+        owned = frame.filter(user_id=vocabulary.sources[user])["item_id"].to_list()
+        assert not set(owned) & set(vocabulary.items.gather(drawn))
 
 
 def test_gradients_of_single_examples(wrapped):
@@ -198,6 +204,29 @@ def test_gradients_of_single_examples(wrapped):
     (checkpoint,) = wrapped.checkpoints_
     assert checkpoint.learning_rate == 0.01
     assert checkpoint.fingerprint == wrapped.train_.fingerprint
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: general(train_neg_sample_args={"distribution": "uniform", "sample_num": 2}),
+        lambda: general(Logistic, with_prices()),
+        lambda: sequential(),
+    ],
+    ids=["pairs", "labels", "windows"],
+)
+def test_influence_of_recboles_examples(make):
+    """Proponents of held-out interactions, by factors of layers and by plain autograd."""
+    ours = RecBoleModel(*make())
+    held_out = pl.DataFrame(rows(seed=1), schema=["user_id", "item_id", "timestamp"], orient="row")
+    found = {}
+    for method in ("factors", "autograd"):
+        influence = whence.influence.TracIn(method=method)
+        found[method] = influence.attribute(ours, held_out).to_frame().sort("example")
+    first, second = (found[method]["score"].to_numpy() for method in ("factors", "autograd"))
+    assert len(first) == len(ours.examples_)
+    assert np.abs(first).max() > 0
+    np.testing.assert_allclose(first, second, rtol=1e-4, atol=1e-7)
 
 
 def test_other_parameters_give_other_scores(wrapped):

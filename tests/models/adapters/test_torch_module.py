@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 import whence
+import whence.influence
 from whence.errors import DataError, OutputExistsError, ParameterError, UnsupportedError
 from whence.models.adapters import TorchModel
 
@@ -205,6 +206,24 @@ def test_attribution_has_what_it_needs(clicks):
     model.load_checkpoint(checkpoint)
     rows, offsets = model.examples_.rows(np.array([1]))
     assert len(rows) == offsets[-1] >= 2
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "bpr", "pairs"])
+def test_influence_by_factors_and_by_autograd(clicks, ratings, loss):
+    if loss == "pairs":
+        made = TorchModel(Pairs(8, 9), takes="pairs", trained=True, n_negatives=2).fit(ratings)
+        asked = ratings.with_columns(item_id=(pl.col("item_id") + 1) % 9)
+    else:
+        options = {"trained": True, "max_length": 5, "n_negatives": 2}
+        made = TorchModel(Sequences(clicks.train.n_items + 1), loss=loss, **options)
+        made.fit(clicks.train)
+        asked = clicks.validation
+    found = {}
+    for method in ("factors", "autograd"):
+        influence = whence.influence.TracIn(method=method, layers="all")
+        found[method] = influence.attribute(made, asked).to_frame().sort("example")["score"]
+    assert found["autograd"].abs().max() > 0
+    np.testing.assert_allclose(*(v.to_numpy() for v in found.values()), rtol=1e-3, atol=1e-6)
 
 
 def test_training_is_the_one_of_whence(clicks, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import torch
@@ -69,9 +70,12 @@ def _looked_up(call: Call, weight: Tensor, view: View, numbers: Tensor, padding:
         index = numbers.reshape(-1).long()
         values = grad.reshape(len(index), -1)
         if padding is not None:
-            kept = (index != padding).nonzero()[:, 0]
+            index = torch.where(index == padding, n_rows - view.start, index)
+        index = index + view.start
+        if padding is not None or view.padded:
+            kept = ((index >= 0) & (index < n_rows)).nonzero()[:, 0]
             if len(kept) < len(index):
                 owner, index, values = owner[kept], index[kept], values[kept]
-        return [Rows((view.name,), recorder.n, owner, index + view.start, values, n_rows)]
+        return [Rows((view.name,), recorder.n, owner, index, values, n_rows)]
 
     return recorder.tap(output, build)

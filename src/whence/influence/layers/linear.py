@@ -27,18 +27,25 @@ def linear(call: Call) -> Any:
     torch.matmul, torch.mm, torch.Tensor.matmul, torch.Tensor.__matmul__, torch.Tensor.mm
 )
 def matmul(call: Call) -> Any:
-    """``y = x Wᵀ`` or ``y = x W`` with a parameter W."""
+    """``y = x Wᵀ`` or ``y = x W`` with a parameter W, or ``y = x w`` with a vector."""
     x, weight = call.args[0], call.args[1]
     view = call.recorder.view_of(weight)
-    if call.recorder.view_of(x) is not None or view is None or weight.dim() != 2:
+    if call.recorder.view_of(x) is not None or view is None or weight.dim() > 2:
         return NotImplemented
+    if weight.dim() == 1:
+        if view.rows[1] - view.rows[0] != len(weight):
+            return NotImplemented
+        product = _product(call, x, weight, view, (x @ weight).unsqueeze(-1))
+        return product if product is NotImplemented else product.squeeze(-1)
     return _product(call, x, weight, view, torch.matmul(x, weight))
 
 
 def _product(
     call: Call, x: Tensor, weight: Tensor, view: View | None, y: Tensor, bias: View | None = None
-) -> Tensor:
+) -> Any:
     recorder = call.recorder
+    if view is not None and view.padded:
+        return NotImplemented
     if not recorder.is_batched(x):
         x = x.expand(recorder.n, *x.shape)
         y = y.expand(recorder.n, *y.shape)

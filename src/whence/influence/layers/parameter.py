@@ -46,9 +46,17 @@ def pointwise(call: Call) -> Any:
         return NotImplemented
     place = 0 if views[0] is not None else 1
     view, weight, x = views[place], call.args[place], call.args[1 - place]
-    if view is None or view.transposed or not isinstance(x, Tensor) or not recorder.is_batched(x):
+    if (
+        view is None
+        or view.transposed
+        or view.padded
+        or not isinstance(x, Tensor)
+        or not recorder.is_batched(x)
+    ):
         return NotImplemented
-    if weight.dim() > max(x.dim() - 1, 0):
+    while weight.dim() > x.dim() - 1 and weight.dim() and weight.shape[0] == 1:
+        weight = weight[0]
+    if weight.dim() > x.dim() - 1:
         return NotImplemented
     copies = _copied(call, weight, view, x)
     pair = (copies, x) if place == 0 else (x, copies)

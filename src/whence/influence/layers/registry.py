@@ -32,12 +32,15 @@ class View:
         First and last (exclusive) row and column of the part, the parameter being a matrix (a
         vector is a column).
     transposed : bool
+    padded : bool
+        Whether it has rows of zeros around, so that `rows` go beyond the parameter's.
     """
 
     name: str
     rows: tuple[int, int]
     columns: tuple[int, int]
     transposed: bool = False
+    padded: bool = False
 
     @classmethod
     def of(cls, name: str, parameter: Tensor, part: Tensor) -> View | None:
@@ -83,6 +86,9 @@ class Recorder(Protocol):
 
     def view_of(self, tensor: Any) -> View | None:
         """What an argument is of a tracked parameter."""
+
+    def mark(self, tensor: Tensor, view: View) -> Tensor:
+        """Say that a tensor stands for (a part of) a parameter."""
 
     def parameter(self, name: str) -> Tensor:
         """The parameter itself."""

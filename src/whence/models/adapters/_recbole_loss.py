@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from whence.models.adapters._recbole_data import NEGATIVES, RecBoleExamples
+from whence.models.adapters._recbole_data import FIELD, RecBoleExamples, RecBolePairs
 from whence.models.training import Batch
 
 _TRIED = 3
@@ -30,7 +30,7 @@ def single_losses(module: Any, examples: RecBoleExamples, batch: Batch, *, at_on
     Parameters
     ----------
     module : recbole.model.abstract_recommender.AbstractRecommender
-    examples : RecBoleExamples
+    examples : RecBolePairs or RecBoleWindows
     batch : Batch
         B of them.
     at_once : bool
@@ -40,8 +40,7 @@ def single_losses(module: Any, examples: RecBoleExamples, batch: Batch, *, at_on
     if at_once:
         with _by_row(module):
             found = _total(module.calculate_loss(_interaction(examples, batch)))
-        # Row after row of negatives, as `_interaction` orders them.
-        return found.reshape(-1, size).mean(0)
+        return found.reshape(size, -1).mean(1)
     values = []
     for number in range(size):
         single = {name: values[number : number + 1] for name, values in batch.items()}
@@ -64,30 +63,40 @@ def can_be_taken_apart(module: nn.Module, examples: RecBoleExamples) -> bool:
 
 
 def _interaction(examples: RecBoleExamples, batch: Batch) -> Any:
-    """The Interaction that RecBole's loader makes of some rows and their negatives.
+    """The Interaction that RecBole's loader makes of examples, those of each in a row.
 
-    Their first negatives come first, then their second ones; where negatives are rows, the rows
-    themselves come before all.
+    Where negatives are compared with the item there is a row for each; where they are rows with
+    labels, the item comes first.
     """
     data = examples.data
-    fields = {name: one for name, one in batch.items() if name != NEGATIVES}
-    if NEGATIVES not in batch:
+    fields = {
+        name.removeprefix(FIELD): one for name, one in batch.items() if name.startswith(FIELD)
+    }
+    device = next(iter(batch.values())).device
+    users, items = data.user_numbers.to(device), data.item_numbers.to(device)
+    if isinstance(examples, RecBolePairs):
+        fields[data.user_field] = users[batch["user"]]
+        fields[data.item_field] = items[batch["item"]]
+    else:
+        fields[data.window_field] = items[batch["items"]]
+        fields[data.length_field] = batch["length"]
+        fields[data.item_field] = items[batch["target"]]
+    if "negatives" not in batch:
         return data.interaction(fields)
-    drawn = batch[NEGATIVES].T.flatten()
-    times = examples.n_negatives + (0 if examples.is_pairwise else 1)
-    repeated = {name: one.repeat(times, *[1] * (one.dim() - 1)) for name, one in fields.items()}
+    drawn = items[batch["negatives"]]
+    times = drawn.shape[1] + (0 if examples.is_pairwise else 1)
+    repeated = {name: one.repeat_interleave(times, 0) for name, one in fields.items()}
     settings = data.dataset.config
     if examples.is_pairwise:
         made = data.interaction(repeated)
-        others = data.interaction({data.item_field: drawn})
+        others = data.interaction({data.item_field: drawn.flatten()})
         others.add_prefix(settings["NEG_PREFIX"])
         made.update(others)
         return made
-    size = len(fields[data.item_field])
-    repeated[data.item_field] = torch.cat([fields[data.item_field], drawn])
-    label = torch.zeros(size * times, device=drawn.device)
-    label[:size] = 1.0
-    repeated[settings["LABEL_FIELD"]] = label
+    own = fields[data.item_field].unsqueeze(1)
+    repeated[data.item_field] = torch.cat([own, drawn], 1).flatten()
+    is_own = torch.arange(times, device=device) == 0
+    repeated[settings["LABEL_FIELD"]] = is_own.float().repeat(len(own))
     return data.interaction(repeated)
 
 

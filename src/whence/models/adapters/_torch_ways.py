@@ -217,12 +217,12 @@ class _WindowsWithNegatives(WindowExamples):
 
     def __init__(self, train: Interactions, length: int, n_negatives: int, seed: int) -> None:
         super().__init__(train, length, "last")
-        self._n_negatives = n_negatives
+        self.n_negatives = n_negatives
         self._negatives = Negatives(train, seed)
 
     def batch(self, numbers: IntArray, epoch: int = 0) -> Batch:
         """As of `WindowExamples`, with ``negatives``."""
-        drawn = self._negatives.draw(numbers, self.sources(numbers), self._n_negatives, epoch)
+        drawn = self._negatives.draw(numbers, self.sources(numbers), self.n_negatives, epoch)
         return {**super().batch(numbers, epoch), "negatives": torch.from_numpy(drawn)}
 
 

@@ -18,7 +18,12 @@ from whence.data import Interactions
 from whence.errors import DataError, FileFormatError, UnsupportedError
 from whence.evaluation.queries import Queries
 from whence.models._user_items import check_flag
-from whence.models.adapters._recbole_data import RecBoleExamples, TrainingData
+from whence.models.adapters._recbole_data import (
+    RecBoleExamples,
+    RecBolePairs,
+    RecBoleWindows,
+    TrainingData,
+)
 from whence.models.adapters._recbole_loss import can_be_taken_apart, single_losses
 from whence.models.adapters.torch_module import present_checkpoint, refuse_strangers
 from whence.models.training import Batch, Checkpoint, DifferentiableRecommender, Examples
@@ -62,9 +67,9 @@ class RecBoleModel(DifferentiableRecommender):
     Notes
     -----
     An example is a row of RecBole's training data: an interaction, of sequential models with the
-    window of items before it. Its loss is that of a batch of it alone, together with the
-    negatives drawn for it, as many as RecBole was told to draw; they are drawn uniformly from the
-    items of the training data. RecBole's loss of a batch is the mean over its examples, unless
+    window of items before it; they are in the order of `train_`. Its loss is that of a batch of it
+    alone, together with the negatives drawn for it, as many as RecBole was told to draw; they are
+    drawn uniformly from the items of the training data. RecBole's loss of a batch is the mean over its examples, unless
     the model has terms that join them, such as some penalties.
 
     References
@@ -186,14 +191,14 @@ class RecBoleModel(DifferentiableRecommender):
         drawn = self._setting("train_neg_sample_args", {})
         n_negatives = drawn.get("sample_num", 0) if drawn.get("distribution") != "none" else 0
         n_negatives = n_negatives if isinstance(n_negatives, int) else 0
-        return RecBoleExamples(self._data, n_negatives, way == "PAIRWISE", self.seed)
+        kind = RecBoleWindows if self._is_sequential else RecBolePairs
+        return kind(self._data, n_negatives, way == "PAIRWISE", self.seed)
 
     def _prepare(self, train: Interactions) -> None:
         super()._prepare(train)
         self.checkpoints_ = [present_checkpoint(self)]
-        assert isinstance(self.examples_, RecBoleExamples)
         self._is_apart = "differentiable" in self.levels and can_be_taken_apart(
-            self.module_, self.examples_
+            self.module_, cast("RecBoleExamples", self.examples_)
         )
 
     def example_loss(self, batch: Batch) -> Tensor:
@@ -204,15 +209,15 @@ class RecBoleModel(DifferentiableRecommender):
         UnsupportedError
             If the model's loss needs what the rows of its training data do not have.
         """
-        assert isinstance(self.examples_, RecBoleExamples)
+        examples = cast("RecBoleExamples", self.examples_)
         _forget(self.module_)
         try:
-            return single_losses(self.module_, self.examples_, batch, at_once=self._is_apart)
+            return single_losses(self.module_, examples, batch, at_once=self._is_apart)
         except KeyError as error:
             raise UnsupportedError(
-                f"The loss of {type(self.module_).__name__} needs the field {error}, which the "
-                "rows of its training data do not have; models that change their batches at "
-                "random, such as by masking, can be scored but not attributed."
+                f"The loss of {type(self.module_).__name__} needs the field {error}, which these "
+                "examples do not have; models that change their batches at random, such as by "
+                "masking, can be scored but not attributed."
             ) from error
 
     def _score_batch(self, queries: Queries) -> Tensor:
@@ -227,7 +232,7 @@ class RecBoleModel(DifferentiableRecommender):
         ]
         _forget(self.module_)
         scores = torch.cat(rows) if rows else torch.zeros(0, n_items)
-        return scores[:, torch.from_numpy(self._data.item_numbers).to(scores.device)]
+        return scores.index_select(1, self._data.item_numbers[:-1].to(scores.device))
 
     def _full_scores(self, asked: Any, n_items: int) -> Tensor:
         """Scores of all of RecBole's items, padding included, [Q, n_items]."""
@@ -263,9 +268,8 @@ class RecBoleModel(DifferentiableRecommender):
 
     def _questions(self, queries: Queries) -> Any:
         """An Interaction of RecBole that asks the queries."""
-        data, model = self._data, self.model
-        users = torch.from_numpy(np.append(data.user_numbers, 0)[queries.users])
-        fields = {data.user_field: users}
+        data = self._data
+        fields = {data.user_field: data.user_numbers[torch.from_numpy(queries.users).long()]}
         if self._is_sequential:
             windows, lengths = padded_windows(
                 queries.history_items,
@@ -274,9 +278,8 @@ class RecBoleModel(DifferentiableRecommender):
                 int(self._setting("MAX_ITEM_LIST_LENGTH", 50)),
                 self.n_items,
             )
-            numbers = np.append(data.item_numbers, 0)
-            fields[model.ITEM_SEQ] = torch.from_numpy(numbers[windows])
-            fields[model.ITEM_SEQ_LEN] = torch.from_numpy(lengths).clamp(min=1)
+            fields[data.window_field] = data.item_numbers[torch.from_numpy(windows)]
+            fields[data.length_field] = torch.from_numpy(lengths).clamp(min=1)
         return data.interaction({name: one.to(self.device) for name, one in fields.items()})
 
     def _masked(self, scores: npt.NDArray[np.float32], queries: Queries) -> npt.NDArray[np.float32]:

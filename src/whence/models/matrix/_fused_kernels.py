@@ -38,9 +38,7 @@ def pair_products(user_factors, item_factors, users, items):
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
-def add_gradients(
-    user_factors, item_factors, users, items, gradient, user_gradient, item_gradient
-):
+def add_gradients(user_factors, item_factors, users, items, gradient, user_gradient, item_gradient):
     """Add the gradient with respect to the factors, given that with respect to the products.
 
     Parameters

@@ -188,9 +188,14 @@ class BiasedMF(UserItemRecommender):
         users = np.where(have_rows(train.source_codes, train.n_sources)[users], users, -1)
         items = np.where(have_rows(train.item_codes, train.n_items)[items], items, -1)
         with torch.inference_mode():
-            scores: FloatArray = module.known_part(
-                torch.from_numpy(users).to(self.device), torch.from_numpy(items).to(self.device)
-            ).double().cpu().numpy()
+            scores: FloatArray = (
+                module.known_part(
+                    torch.from_numpy(users).to(self.device), torch.from_numpy(items).to(self.device)
+                )
+                .double()
+                .cpu()
+                .numpy()
+            )
         if self.loss == "logistic":
             return 1.0 / (1.0 + np.exp(-scores))
         return np.clip(scores, *self._range())
@@ -199,9 +204,7 @@ class BiasedMF(UserItemRecommender):
         ratings = ratings_of(self.train_)
         return float(ratings.min()), float(ratings.max())
 
-    def fold_in(
-        self, histories: Sequence[Any], ratings: Sequence[Any] | None = None
-    ) -> Queries:
+    def fold_in(self, histories: Sequence[Any], ratings: Sequence[Any] | None = None) -> Queries:
         """Turn histories never seen in training into queries, without refitting.
 
         Parameters
@@ -272,9 +275,7 @@ class BiasedMF(UserItemRecommender):
             items = queries.history_items[window]
             use = learned[items]
             rated = np.full(len(items), highest) if given is None else given[window]
-            solved[number] = _ridge(
-                inputs[items[use]], rated[use] - expected[items[use]], penalty
-            )
+            solved[number] = _ridge(inputs[items[use]], rated[use] - expected[items[use]], penalty)
         return solved[:, 0], solved[:, 1:]
 
 

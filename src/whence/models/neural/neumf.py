@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from whence.data import Interactions
 from whence.errors import check_int
-from whence.models.matrix._fused import fused_products, products
+from whence.models.matrix._fused import fused_products
 from whence.models.neural._tower import PairTower
 from whence.models.neural.sequential import check_dropout
 from whence.models.training import Batch, losses
@@ -148,12 +148,14 @@ class NeuMFModule(PairModule):
 
     def scores_of(self, users: Tensor, items: Tensor, *, fused: bool = False) -> Tensor:
         """Scores [B, n]; see `PairModule`."""
-        product = fused_products if fused else products
-        weighted = self.gmf_users.weight * self.gmf_output.weight
         deep = self.mlp.pairs(
             gathered(self.mlp_users.weight, users), gathered(self.mlp_items.weight, items)
         )
-        return product(weighted, self.gmf_items.weight, users, items) + deep
+        if fused:
+            weighted = self.gmf_users.weight * self.gmf_output.weight
+            return fused_products(weighted, self.gmf_items.weight, users, items) + deep
+        own = gathered(self.gmf_users.weight, users) * self.gmf_output.weight
+        return (own.unsqueeze(1) * gathered(self.gmf_items.weight, items)).sum(2) + deep
 
     def item_scores(self, users: Tensor) -> Tensor:
         """Scores [Q, n_items]; see `PairModule`."""

@@ -141,7 +141,13 @@ class WideDeep(UserItemRecommender):
         items = make_features(train.item_table, train.item_ids, self.item_features, "item")
         self.features_ = {"user": users.kinds, "item": items.kinds}
         return WideDeepModule(
-            users, items, self.embedding_dim, self.feature_dim, self.layers, self.dropout, self.cross
+            users,
+            items,
+            self.embedding_dim,
+            self.feature_dim,
+            self.layers,
+            self.dropout,
+            self.cross,
         )
 
     def example_loss(self, batch: Batch) -> Tensor:

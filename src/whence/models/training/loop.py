@@ -84,6 +84,7 @@ class Training:
         if model.shuffled:
             order = order[batch_order(len(order), model.seed, self.epoch)]
         starts = range(0, len(order), model.batch_size)
+        parameters = list(module.parameters())
         self._rate = float(self.optimizer.param_groups[0]["lr"])
         module.train()
         with torch.random.fork_rng(devices=cuda_devices(model.device)):
@@ -99,7 +100,8 @@ class Training:
                 value = float(loss.detach())
                 if not math.isfinite(value):
                     self._give_up(value, number, len(starts))
-                self.optimizer.zero_grad(set_to_none=True)
+                for parameter in parameters:
+                    parameter.grad = None
                 loss.backward()  # type: ignore[no-untyped-call]
                 if model.gradient_clip is not None:
                     torch.nn.utils.clip_grad_norm_(module.parameters(), model.gradient_clip)
