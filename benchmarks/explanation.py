@@ -4,9 +4,9 @@ Run ``python benchmarks/explanation.py``; it prints tables, and with ``--write``
 ``benchmarks/EXPLANATION_RESULTS.md``. A GRU4Rec (hidden 64, embedding 64) is trained for two epochs
 on ML-1M at ``WHENCE_DATA`` or ``../shared/data``, or on generated sessions with ``--generated`` or
 where ML-1M is absent. ``--model FILE`` takes a saved one. ``--timeshap FOLDER`` names a folder
-site-packages of an environment with TimeSHAP, which is then timed beside, on the same model, the
-same frozen items and the same masking. One thread; CPU seconds, which on a busy machine can be
-trusted more than wall seconds.
+with TimeSHAP 1.0.4 and a shap that it works with (0.42), which is then timed beside, on the same
+model, the same frozen items and the same masking. One thread; CPU seconds, which on a busy machine
+can be trusted more than wall seconds.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def sessions(generated):
         return whence.make_sessions(
             n_sessions=4000, n_items=3706, mean_length=60.0, n_clusters=100, seed=1
         ).train
-    frame = pl.read_csv(gzip.open(path).read(), separator="\t")
+    frame = pl.read_csv(gzip.decompress(path.read_bytes()), separator="\t")
     frame = frame.rename({name: name.partition(":")[0] for name in frame.columns})
     frame = frame.select("user_id", "item_id", pl.col("order").alias("timestamp"))
     return whence.Interactions.from_frame(frame, user="user_id")

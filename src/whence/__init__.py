@@ -44,6 +44,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "MarkovChain",
         "NeuMF",
         "Popularity",
+        "RBM",
         "RecBoleModel",
         "Recommender",
         "SASRec",

@@ -26,8 +26,9 @@ CODES = [4, 1, 8, 1, 2, 0, 9, 5, 6, 11]
 
 def settings(**changes):
     given = {
-        "k": 3, "target": "mean", "level": "event", "groups": None, "masking": "pad", "method": "auto", "budget": None,
-        "tolerance": 0.02, "prune": None, "seed": 1, "order": 1, "n_steps": 64, "cells": None,
+        "k": 3, "target": "mean", "level": "event", "groups": None, "masking": "pad",
+        "method": "auto", "budget": None, "tolerance": 0.02, "prune": None, "seed": 1, "order": 1,
+        "n_steps": 64, "cells": None,
     }  # fmt: skip
     return Settings.checked(**{**given, **changes})
 

@@ -6,6 +6,7 @@ import inspect
 import itertools
 
 import numpy as np
+import polars as pl
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -101,6 +102,25 @@ def test_scores(model, extra, tables, monkeypatch):
     cosines = TracIn(normalise="cosine", precision="float64").matrix(model, model_examples(model))
     close(np.diag(cosines), np.where(own > 0, 1.0, 0.0), 1e-6)
     assert np.abs(cosines).max() <= 1 + 1e-9
+
+
+def test_features_of_users_and_items(tables):
+    train, validation = tables
+    users = pl.DataFrame({"user_id": [f"u{n}" for n in range(6)], "job": list("aabbcc")})
+    items = pl.DataFrame(
+        {
+            "item_id": range(11),
+            "genres": ["x|y", "x", "y", "z", "x|z", "y", "", "x", "z", "y|z", "x"],
+            "year": [float(n) for n in range(11)],
+        }
+    )
+    data = whence.Interactions.from_frame(train).with_tables(users=users, items=items)
+    arguments = {"user_features": ["job"], "item_features": ["genres", "year"]}
+    model = make(whence.WideDeep, arguments).fit(data, checkpoints=[2])
+    queries = query_examples(model, validation)
+    want = tracin(model, queries)
+    close(TracIn(precision="float64").matrix(model, queries), want, 1e-9)
+    close(TracIn().attribute(model, queries).scores, want.sum(1), 1e-5)
 
 
 def second_moments(model, names, factored):

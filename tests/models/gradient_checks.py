@@ -8,6 +8,7 @@ from oracles import random_sessions
 
 import whence
 from whence import Interactions, make_queries
+from whence.evaluation import user_queries
 
 
 def rated_users(seed=1, n_users=25, n_items=12):
@@ -136,8 +137,11 @@ def check_scores_are_those_of_pairs(make, train):
     np.testing.assert_array_equal(masked[~seen], scores[~seen])
 
 
-def check_strangers_get_nothing(make, train):
-    """No recommendation for a user without rows in training, nor of an item without."""
+def check_strangers(make, train, *, folds_in=False):
+    """No recommendation for a user without rows in training, nor of an item without.
+
+    Unless the model can fold in the history that a new user is asked with.
+    """
     gone, rare = 0, int(train.item_codes[-1])
     keep = np.ones(train.n_rows, dtype=bool)
     keep[train.rows] = (train.source_codes != gone) & (train.item_codes != rare)
@@ -152,9 +156,13 @@ def check_strangers_get_nothing(make, train):
     renamed = Interactions.from_frame(
         unseen.frame.with_columns(user_id="new-" + unseen.frame["user_id"])
     )
-    queries = make_queries(model, renamed, protocol="users")
-    assert (model.score_codes(queries) == -np.inf).all()
-    assert (model.recommend_codes(queries, 3)[0] == -1).all()
+    queries = make_queries(model, renamed, protocol="users", history=renamed)
+    scores = model.score_codes(queries)
+    assert (scores[:, rare] == -np.inf).all()
+    assert np.isfinite(scores).any(axis=1).tolist() == [folds_in] * len(queries)
+    nobody = user_queries(part, [-1], queries.ids[:1])
+    assert (model.score_codes(nobody) == -np.inf).all()
+    assert (model.recommend_codes(nobody, 3)[0] == -1).all()
 
 
 def check_same_seed_and_saving(make, train, folder):

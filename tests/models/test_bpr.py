@@ -55,7 +55,7 @@ def test_losses_and_gradients(train, n):
 
 def test_scores(train, tmp_path):
     checks.check_scores_are_those_of_pairs(make, train)
-    checks.check_strangers_get_nothing(make, train)
+    checks.check_strangers(make, train)
     checks.check_same_seed_and_saving(make, train, tmp_path)
 
 

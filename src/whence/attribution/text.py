@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from whence.attribution import Attribution
 
-_FEW = 5
+_FEW = 8
 _STOPPED = {
     "tolerance": "the requested precision was reached",
     "max_permutations": "the largest number of permutations was reached",

@@ -157,6 +157,18 @@ class RecommenderAsker(Asker):
         if getattr(model, "exclude_seen", False):
             self._twin.exclude_seen = False  # type: ignore[attr-defined]
 
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        """In evaluation mode, where the model is a network; each part as before afterwards."""
+        module = getattr(self.model, "module_", None)
+        if module is None:
+            yield
+            return
+        from whence.explanation._neural import quiet_modules
+
+        with quiet_modules([module]):
+            yield
+
     @property
     def vocabulary(self) -> Vocabulary:
         """Items of the training data."""

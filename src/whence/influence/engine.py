@@ -27,7 +27,7 @@ IntArray = npt.NDArray[np.int64]
 T = TypeVar("T")
 
 _NUMBERS_PER_CHUNK = 1 << 24
-_LARGEST_CHUNK, _SMALLEST_CHUNK = 512, 16
+_LARGEST_CHUNK, _SMALLEST_CHUNK = 256, 16
 _QUERY_BYTES = 1 << 30
 
 
@@ -94,7 +94,7 @@ class Engine:
                 batch = self.batch_of(state, self._numbers(first))
                 values = self.strategy.along(state, batch, direction)
                 if self.cosine:
-                    values = values * _inverse_norms(self.strategy.factors(state, batch))
+                    values = values * _inverse_norms(self.strategy.factors(state, batch, passing=True))
                 total += rate * values
             return total
 
@@ -109,7 +109,8 @@ class Engine:
         def work(first: int) -> npt.NDArray[Any]:
             total: Tensor | None = None
             for place, (state, rate) in enumerate(zip(self.states, self._rates)):
-                factors = self.strategy.factors(state, self.batch_of(state, self._numbers(first)))
+                batch = self.batch_of(state, self._numbers(first))
+                factors = self.strategy.factors(state, batch, passing=True)
                 block = factors.inner(queries[place], half=self.half)
                 if self.cosine:
                     block *= torch.from_numpy(_inverse_norms(factors)).to(block.dtype).unsqueeze(1)

@@ -100,11 +100,10 @@ class Factors:
     weights: Weights
 
     @classmethod
-    def make(
-        cls, blocks: Blocks, n: int, plan: Plan, weights: Weights, dtype: torch.dtype
-    ) -> Factors:
-        """Write out the blocks of the plan, and keep the others as they are."""
-        wide = torch.zeros(n, plan.width, dtype=dtype)
+    def make(cls, blocks: Blocks, plan: Plan, weights: Weights, wide: Tensor) -> Factors:
+        """Write out the blocks of the plan into `wide` [n, K], and keep the others as they are."""
+        n = len(wide)
+        written = 0
         kept: Blocks = {}
         for key, pieces in blocks.items():
             if key not in plan.wide:
@@ -112,9 +111,12 @@ class Factors:
                 continue
             first, rows, columns = plan.wide[key]
             part = wide[:, first : first + rows * columns].view(n, columns, rows)
-            for piece in pieces:
-                piece.write(part)
+            for place, piece in enumerate(pieces):
+                piece.write(part, add=place > 0)
             weights.scale_written(key, part)
+            written += rows * columns
+        if written < plan.width:
+            raise RuntimeError("a block of the plan is missing from a batch")
         return cls(n, wide, kept, weights)
 
     def inner(self, other: Factors, *, half: bool = False) -> Tensor:

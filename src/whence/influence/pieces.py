@@ -86,34 +86,41 @@ class Outer:
             for name, right in zip(self.key, self.rights)
         ]
 
-    def write(self, out: Tensor) -> None:
-        """Add the gradients, transposed, to a tensor [n, C, R]."""
+    def write(self, out: Tensor, *, add: bool = True) -> None:
+        """Add the gradients, transposed, to a tensor [n, C, R], or put them there."""
         rows = self.left.shape[2]
         target = out[:, :, self.start : self.start + rows]
-        if self.rights == (None,):
-            target[:, 0] += self.left.sum(1)
-            return
-        torch.baddbmm(target, self.right.transpose(1, 2), self.left, out=target)
+        if not add and target.shape != out.shape:
+            out.zero_()
+        kept, first = (1.0 if add else 0.0), 0
+        for part in self.rights:
+            last = first + (1 if part is None else part.shape[2])
+            columns = target[:, first:last]
+            if part is None:
+                total = self.left.sum(1, keepdim=True)
+                columns.copy_(total + columns if add else total)
+            else:
+                torch.baddbmm(columns, part.transpose(1, 2), self.left, beta=kept, out=columns)
+            first = last
 
     def contract(self, direction: Tensor, out: npt.NDArray[np.float64]) -> None:
         """Add the inner products with one matrix [rows, C] to float64 [n]."""
-        matrix = direction[self.start : self.start + self.left.shape[2]]
-        flat = self.left.transpose(0, 1).reshape(-1, self.left.shape[2])
-        product: Tensor | None = None
-        first = 0
-        for part in self.rights:
-            last = first + (1 if part is None else part.shape[2])
-            columns = matrix[:, first:last].T
-            first = last
-            if part is None:
-                product = (
-                    columns.expand_as(flat).clone() if product is None else product.add_(columns)
-                )
-                continue
-            rows = part.transpose(0, 1).reshape(-1, part.shape[2])
-            product = rows @ columns if product is None else product.addmm_(rows, columns)
-        assert product is not None
-        kernels.add_dots(flat.numpy(), product.numpy(), len(self), out)
+        rows = self.left.shape[2]
+        matrix = direction[self.start : self.start + rows]
+        widths = [1 if part is None else part.shape[2] for part in self.rights]
+        columns = matrix.split(widths, 1)
+        biases = [c for c, part in zip(columns, self.rights) if part is None]
+        product = torch.stack(biases).sum(0).T if biases else matrix.new_zeros(1, rows)
+        by_place = self.left.transpose(0, 1).reshape(-1, rows)
+        for part, column in zip(self.rights, columns):
+            if part is not None:
+                inputs = part.transpose(0, 1).reshape(-1, part.shape[2])
+                if len(product) == 1:
+                    product = torch.addmm(product, inputs, column.T)
+                else:
+                    product.addmm_(inputs, column.T)
+        product = product.expand_as(by_place).contiguous()
+        kernels.add_dots(by_place.numpy(), product.numpy(), len(self), out)
 
     def scaled(self, rows: Tensor, columns: Tensor) -> Outer:
         """Gradients times ``rows[r] * columns[c]``; of one parameter, not of a bias."""
@@ -178,8 +185,10 @@ class Rows:
         offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
         return offsets, self.owner[order], self.values[order]
 
-    def write(self, out: Tensor) -> None:
-        """Add the gradients, transposed, to a tensor [n, C, R]."""
+    def write(self, out: Tensor, *, add: bool = True) -> None:
+        """Add the gradients, transposed, to a tensor [n, C, R], or put them there."""
+        if not add:
+            out.zero_()
         # Advanced indices are moved to the front: entries [N, C].
         flat = out.transpose(1, 2)
         flat.index_put_((self.owner, self.index), self.values, accumulate=True)
@@ -223,8 +232,10 @@ class Dense:
         """Rows and columns of the parameter."""
         return self.values.shape[1], self.values.shape[2]
 
-    def write(self, out: Tensor) -> None:
-        """Add the gradients, transposed, to a tensor [n, C, R]."""
+    def write(self, out: Tensor, *, add: bool = True) -> None:
+        """Add the gradients, transposed, to a tensor [n, C, R], or put them there."""
+        if not add:
+            out.zero_()
         out += self.values.transpose(1, 2)
 
     def contract(self, direction: Tensor, out: npt.NDArray[np.float64]) -> None:

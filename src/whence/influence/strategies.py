@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
@@ -42,8 +43,8 @@ class Strategy(ABC):
         """Look at a few examples of both sides before the work begins."""
 
     @abstractmethod
-    def factors(self, state: State, batch: Batch) -> Factors:
-        """Gradients of a batch."""
+    def factors(self, state: State, batch: Batch, *, passing: bool = False) -> Factors:
+        """Gradients of a batch; `passing` ones are lost when the thread asks for the next."""
 
     def total(self, state: State, batches: Iterable[tuple[Batch, Tensor]]) -> Any:
         """Sum of the gradients of batches, each with a weight for every example [n]."""
@@ -72,6 +73,7 @@ class ByFactors(Strategy):
 
     plan: Plan = field(default_factory=Plan)
     shapes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    memory: threading.local = field(default_factory=threading.local)
 
     def prepare(self, state: State, train: Batch, queries: Batch) -> None:
         """Check the factors against autograd, and decide which blocks are written out."""
@@ -111,12 +113,22 @@ class ByFactors(Strategy):
         for name in unseen:
             _compare(name, torch.zeros_like(want[name]), want[name], largest)
 
-    def factors(self, state: State, batch: Batch) -> Factors:
+    def factors(self, state: State, batch: Batch, *, passing: bool = False) -> Factors:
         """Gradients of a batch, the blocks of the plan written out."""
         blocks, losses = gradients(
             state.model.example_loss, state.module, batch, self.names, fuse=state.weights.plain
         )
-        return Factors.make(blocks, len(losses), self.plan, state.weights, self.dtype)
+        wide = self._memory(len(losses), passing)
+        return Factors.make(blocks, self.plan, state.weights, wide)
+
+    def _memory(self, n: int, passing: bool) -> Tensor:
+        """Room for what is written out, [n, K]; to get it from the system each time is slow."""
+        if not passing:
+            return torch.empty(n, self.plan.width, dtype=self.dtype)
+        kept: Tensor | None = getattr(self.memory, "wide", None)
+        if kept is None or len(kept) < n:
+            kept = self.memory.wide = torch.empty(n, self.plan.width, dtype=self.dtype)
+        return kept[:n]
 
     def total(self, state: State, batches: Iterable[tuple[Batch, Tensor]]) -> dict[str, Tensor]:
         """Sum of the gradients, by ordinary back-propagation."""
@@ -143,7 +155,7 @@ class ByFactors(Strategy):
 class ByAutograd(Strategy):
     """Gradients by back-propagation of one example at a time: for any module, but slow."""
 
-    def factors(self, state: State, batch: Batch) -> Factors:
+    def factors(self, state: State, batch: Batch, *, passing: bool = False) -> Factors:
         """Gradients of a batch, written out."""
         n = len(next(iter(batch.values())))
         rows = []
@@ -203,7 +215,7 @@ class BySketch(Strategy):
         """Numbers per example."""
         return sum(many * few for many, few in self.sizes.values())
 
-    def factors(self, state: State, batch: Batch) -> Factors:
+    def factors(self, state: State, batch: Batch, *, passing: bool = False) -> Factors:
         """Sketches of the gradients of a batch."""
         if not state.weights.plain:
             raise UnsupportedError(

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from whence.models.matrix.mf import BiasedMF
     from whence.models.neural import GRU4Rec, LSTMRec, SASRec
     from whence.models.neural.neumf import NeuMF
+    from whence.models.neural.rbm import RBM
     from whence.models.neural.wide_deep import WideDeep
     from whence.models.training import Checkpoint, load_checkpoints
 
@@ -43,6 +44,7 @@ _HOMES = {
     "LSTMRec": "whence.models.neural",
     "MarkovChain": "whence.models.markov",
     "NeuMF": "whence.models.neural.neumf",
+    "RBM": "whence.models.neural.rbm",
     "RecBoleModel": "whence.models.adapters",
     "SASRec": "whence.models.neural",
     "TorchModel": "whence.models.adapters",
@@ -55,6 +57,7 @@ __all__ = [
     "ALS",
     "BPRMF",
     "EASE",
+    "RBM",
     "TIFUKNN",
     "VMISKNN",
     "BiasedMF",

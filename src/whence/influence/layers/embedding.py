@@ -53,6 +53,22 @@ def getitem(call: Call) -> Any:
     return _looked_up(call, weight, view, index, None)
 
 
+@register_layer(functional.pad)
+def pad(call: Call) -> Any:
+    """A table with rows of zeros around it, to be looked up by numbers that stand for nothing."""
+    weight, sizes = call.args[0], call.argument(1, "pad")
+    view = call.recorder.view_of(weight)
+    mode, value = call.argument(2, "mode", "constant"), call.argument(3, "value")
+    if view is None or view.transposed or mode != "constant" or value not in (None, 0):
+        return NotImplemented
+    *around, before, after = sizes
+    if any(around) or len(sizes) != 2 * weight.dim() or min(before, after) < 0:
+        return NotImplemented
+    rows = (view.rows[0] - before, view.rows[1] + after)
+    padded = dataclasses.replace(view, rows=rows, padded=True)
+    return call.recorder.mark(functional.pad(weight, sizes), padded)
+
+
 def _looked_up(call: Call, weight: Tensor, view: View, numbers: Tensor, padding: int | None) -> Any:
     recorder = call.recorder
     whole = recorder.parameter(view.name)

@@ -72,9 +72,8 @@ class _Recurrence(torch.autograd.Function):
     ) -> Tensor:
         """Outputs [T, B, H] for inputs [T, B, D]."""
         n_steps, n, width = *x.shape[:2], w_state.shape[1]
-        gates = (x.reshape(n_steps * n, -1) @ w_in.T).view(n_steps, n, 3 * width)
-        if b_in is not None:
-            gates += b_in
+        bias = x.new_zeros(1) if b_in is None else b_in
+        gates = torch.addmm(bias, x.reshape(n_steps * n, -1), w_in.T).view(n_steps, n, 3 * width)
         shares, states = x.new_empty(n_steps, n, width), x.new_empty(n_steps + 1, n, width)
         states[0] = h0
         for step in range(n_steps):

@@ -70,9 +70,8 @@ class _Recurrence(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         """Outputs [T, B, H] and the last cell [B, H] for inputs [T, B, D]."""
         n_steps, n, width = *x.shape[:2], w_state.shape[1]
-        gates = (x.reshape(n_steps * n, -1) @ w_in.T).view(n_steps, n, 4 * width)
-        for bias in biases:
-            gates += bias
+        bias = torch.stack(biases).sum(0) if biases else x.new_zeros(1)
+        gates = torch.addmm(bias, x.reshape(n_steps * n, -1), w_in.T).view(n_steps, n, 4 * width)
         cells = x.new_empty(n_steps + 1, n, width)
         squashed, out = x.new_empty(n_steps, n, width), x.new_empty(n_steps, n, width)
         cells[0] = c0

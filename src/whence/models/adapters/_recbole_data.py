@@ -106,12 +106,18 @@ class TrainingData:
 
     def interaction(self, fields: dict[str, Tensor]) -> Any:
         """An Interaction of RecBole, with the features of its users and items."""
-        made = type(self.dataset.inter_feat)(dict(fields))
-        device = next(iter(fields.values())).device
-        if device.type == "cpu":
-            return self.dataset.join(made)
-        # The tables of features are in main memory.
-        return self.dataset.join(made.to("cpu")).to(device)
+        ids = fields[self.item_field if self.item_field in fields else self.user_field]
+        made = type(self.dataset.inter_feat)({name: one.cpu() for name, one in fields.items()})
+        # The tables of features are in main memory, and are looked up with plain lists: that the
+        # features belong to the rows of the batch must be seen by whoever follows its tensors.
+        joined = self.dataset.join(made).to(ids.device)
+        rows = torch.arange(len(ids), device=ids.device) + 0 * ids
+        features = {
+            name: one.index_select(0, rows)
+            for name, one in joined.interaction.items()
+            if name not in fields
+        }
+        return type(joined)({**fields, **features})
 
     def other_fields(self, rows: IntArray, known: set[str]) -> Batch:
         """Fields of rows of the dataset that do not follow from Whence's own numbers."""

@@ -69,8 +69,8 @@ class RecBoleModel(DifferentiableRecommender):
     An example is a row of RecBole's training data: an interaction, of sequential models with the
     window of items before it; they are in the order of `train_`. Its loss is that of a batch of it
     alone, together with the negatives drawn for it, as many as RecBole was told to draw; they are
-    drawn uniformly from the items of the training data. RecBole's loss of a batch is the mean over its examples, unless
-    the model has terms that join them, such as some penalties.
+    drawn uniformly from the items of the training data. RecBole's loss of a batch is the mean over
+    its examples, unless the model has terms that join them, such as some penalties.
 
     References
     ----------

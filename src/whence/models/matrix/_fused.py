@@ -43,7 +43,7 @@ class _Products(torch.autograd.Function):
         return torch.from_numpy(kernels.pair_products(*arrays))
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
         given = ctx.saved_tensors
         gradients = torch.zeros_like(given[0]), torch.zeros_like(given[1])

@@ -129,10 +129,11 @@ class BiasedMF(UserItemRecommender):
         if self._samples:
             return PairExamples(train, self.n_negatives, self.seed)
         examples = RatingExamples(train)
-        if self.loss == "logistic" and not ((0 <= (r := examples.ratings)) & (r <= 1)).all():
+        low, high = examples.ratings.min(), examples.ratings.max()
+        if self.loss == "logistic" and (low < 0 or high > 1):
             raise DataError(
                 f"The logistic loss without negatives takes ratings for labels from 0 to 1, but "
-                f"they go from {r.min():g} to {r.max():g}; rescale them, or set n_negatives."
+                f"they go from {low:g} to {high:g}; rescale them, or set n_negatives."
             )
         return examples
 
@@ -318,12 +319,10 @@ class BiasedModule(PairModule):
         has_user, has_item = (numbers >= 0 for numbers in (users, items))
         users, items = users.clamp(min=0), items.clamp(min=0)
         product = (self.users(users) * self.items(items)).sum(1)
-        return (
-            self.mean
-            + self.user_bias(users).squeeze(1) * has_user
-            + self.item_bias(items).squeeze(1) * has_item
-            + product * (has_user & has_item)
-        )
+        biases = self.user_bias(users).squeeze(1) * has_user
+        biases = biases + self.item_bias(items).squeeze(1) * has_item
+        known: Tensor = self.mean + biases + product * (has_user & has_item)
+        return known
 
 
 def _ridge(inputs: FloatArray, wanted: FloatArray, penalty: float) -> FloatArray:

@@ -122,7 +122,7 @@ def _kind(column: pl.Series) -> str | None:
     dtype = column.dtype
     if isinstance(dtype, pl.List):
         inner = dtype.inner
-        return BAG if inner == pl.String or inner.is_integer() else None  # type: ignore[union-attr]
+        return BAG if inner == pl.String or inner.is_integer() else None
     if dtype == pl.String:
         return BAG if column.str.contains("|", literal=True).any() else CATEGORY
     if dtype == pl.Boolean or isinstance(dtype, (pl.Categorical, pl.Enum)):
@@ -157,19 +157,20 @@ def _gather(table: pl.DataFrame, rows: pl.Series, kinds: dict[str, str]) -> Feat
 
 
 def _as_lists(column: pl.Series) -> pl.Series:
-    """Every value as a list of texts."""
+    """Every value as a list of texts, an empty text being none."""
     if isinstance(column.dtype, pl.List):
-        return column.cast(pl.List(pl.String)).fill_null([])
-    text = column.cast(pl.String)
-    if column.dtype == pl.String:
-        return text.str.split("|").fill_null([])
-    return text.to_frame().select(pl.concat_list(pl.all()).list.drop_nulls()).to_series()
+        lists = column.cast(pl.List(pl.String))
+    elif column.dtype == pl.String:
+        lists = column.str.split("|")
+    else:
+        lists = column.cast(pl.String).reshape((-1, 1)).arr.to_list()
+    return lists.fill_null([]).list.eval(pl.element().filter(pl.element() != ""))
 
 
 def _coded(lists: pl.Series) -> tuple[npt.NDArray[np.int64], int]:
     """Numbers of the distinct values of each list, int64 [n, longest], from 1 and padded with 0."""
     flat = pl.DataFrame({"row": np.arange(len(lists)), "value": lists}).explode("value")
-    flat = flat.filter(pl.col("value") != "").unique(maintain_order=True)
+    flat = flat.drop_nulls().unique(maintain_order=True)
     names = flat["value"].unique(maintain_order=True)
     codes = flat["value"].cast(pl.Enum(names)).to_physical().to_numpy().astype(np.int64) + 1
     row = flat["row"].to_numpy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +33,7 @@ class PairTower(nn.Module):
         super().__init__()
         self.user_layer = nn.Linear(user_inputs, layers[0])
         self.item_layer = nn.Linear(item_inputs, layers[0], bias=False)
-        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in zip(layers, layers[1:]))
+        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(layers))
         self.output = nn.Linear(layers[-1], 1)
         self.dropout = nn.Dropout(dropout)
         self._initialise()

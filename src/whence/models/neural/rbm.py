@@ -74,10 +74,10 @@ class RBM(DifferentiableRecommender):
         self,
         hidden_units: int = 100,
         steps: int = 1,
-        epochs: int = 50,
+        epochs: int = 40,
         batch_size: int = 64,
         learning_rate: float = 5e-3,
-        weight_decay: float = 0.0,
+        weight_decay: float = 1e-3,
         **training: Any,
     ) -> None:
         super().__init__(
@@ -113,8 +113,9 @@ class RBM(DifferentiableRecommender):
         return module.free_energy(visible) - module.free_energy(reached)
 
     def _score_batch(self, queries: Queries) -> Tensor:
-        visible = torch.from_numpy(_dense(history_rows(queries, self.train_))).to(self.device)
-        return self.module_.visible_odds(self.module_.hidden_odds(visible).sigmoid())
+        module = self.module_
+        visible = torch.from_numpy(_dense(history_rows(queries, self.train_))).to(module.weight)
+        return module.visible_odds(module.hidden_odds(visible).sigmoid())
 
 
 class RBMModule(nn.Module):
@@ -144,8 +145,8 @@ class RBMModule(nn.Module):
         `noise` has the uniform numbers of all rounds, [B, steps * (hidden + n_items)].
         """
         n_hidden, n_items = len(self.hidden_bias), len(self.visible_bias)
-        for part in noise.split(n_hidden + n_items, dim=1):
-            for_hidden, for_visible = part.split([n_hidden, n_items], dim=1)
+        for part in torch.split(noise, n_hidden + n_items, dim=1):
+            for_hidden, for_visible = part[:, :n_hidden], part[:, n_hidden:]
             hidden = (for_hidden < self.hidden_odds(visible).sigmoid()).to(visible.dtype)
             visible = (for_visible < self.visible_odds(hidden).sigmoid()).to(visible.dtype)
         return visible

@@ -211,45 +211,56 @@ class _Side(nn.Module):
 
     values: Tensor
     numbers: Tensor
+    value_weight: nn.Parameter | None
+    value_embedding: nn.Parameter | None
+    number_weight: nn.Parameter | None
 
     def __init__(self, features: Features, embedding_dim: int, feature_dim: int) -> None:
         super().__init__()
         n, n_numbers = features.numbers.shape
-        self.slots = features.slots
+        self.slots, self.n_values = features.slots, features.n_values
         # Both follow from the data, so they are no part of the state.
         self.register_buffer("values", torch.from_numpy(features.values), persistent=False)
         self.register_buffer("numbers", torch.from_numpy(features.numbers), persistent=False)
         self.weight = nn.Parameter(torch.zeros(n, 1))
-        self.value_weight = nn.Parameter(torch.zeros(features.n_values, 1))
-        self.number_weight = nn.Parameter(torch.zeros(n_numbers))
-        self.embedding = nn.Parameter(torch.empty(n, embedding_dim))
-        self.value_embedding = nn.Parameter(torch.empty(features.n_values, feature_dim))
+        self.embedding = nn.Parameter(nn.init.xavier_normal_(torch.empty(n, embedding_dim)))
+        self.value_weight = self.value_embedding = self.number_weight = None
+        if features.n_values:
+            embedding = torch.empty(features.n_values, feature_dim)
+            self.value_weight = nn.Parameter(torch.zeros(features.n_values, 1))
+            self.value_embedding = nn.Parameter(nn.init.xavier_normal_(embedding))
+        if n_numbers:
+            self.number_weight = nn.Parameter(torch.zeros(n_numbers))
         self.width = embedding_dim + feature_dim * len(self.slots) + n_numbers
-        for embedding in (self.embedding, self.value_embedding):
-            if len(embedding):
-                nn.init.xavier_normal_(embedding)
 
     def wide(self, ids: Tensor) -> Tensor:
         """Linear terms of ids [...], of the same shape."""
-        values = _rows_or_zero(self.value_weight, self.values[ids])
-        own = gathered(self.weight, ids) + values.sum(-2)
-        return own.squeeze(-1) + self.numbers[ids].to(own.dtype) @ self.number_weight
+        terms = gathered(self.weight, ids).squeeze(-1)
+        if self.value_weight is not None:
+            values = _rows_or_zero(self.value_weight, self.values[ids])
+            terms = terms + values.squeeze(-1).sum(-1)
+        if self.number_weight is not None:
+            terms = terms + self.numbers[ids].to(terms.dtype) @ self.number_weight
+        return terms
 
     def deep(self, ids: Tensor) -> Tensor:
         """Inputs of the network, [..., width], of ids [...]."""
-        values = self.values[ids]
-        embedded = _rows_or_zero(self.value_embedding, values)
         parts = [gathered(self.embedding, ids)]
-        for start, stop in self.slots:
-            n_known = (values[..., start:stop] > 0).sum(-1, keepdim=True).clamp(min=1)
-            parts.append(embedded[..., start:stop, :].sum(-2) / n_known)
-        return torch.cat([*parts, self.numbers[ids].to(parts[0].dtype)], dim=-1)
+        if self.value_embedding is not None:
+            values = self.values[ids]
+            embedded = _rows_or_zero(self.value_embedding, values)
+            for start, stop in self.slots:
+                n_known = (values[..., start:stop] > 0).sum(-1, keepdim=True).clamp(min=1)
+                parts.append(embedded[..., start:stop, :].sum(-2) / n_known)
+        if self.number_weight is not None:
+            parts.append(self.numbers[ids].to(parts[0].dtype))
+        return torch.cat(parts, dim=-1)
 
     def indicators(self, dtype: torch.dtype) -> Tensor:
         """Which one has which value: a sparse matrix of 0 and 1."""
         row, place = self.values.nonzero(as_tuple=True)
         where = torch.stack([row, self.values[row, place] - 1])
-        shape = len(self.values), len(self.value_weight)
+        shape = len(self.values), self.n_values
         ones = torch.ones_like(row, dtype=dtype)
         return torch.sparse_coo_tensor(where, ones, shape, check_invariants=False)
 

@@ -100,7 +100,7 @@ def gathered(weight: Tensor, numbers: Tensor) -> Tensor:
 
 def blocks_of(users: Tensor, n_items: int, width: int) -> tuple[Tensor, ...]:
     """Users in blocks such that [block, n_items, width] numbers stay small."""
-    return users.split(max(1, _SCORES_PER_BLOCK // max(1, n_items * width)))
+    return torch.split(users, max(1, _SCORES_PER_BLOCK // max(1, n_items * width)))
 
 
 def check_layers(layers: Any) -> None:
