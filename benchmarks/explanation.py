@@ -3,21 +3,23 @@
 Run ``python benchmarks/explanation.py``; it prints tables, and with ``--write`` puts them into
 ``benchmarks/EXPLANATION_RESULTS.md``. A GRU4Rec (hidden 64, embedding 64) is trained for two epochs
 on ML-1M at ``WHENCE_DATA`` or ``../shared/data``, or on generated sessions with ``--generated`` or
-where ML-1M is absent. ``--model FILE`` takes a saved one. ``--timeshap FOLDER`` names a folder
-with TimeSHAP 1.0.4 and a shap that it works with (0.42), which is then timed beside, on the same
-model, the same frozen items and the same masking. One thread; CPU seconds, which on a busy machine
-can be trusted more than wall seconds.
+where ML-1M is absent. ``--model FILE`` takes a saved one. ``--timeshap PYTHON`` is an interpreter
+with TimeSHAP, shap 0.42 and torch, which is then timed beside, on the same model, the same frozen
+items and the same masking. One thread; CPU seconds, which on a busy machine can be trusted more
+than wall seconds.
 """
 
 from __future__ import annotations
 
 import argparse
 import gzip
+import json
 import os
 import platform
 import resource
 import statistics
-import sys
+import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -31,6 +33,7 @@ from whence.explanation.fidelity import relative_l2
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("WHENCE_DATA", ROOT.parent / "shared" / "data"))
+TIMESHAP = ROOT / "benchmarks" / "explanation_timeshap.py"
 RESULTS = ROOT / "benchmarks" / "EXPLANATION_RESULTS.md"
 SEEDS = range(5)
 WIDE = {"k": 10, "tolerance": 0}
@@ -126,7 +129,7 @@ def estimates_table(model, histories, timeshap):
             doubt = np.linalg.norm(reference.std_errors) / np.linalg.norm(reference.scores)
             rows += _methods(model, history, name, masking, number, reference, doubt)
             if timeshap and masking != "remove":
-                rows += _timeshap(reference, model, name, number)
+                rows += _timeshap(reference, model, name, number, timeshap)
     return [
         "## 50 events",
         "",
@@ -164,38 +167,30 @@ def _methods(model, history, name, masking, number, reference, doubt):
         )
 
 
-def _timeshap(reference, model, name, number):
+def _timeshap(reference, model, name, number, python):
     """TimeSHAP on the same value, with the same stand-in for masked events."""
-    from timeshap.explainer.event_level import event_level
-
-    problem = reference.problem
-    module, frozen = model.module_, torch.from_numpy(problem.frozen)
-    asked = []
-
-    def value(data):
-        items = torch.from_numpy(np.ascontiguousarray(data[:, :, 0])).long()
-        asked.append(len(items))
-        with torch.inference_mode():
-            lengths = torch.full((len(items),), items.shape[1])
-            last = module.states(items, lengths)[:, -1]
-            scores = module.scores_of(last, frozen.expand(len(last), -1))
-            return scores.mean(1, keepdim=True).double().numpy()
-
-    data = problem.history.tokens.astype(np.float64)[None, :, None]
-    baseline = np.array([[float(problem.game.off[0, 0])]])
-    for n_samples in (1000, 32_000):
-        errors, seconds = [], []
-        for seed in list(SEEDS)[:2]:
-            asked.clear()
-            started = time.process_time()
-            table = event_level(value, data, baseline, 0, seed, n_samples)
-            seconds.append(time.process_time() - started)
-            phi = table["Shapley Value"].to_numpy(dtype=np.float64)[: data.shape[1]][::-1]
-            errors.append(relative_l2(phi, reference.scores))
-        yield (
-            f"| {name} | {number + 1} | TimeSHAP, {n_samples:,} samples | {sum(asked):,} "
-            f"| {statistics.median(seconds):.3f} | {np.sqrt(np.mean(np.square(errors))):.4f} | | |"
-        )
+    problem, gru = reference.problem, model.module_.gru
+    weight, bias = problem.asker.cell.head(problem.frozen)
+    with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
+        path = Path(folder) / "value.npz"
+        np.savez(
+            path, embedding=model.module_.embedding.weight, weight_ih=gru.weight_ih_l0,
+            weight_hh=gru.weight_hh_l0, head=weight.mean(dim=1), bias=bias.mean(),
+            tokens=problem.history.tokens, baseline=problem.game.off[0, :1],
+        )  # fmt: skip
+        for n_samples in (1000, 32_000):
+            seeds = [str(seed) for seed in SEEDS]
+            done = subprocess.run(
+                [python, TIMESHAP, path, str(n_samples), *seeds],
+                check=True, capture_output=True, text=True,
+            )  # fmt: skip
+            found = json.loads(done.stdout.splitlines()[-1])
+            errors = [relative_l2(phi, reference.scores) for phi in found["phi"]]
+            yield (
+                f"| {name} | {number + 1} | TimeSHAP, {n_samples:,} samples "
+                f"| {found['rows'][0]:,} | {statistics.median(found['seconds']):.3f} "
+                f"| {np.sqrt(np.mean(np.square(errors))):.4f} | | |"
+            )
 
 
 def many_table(model, histories):
@@ -223,11 +218,9 @@ def main():
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--generated", action="store_true")
     parser.add_argument("--model")
-    parser.add_argument("--timeshap", metavar="FOLDER")
+    parser.add_argument("--timeshap", metavar="PYTHON")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    if arguments.timeshap:
-        sys.path.insert(0, arguments.timeshap)
     model, histories = trained(arguments)
     lines = [
         "# Explanations: results",

@@ -39,12 +39,13 @@ def naive_scores(model, codes):
 
     if not hasattr(model, "module_"):
         return naive_knn_scores(model, codes)
-    module = copy.deepcopy(model.module_).eval()
+    module = model.module_.eval()
     if any(code == model.n_items + 1 for code in codes):
         table = module.embedding.weight.detach()
         counts = np.bincount(model.train_.item_codes, minlength=model.n_items)
         share = torch.tensor(counts / counts.sum(), dtype=table.dtype)
         mean = (share[:, None] * table[: model.n_items]).sum(0, keepdim=True)
+        module = copy.deepcopy(module)
         module.embedding = torch.nn.Embedding.from_pretrained(torch.cat([table, mean]))
     with torch.no_grad():
         if codes:

@@ -119,13 +119,14 @@ def _show(influence: Influence, title: str, frame: Any) -> None:
 
 
 def _show_query(influence: Influence, query: int, n: int) -> None:
+    found = {
+        "proponents": influence.proponents(query, n),
+        "opponents": influence.opponents(query, n),
+    }
     asked = influence.queries()[query]
     words = {name: _text(value) for name, value in asked.row(0, named=True).items()}
     heading(f"Query {query}: " + ", ".join(f"{name} {value}" for name, value in words.items()))
-    for name, frame in (
-        ("proponents", influence.proponents(query, n)),
-        ("opponents", influence.opponents(query, n)),
-    ):
+    for name, frame in found.items():
         say(f"{name}:")
         rows = [[_text(value) for value in row] for row in frame.iter_rows()]
         table(list(frame.columns), rows, text=("target", "sequence"))

@@ -140,7 +140,7 @@ def explain(
         cells=cells,
     )  # fmt: skip
     started = time.perf_counter()
-    asker = as_asker(model, items)
+    asker = as_asker(model, items, level)
     with asker.quiet():
         problem = pose(asker, [history], settings)[0]
         for note in problem.history.notes:

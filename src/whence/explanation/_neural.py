@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ from whence.models.neural.sequential import SequenceModule, SequentialRecommende
 from whence.models.training.loop import torch_threads
 
 FloatArray = npt.NDArray[np.float64]
+Module = TypeVar("Module", bound=nn.Module)
 _FLOATS = 1 << 22  # numbers in the states of a batch
 
 
@@ -125,9 +127,7 @@ class SequentialAsker(RecommenderAsker):
             states = self.module.states(windows, lengths)
         else:
             table = torch.cat([self.embedding, extra])
-            states = torch.func.functional_call(
-                _States(self.module), {"module.embedding.weight": table}, (windows, lengths)
-            )
+            states = with_parts(self.module, embedding=_Table(table)).states(windows, lengths)
         last = states[torch.arange(len(windows), device=states.device), lengths - 1]
         if items is None:
             return self.module.item_scores(last)
@@ -138,16 +138,28 @@ def _index(items: IntArray, like: Tensor) -> Tensor:
     return torch.from_numpy(items).to(like.device)
 
 
-class _States(nn.Module):
-    """A network whose call gives its states, so that its embeddings can be replaced for a call."""
+class _Table(nn.Module):
+    """Rows of a tensor, which may have a gradient, in the place of an embedding."""
 
-    def __init__(self, module: SequenceModule) -> None:
+    def __init__(self, rows: Tensor) -> None:
         super().__init__()
-        self.module = module
+        self.weight = rows
 
-    def forward(self, windows: Tensor, lengths: Tensor) -> Tensor:
-        """States; see `SequenceModule`."""
-        return self.module.states(windows, lengths)
+    def forward(self, numbers: Tensor) -> Tensor:
+        """Rows by number."""
+        return nn.functional.embedding(numbers, self.weight)
+
+
+def with_parts(module: Module, **parts: nn.Module | Tensor) -> Module:
+    """A network that shares all but some parts with another, which is left as it is."""
+    twin = copy.copy(module)
+    for kind in ("_modules", "_parameters", "_buffers"):
+        twin.__dict__[kind] = {**module.__dict__[kind]}
+    for name, part in parts.items():
+        for kind in ("_modules", "_parameters", "_buffers"):
+            if name in twin.__dict__[kind]:
+                twin.__dict__[kind][name] = part
+    return twin
 
 
 def left_aligned(tokens: IntArray, padding: int) -> tuple[Tensor, Tensor]:

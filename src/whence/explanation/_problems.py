@@ -60,7 +60,7 @@ class Problem:
         return self.game.history
 
 
-def as_asker(model: Any, items: Sequence[Any] | None = None) -> Asker:
+def as_asker(model: Any, items: Sequence[Any] | None = None, level: str = "event") -> Asker:
     """A model as explanations ask it.
 
     Raises
@@ -81,9 +81,15 @@ def as_asker(model: Any, items: Sequence[Any] | None = None) -> Asker:
         from whence.explanation._neural import SequentialAsker
         from whence.models.neural.sequential import SequentialRecommender
 
+        model.vocabulary  # noqa: B018 (raises NotFittedError)
         if isinstance(model, SequentialRecommender):
-            model.vocabulary  # noqa: B018 (raises NotFittedError)
             return SequentialAsker(model)
+        if level == "feature":
+            from whence.explanation._fields import FieldAsker
+            from whence.models.neural.wide_deep import WideDeep
+
+            if isinstance(model, WideDeep):
+                return FieldAsker(model)
     return RecommenderAsker(model)
 
 
@@ -107,6 +113,11 @@ def pose(asker: Asker, histories: Sequence[Any], settings: Settings) -> list[Pro
 
 def _game(asker: Asker, history: History, settings: Settings, frozen: IntArray) -> Game:
     scalar = scalar_of(settings.target, asker, history, frozen)
+    if settings.level == "feature" and isinstance(asker, RecommenderAsker):
+        from whence.explanation._fields import FieldAsker, field_game
+
+        if isinstance(asker, FieldAsker):
+            return field_game(asker, history, settings.masking, scalar)
     if settings.level != "event":
         return cell_game(asker, history, settings.masking, settings.level, settings.cells, scalar)
     players = (

@@ -229,7 +229,7 @@ def explain_many(
     ids = list(range(len(given))) if ids is None else ids
     if not given:
         raise DataError("There is no history to explain; give at least one.")
-    asker = as_asker(model, items)
+    asker = as_asker(model, items, level)
     with asker.quiet():
         problems = _posed(asker, given, ids, settings)
         _tell(problems)

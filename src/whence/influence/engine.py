@@ -94,7 +94,8 @@ class Engine:
                 batch = self.batch_of(state, self._numbers(first))
                 values = self.strategy.along(state, batch, direction)
                 if self.cosine:
-                    values = values * _inverse_norms(self.strategy.factors(state, batch, passing=True))
+                    factors = self.strategy.factors(state, batch, passing=True)
+                    values = values * _inverse_norms(factors)
                 total += rate * values
             return total
 

@@ -106,21 +106,20 @@ class Outer:
     def contract(self, direction: Tensor, out: npt.NDArray[np.float64]) -> None:
         """Add the inner products with one matrix [rows, C] to float64 [n]."""
         rows = self.left.shape[2]
-        matrix = direction[self.start : self.start + rows]
+        left = self.left.transpose(0, 1).reshape(-1, rows)
         widths = [1 if part is None else part.shape[2] for part in self.rights]
-        columns = matrix.split(widths, 1)
-        biases = [c for c, part in zip(columns, self.rights) if part is None]
-        product = torch.stack(biases).sum(0).T if biases else matrix.new_zeros(1, rows)
-        by_place = self.left.transpose(0, 1).reshape(-1, rows)
-        for part, column in zip(self.rights, columns):
-            if part is not None:
-                inputs = part.transpose(0, 1).reshape(-1, part.shape[2])
-                if len(product) == 1:
-                    product = torch.addmm(product, inputs, column.T)
-                else:
-                    product.addmm_(inputs, column.T)
-        product = product.expand_as(by_place).contiguous()
-        kernels.add_dots(by_place.numpy(), product.numpy(), len(self), out)
+        parts = direction[self.start : self.start + rows].split(widths, 1)
+        for right, matrix in zip(self.rights, parts):
+            if right is None:
+                out += (left @ matrix).view(-1, len(self)).sum(0, dtype=torch.float64).numpy()
+                continue
+            inputs = right.transpose(0, 1).reshape(-1, right.shape[2])
+            # The product with the longer side of the matrix is the smaller one.
+            if rows >= right.shape[2]:
+                pair = left @ matrix, inputs
+            else:
+                pair = inputs @ matrix.T, left
+            kernels.add_dots(pair[0].numpy(), pair[1].numpy(), len(self), out)
 
     def scaled(self, rows: Tensor, columns: Tensor) -> Outer:
         """Gradients times ``rows[r] * columns[c]``; of one parameter, not of a bias."""

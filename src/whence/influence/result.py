@@ -65,6 +65,11 @@ class Influence(Attribution):
         self._about = about
         self._kept: dict[int, npt.NDArray[np.float64]] = {}
 
+    def __repr__(self) -> str:
+        n_queries = self.metadata.get("n_queries")
+        about = f" on {n_queries:,} queries" if n_queries else ""
+        return f"<Influence: {self.title} of {len(self):,} {self.noun}{about}>"
+
     @property
     def title(self) -> str:
         """Name of the method for people."""

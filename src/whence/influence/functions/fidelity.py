@@ -16,7 +16,6 @@ from whence.influence.functions.influence import InfluenceFunction, Work
 from whence.influence.functions.objective import FloatArray, IntArray, Objective
 from whence.influence.functions.optimum import descend
 
-NEWTON = "newton"
 CONTROLS = ("no change", "random")
 _STREAM = 0xF1DE
 
@@ -59,7 +58,7 @@ def fidelity(
     model: Any,
     validation: Any,
     *,
-    solvers: Sequence[str | InfluenceFunction] = ("cg", "newton", "block", "dot"),
+    solvers: Sequence[str | InfluenceFunction] = ("cg", "block", "dot"),
     removals: int = 100,
     keep: Sequence[float] = (0.9, 0.7, 0.5),
     groups: int = 10,
@@ -79,8 +78,7 @@ def fidelity(
     validation : Interactions or data frame
         Whose losses are looked at.
     solvers : sequence of str or InfluenceFunction
-        What predicts; see `InfluenceFunction`. "newton": "cg" with the Hessian of what is left
-        (``effects(..., newton=True)``).
+        What predicts; see `InfluenceFunction`.
     removals : int
         Single examples: half of them drawn at random, half those of the largest predicted
         influence on the total by the first solver. Those drawn are of users in the validation
@@ -127,7 +125,7 @@ def fidelity(
     for name, method in methods.items():
         started = time.process_time()
         own = Work(model, validation, work.objective, work.question, work.started)
-        predicted[name] = method.effects_of(own, removed, newton=name == NEWTON)
+        predicted[name] = method.effects_of(own, removed)
         seconds[name] = time.process_time() - started
     predicted["no change"] = np.zeros_like(actual)
     predicted["random"] = rng.permuted(next(iter(predicted.values())), axis=1)
@@ -161,7 +159,7 @@ def fidelity(
 def _method(solver: str | InfluenceFunction) -> tuple[str, InfluenceFunction]:
     if isinstance(solver, InfluenceFunction):
         return solver.solver, solver
-    return solver, InfluenceFunction("cg" if solver == NEWTON else solver)
+    return solver, InfluenceFunction(solver)
 
 
 def _removals(
@@ -182,7 +180,7 @@ def _removals(
             "validation data; choose fewer."
         )
     drawn = rng.choice(asked, size=removals // 2, replace=False)
-    influence = method._mean_influence(work)
+    influence = method.mean_of(work)
     rest = np.setdiff1d(asked, drawn)
     largest = rest[np.argsort(-np.abs(influence[rest]), kind="stable")[: removals - len(drawn)]]
     kinds = ["random"] * len(drawn) + ["largest"] * len(largest)

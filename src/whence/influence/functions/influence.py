@@ -168,7 +168,7 @@ class InfluenceFunction:
             If the Hessian is singular, or no query is left.
         """
         work = self._resolve(model, validation)
-        scores = self._mean_influence(work)
+        scores = self.mean_of(work)
         return self._answer(work, scores)
 
     def matrix(self, model: Any, validation: Any) -> FloatArray:
@@ -197,11 +197,11 @@ class InfluenceFunction:
 
         0 for rows of users who have nothing in the validation data. See `matrix`.
         """
-        return self.own_of(self._resolve(model, validation))
+        own = self.own_of(self._resolve(model, validation))
+        table = credited(model.train_, model.examples_, own, "interaction")[1]
+        return table["score"].to_numpy()
 
-    def effects(
-        self, model: Any, validation: Any, removals: list[IntArray], *, newton: bool = False
-    ) -> FloatArray:
+    def effects(self, model: Any, validation: Any, removals: list[IntArray]) -> FloatArray:
         """Predicted change of each query's outcome when examples are removed from training.
 
         One solve per removal, whatever the number of queries.
@@ -212,17 +212,13 @@ class InfluenceFunction:
             As in `attribute`.
         removals : list of int64 arrays
             Numbers of the training examples that are removed together.
-        newton : bool
-            Take the Hessian without the removed examples: a Newton step towards the optimum of
-            what is left, better than the sum of influences where much is removed, or where one
-            example has much weight. With "exact" and "cg" only.
 
         Returns
         -------
         float64 [Q, number of removals]
             Above zero where the outcome gets better.
         """
-        return self.effects_of(self._resolve(model, validation), removals, newton=newton)
+        return self.effects_of(self._resolve(model, validation), removals)
 
     def explain_prediction(
         self, model: Any, user: Any, item: Any, *, own: bool = True
@@ -320,8 +316,8 @@ class InfluenceFunction:
         )  # fmt: skip
         return solve(objective, rows, settings)
 
-    def _mean_influence(self, work: Work) -> FloatArray:
-        """Influence of each example on the mean outcome, float64 [E]."""
+    def mean_of(self, work: Work) -> FloatArray:
+        """As the scores of `attribute` by example, float64 [E], of a call that is resolved."""
         objective, question = work.objective, work.question
         if self.solver == "block":
             everyone = np.arange(len(question))
@@ -365,8 +361,8 @@ class InfluenceFunction:
         )
 
     def own_of(self, work: Work) -> FloatArray:
-        """As `own`, of a call that is resolved."""
-        examples, train = work.model.examples_, work.model.train_
+        """As `own` by example, float64 [E], of a call that is resolved."""
+        examples = work.model.examples_
         numbers = np.arange(work.objective.n_examples)
         owner = examples.sources(numbers)
         own = np.zeros(len(numbers))
@@ -377,30 +373,21 @@ class InfluenceFunction:
                 for i, query in enumerate(queries):
                     mine = np.flatnonzero(owner == work.question.sources[query])
                     own[mine] = scores[i, mine]
-        table = credited(train, examples, own, "interaction")[1]
-        return table["score"].to_numpy()
+        return own
 
-    def effects_of(
-        self, work: Work, removals: list[IntArray], *, newton: bool = False
-    ) -> FloatArray:
+    def effects_of(self, work: Work, removals: list[IntArray]) -> FloatArray:
         """As `effects`, of a call that is resolved."""
         objective, question = work.objective, work.question
-        if newton and self.solver not in ("exact", "cg"):
-            raise ParameterError(
-                f"newton=True solves with another Hessian for each removal, which solver="
-                f"{self.solver!r} does not; choose 'cg' or 'exact'."
-            )
         if self.solver == "block":
             rows = (self._of_queries(work, np.array([q])) for q in range(len(question)))
             return np.array([[-row[0, gone].sum() for gone in removals] for row in rows])
         out = np.empty((len(question), len(removals)))
-        size = 1 if newton else _QUERIES_PER_SOLVE
-        for first in range(0, len(removals), size):
-            some = removals[first : first + size]
-            here = _without(objective, some[0]) if newton else objective
-            solution = self._solve(here, np.array([_sum_of_gradients(objective, r) for r in some]))
+        for first in range(0, len(removals), _QUERIES_PER_SOLVE):
+            some = removals[first : first + _QUERIES_PER_SOLVE]
+            rows = np.array([_sum_of_gradients(objective, gone) for gone in some])
+            solution = self._solve(objective, rows)
             self._worst(work, solution)
-            out[:, first : first + size] = self._along(work, solution.x)
+            out[:, first : first + len(some)] = self._along(work, solution.x)
         return out / objective.n_terms
 
     def _along(self, work: Work, rows: FloatArray) -> FloatArray:
@@ -518,12 +505,6 @@ class About:
         """One row per query: its number, the user or session, and how many items are asked."""
         counts = np.diff(self.question.starts)
         return self.question.ids.with_row_index("query").with_columns(n_asked=pl.Series(counts))
-
-
-def _without(objective: Objective, numbers: IntArray) -> Objective:
-    weights = objective.weights.copy()
-    weights[numbers] = 0.0
-    return objective.weighted(weights)
 
 
 def _sum_of_gradients(objective: Objective, numbers: IntArray) -> FloatArray:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -57,11 +56,12 @@ class PairTower(nn.Module):
     def all_pairs(self, users: Tensor, items: Tensor) -> Tensor:
         """Outputs [Q, I] for all pairs of users [Q, user_inputs] and items [I, item_inputs]."""
         own, others = self.user_layer(users), self.item_layer(items)
-        parts = [
-            self._above_first(block.unsqueeze(1) + others)
-            for block in blocks_of(own, *others.shape)
-        ]
-        return torch.cat(parts)
+        # Written into one place: results kept one by one would scatter over the memory.
+        outputs = own.new_empty(len(own), len(others))
+        blocks = blocks_of(own, *others.shape), blocks_of(outputs, *others.shape)
+        for block, output in zip(*blocks):
+            output.copy_(self._above_first(block.unsqueeze(1) + others))
+        return outputs
 
     def _above_first(self, values: Tensor) -> Tensor:
         """Outputs [..., n] of what the first layer has before it is rectified, [..., n, width]."""

@@ -1,0 +1,22 @@
+"""Disclosure: what users let a recommender be trained on, against what they get out of it."""
+
+from whence.curation.disclosure.comparison import Comparison, compare_strategies, reward
+from whence.curation.disclosure.disclosure import STRATEGIES, Disclosure
+from whence.curation.disclosure.plan import DisclosurePlan
+from whence.curation.disclosure.willingness import (
+    simulate_willingness,
+    violations,
+    willingness_by_category,
+)
+
+__all__ = [
+    "STRATEGIES",
+    "Comparison",
+    "Disclosure",
+    "DisclosurePlan",
+    "compare_strategies",
+    "reward",
+    "simulate_willingness",
+    "violations",
+    "willingness_by_category",
+]

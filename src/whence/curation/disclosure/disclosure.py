@@ -1,0 +1,431 @@
+"""Which interactions users should disclose: quality of recommendations against willingness."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from whence.attribution.record import describe_run
+from whence.curation.disclosure.plan import DisclosurePlan
+from whence.curation.disclosure.retraining import Recipe, Yardstick, nothing_known
+from whence.curation.disclosure.search import Anchor, Found, mirror, trust_region
+from whence.curation.disclosure.strategies import (
+    FloatArray,
+    Mask,
+    by_order,
+    descending,
+    within_violation,
+    worthwhile,
+)
+from whence.curation.disclosure.willingness import violations
+from whence.data import Interactions
+from whence.errors import DataWarning, ParameterError, check_choice, check_float, check_int
+from whence.influence.functions import (
+    InfluenceFunction,
+    Objective,
+    descend,
+    factor_loss,
+    objective_of,
+)
+from whence.influence.functions.influence import Work
+
+STRATEGIES = (
+    "selfish", "social", "budget", "trust_region", "mirror",
+    "all", "none", "random", "threshold", "influence_only",
+)  # fmt: skip
+SIZED = ("budget", "random", "threshold", "influence_only")
+_STREAM = 0xD15C
+_FAR = 10.0
+_NEAR = 0.5
+
+
+class Disclosure:
+    """Chooses which interactions are disclosed, that is, trained on (IFRQE [1]_).
+
+    User u gets ``z_u(o) = -L_u(θ(o)) - λ Σ_{s of u} o_s β_s`` from a strategy o: the quality of
+    what the model trained on o predicts for them, less λ times the willingness violation of what
+    they disclose. Influence functions say what each interaction does for the quality,
+    ``V[u, s]``, without retraining.
+
+    Parameters
+    ----------
+    model : fitted differentiable model
+        Trained on everything, at its optimum; see `whence.to_optimum`.
+    willingness : str, or numbers [n_rows]
+        Violations β from 0 (use it) to 1 (do not): a column of the training data, or numbers in
+        the order of its rows; see `willingness_by_category` and `simulate_willingness`.
+    validation : Interactions or data frame
+        L_u is the mean loss of the user's rows here. Users without any count in the violation
+        only.
+    lam : float
+        λ, of at least 0; compare `lam_ref`.
+    influence : InfluenceFunction, optional
+        How V is computed where all users count together; by default with "cg".
+    own_influence : InfluenceFunction, optional
+        How V is computed where each user looks at themselves; by default with "block", as "cg"
+        solves one system per user.
+    tolerance : float
+        Of retraining; see `whence.to_optimum`.
+    seed : int
+        Of random choices, equal candidates included.
+
+    Attributes
+    ----------
+    beta : float64 [n_rows]
+    lam_ref : float or None
+        ``median |V| / median β``, where quality and willingness are about as important.
+
+    References
+    ----------
+    .. [1] Wang, Chen, Dong and Dai. Would you like your data to be trained? A user controllable
+       recommendation framework. AAAI 2024.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        willingness: Any,
+        validation: Any,
+        *,
+        lam: float = 1.0,
+        influence: InfluenceFunction | None = None,
+        own_influence: InfluenceFunction | None = None,
+        tolerance: float = 1e-4,
+        seed: int = 0,
+    ) -> None:
+        self.lam = check_float("lam", lam, minimum=0.0)
+        self.tolerance = check_float("tolerance", tolerance, minimum=0.0)
+        self.seed = check_int("seed", seed, minimum=0)
+        self.model = model
+        self.objective: Objective = objective_of(model)
+        self.train: Interactions = model.train_
+        self.beta = violations(self.train, willingness)
+        self.validation = validation
+        self.yardstick = Yardstick.of(model, validation)
+        self.influence = influence or InfluenceFunction("cg")
+        self.own_influence = own_influence or InfluenceFunction(
+            "block" if factor_loss(model) is not None else "cg"
+        )
+        self.recipe = Recipe(model, self.tolerance)
+        _check_rows(model, self.objective)
+
+    @cached_property
+    def values(self) -> FloatArray:
+        """Σ_u V[u, s] at full disclosure, by row of the training table, float64 [n_rows]."""
+        return self._values(self.objective)
+
+    @cached_property
+    def own_values(self) -> FloatArray:
+        """V[u(s), s] at full disclosure, by row of the training table, float64 [n_rows]."""
+        work = Work(self.model, self.validation, self.objective, self.yardstick.question, 0.0)
+        rows = np.empty(len(self.beta))
+        rows[self._row_of_example] = self.own_influence.own_of(work)
+        return rows
+
+    @property
+    def lam_ref(self) -> float | None:
+        """λ where quality and willingness are about as important; None without violations."""
+        usual = float(np.median(self.beta)) or float(self.beta.mean())
+        return float(np.median(np.abs(self.values))) / usual if usual > 0 else None
+
+    def solve(
+        self,
+        strategy: str = "social",
+        *,
+        lam: float | None = None,
+        n: int | None = None,
+        wv: float | None = None,
+        start: DisclosurePlan | str = "social",
+        delta: float = 0.1,
+        rounds: int = 12,
+        anchors: int = 4,
+        rate: float = 0.5,
+    ) -> DisclosurePlan:
+        """Choose what is disclosed.
+
+        Parameters
+        ----------
+        strategy : str
+            "selfish": what is worth more than its violation to its own user, V[u(s), s] > λβ_s.
+            "social": to all users together, Σ_u V[u, s] > λβ_s. "budget": the `n` interactions
+            with the largest Σ_u V[u, s] - λβ_s, or violations of at most `wv` in all, by value
+            per violation. "trust_region": from `start` on, changes that retraining confirms.
+            "mirror": mirror descent over several anchors. Controls: "all", "none", and with `n` or
+            `wv` "random", "threshold" (the smallest β first) and "influence_only" (the largest
+            Σ_u V[u, s] first, whatever β).
+        lam : float, optional
+            Instead of that of the constructor.
+        n, wv : int, float, optional
+            Number of interactions, or violation in all; one of them, for the strategies that have
+            a size.
+        start, delta, rounds
+            "trust_region": a plan or strategy, the share of the interactions that the first step
+            may change, and steps tried.
+        anchors, rounds, rate
+            "mirror": strategies trained for (everything, and random ones), steps (50 for each of
+            `rounds`), and the step size.
+
+        Returns
+        -------
+        DisclosurePlan
+
+        Raises
+        ------
+        ParameterError
+            If an argument is out of its range or does not belong to the strategy.
+        """
+        check_choice("strategy", strategy, STRATEGIES)
+        lam = self.lam if lam is None else check_float("lam", lam, minimum=0.0)
+        self._check_size(strategy, n, wv)
+        rng = np.random.default_rng([self.seed, _STREAM])
+        values, found = self.values, None
+        if strategy == "selfish":
+            values = self.own_values
+            mask = worthwhile(values, self.beta, lam)
+        elif strategy in ("trust_region", "mirror"):
+            found = self._search(strategy, lam, start, delta, rounds, anchors, rate, rng)
+            mask, values = found.anchor.mask, found.anchor.values
+        else:
+            mask = self._direct(strategy, lam, n, wv, rng)
+        self._warn(mask, lam)
+        return self._plan(strategy, mask, values, lam, found, n=n, wv=wv)
+
+    def frontier(
+        self,
+        lams: Sequence[float],
+        *,
+        strategies: Sequence[str] = ("social", "selfish"),
+        test: Any = None,
+    ) -> pl.DataFrame:
+        """What strategies choose over λ, all from the influence at full disclosure.
+
+        Parameters
+        ----------
+        lams : sequence of float
+        strategies : sequence of {"social", "selfish", "all", "none"}
+        test : Interactions or data frame, optional
+            Retrain for each, and measure here.
+
+        Returns
+        -------
+        polars.DataFrame
+            ``lam``, ``strategy``, ``n``, ``share``, ``wv`` (per user of the validation data),
+            ``predicted_quality`` and ``predicted_reward`` (of the linear surrogate, per user), and
+            with `test` ``quality`` and ``reward``.
+        """
+        for strategy in strategies:
+            check_choice("strategies", strategy, ("social", "selfish", "all", "none"))
+        users = len(self.yardstick.question)
+        anchor = Anchor(
+            np.ones(len(self.beta), dtype=np.bool_),
+            self.yardstick.of_objective(self.objective),
+            self.values,
+        )
+        measure = None if test is None else Yardstick.of(self.model, test)
+        done: dict[bytes, float] = {}
+        rows = []
+        for lam in lams:
+            for strategy in strategies:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", DataWarning)
+                    plan = self.solve(strategy, lam=lam)
+                mask = plan.disclosed
+                violation = plan.violation / users
+                guess = anchor.guess(mask, self.beta, 0.0) / users
+                row = {
+                    "lam": float(lam),
+                    "strategy": strategy,
+                    "n": plan.n_disclosed,
+                    "share": plan.share,
+                    "wv": violation,
+                    "predicted_quality": guess,
+                    "predicted_reward": guess - lam * violation,
+                }
+                if measure is not None:
+                    key = np.packbits(mask).tobytes()
+                    if key not in done:
+                        done[key] = float(measure.by_user(self.retrained(plan)).mean())
+                    row["quality"] = done[key]
+                    row["reward"] = done[key] - lam * violation
+                rows.append(row)
+        return pl.DataFrame(rows)
+
+    def evaluate(
+        self,
+        strategies: Sequence[str] = ("social", "trust_region", "all", "none"),
+        *,
+        test: Any,
+        seeds: Sequence[int] = (0, 1, 2),
+        controls: Sequence[str] = ("threshold", "random", "influence_only"),
+        metrics: Sequence[str] = ("hitrate@10", "ndcg@10"),
+    ) -> Any:
+        """Retrain for every strategy on the data that is left, and measure on test data.
+
+        See `whence.curation.disclosure.comparison.compare_strategies`, which this calls.
+
+        Returns
+        -------
+        Comparison
+        """
+        from whence.curation.disclosure.comparison import compare_strategies
+
+        return compare_strategies(
+            self, strategies, test=test, seeds=seeds, controls=controls, metrics=metrics
+        )
+
+    def retrained(self, plan: DisclosurePlan, seed: int | None = None) -> Any:
+        """A model trained on what a plan discloses, and on nothing else; see `Recipe`."""
+        if not plan.n_disclosed:
+            return nothing_known(self.model)
+        return self.recipe.train(plan.apply(self.train), seed)
+
+    def reseeded(self, seed: int) -> Disclosure:
+        """The same question of the model trained on everything from another start."""
+        model = self.recipe.train(self.train, seed)
+        return Disclosure(
+            model, self.beta, self.validation, lam=self.lam, influence=self.influence,
+            own_influence=self.own_influence, tolerance=self.tolerance, seed=seed,
+        )  # fmt: skip
+
+    # How
+
+    def _values(self, objective: Objective) -> FloatArray:
+        question = self.yardstick.question
+        work = Work(self.model, self.validation, objective, question, 0.0)
+        scores = self.influence.mean_of(work) * len(question)
+        rows = np.empty(len(scores))
+        rows[self._row_of_example] = scores
+        return rows
+
+    @cached_property
+    def _row_of_example(self) -> Any:
+        rows, offsets = self.model.examples_.rows(np.arange(self.objective.n_examples))
+        return rows[offsets[1:] - 1]
+
+    def _anchored(self, mask: Mask) -> Anchor:
+        """Train for a strategy, and see what each interaction is worth there."""
+        weights = mask[self._row_of_example].astype(np.float64)
+        objective = self.objective.weighted(weights)
+        if factor_loss(self.model) is None:
+            model = self.recipe.train(self.train.keep_rows(mask))
+            objective = objective.at(objective_of(model).theta)
+            quality = float(self.yardstick.by_user(model).sum())
+        else:
+            near = bool(mask.mean() > _NEAR)
+            objective, _ = descend(objective, tolerance=self.tolerance, warm=near)
+            quality = self.yardstick.of_objective(objective)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DataWarning)
+            values = self._values(objective)
+        return Anchor(mask, quality, values)
+
+    def _search(
+        self, strategy: str, lam: float, start: DisclosurePlan | str, delta: float, rounds: int,
+        anchors: int, rate: float, rng: np.random.Generator,
+    ) -> Found:  # fmt: skip
+        check_int("rounds", rounds, minimum=1)
+        check_int("anchors", anchors, minimum=1)
+        check_float("rate", rate, minimum=0.0)
+        check_float("delta", delta, 0.0, 1.0)
+        if strategy == "mirror":
+            return mirror(
+                self._anchored, self.beta, lam, anchors=anchors, rounds=50 * rounds, rate=rate,
+                rng=rng,
+            )  # fmt: skip
+        plan = self.solve(start, lam=lam) if isinstance(start, str) else start
+        return trust_region(
+            plan.disclosed, self._anchored, self.beta, lam, delta=delta, rounds=rounds
+        )
+
+    def _direct(
+        self, strategy: str, lam: float, n: int | None, wv: float | None, rng: np.random.Generator
+    ) -> Mask:
+        beta, count = self.beta, len(self.beta)
+        if strategy == "social":
+            return worthwhile(self.values, beta, lam)
+        if strategy in ("all", "none"):
+            return np.full(count, strategy == "all")
+        if strategy == "budget" and wv is not None:
+            return within_violation(self.values, beta, wv, rng)
+        by = {"budget": lambda: self.values - lam * beta, "threshold": lambda: -beta,
+              "influence_only": lambda: self.values, "random": lambda: np.zeros(count)}  # fmt: skip
+        return by_order(descending(by[strategy](), rng), beta, n=n, wv=wv)
+
+    def _check_size(self, strategy: str, n: int | None, wv: float | None) -> None:
+        given = [name for name, value in (("n", n), ("wv", wv)) if value is not None]
+        if strategy in SIZED and len(given) != 1:
+            raise ParameterError(
+                f"strategy={strategy!r} needs either n, the number of interactions, or wv, the "
+                "violation they may have in all."
+            )
+        if strategy not in SIZED and given:
+            raise ParameterError(
+                f"{' and '.join(given)} do not belong to strategy={strategy!r}; choose 'budget', "
+                "'random', 'threshold' or 'influence_only'."
+            )
+        if n is not None:
+            check_int("n", n, 0, len(self.beta))
+        if wv is not None:
+            check_float("wv", wv, minimum=0.0)
+
+    def _warn(self, mask: Mask, lam: float) -> None:
+        usual = self.lam_ref
+        if usual is not None and lam > _FAR * usual:
+            warnings.warn(
+                f"lam={lam:g} is far above lam_ref={usual:.3g}: willingness decides alone, and the "
+                "best strategy tends to disclose nothing; compare a range of lam with frontier().",
+                DataWarning,
+                stacklevel=3,
+            )
+        codes = self.train.source_codes
+        left = np.bincount(codes, weights=mask[self.train.rows], minlength=self.train.n_sources)
+        rows = np.bincount(codes, minlength=self.train.n_sources)
+        silent = int(((left == 0) & (rows > 0)).sum())
+        if silent and mask.any():
+            warnings.warn(
+                f"{silent} of {int((rows > 0).sum())} {self.train.columns.source} values disclose "
+                "nothing, so that their predictions come from what others disclose alone.",
+                DataWarning,
+                stacklevel=3,
+            )
+
+    def _plan(
+        self, strategy: str, mask: Mask, values: FloatArray, lam: float, found: Found | None,
+        **size: Any,
+    ) -> DisclosurePlan:  # fmt: skip
+        columns = self.train.columns
+        names = [name for name in (columns.source, columns.item) if name not in ("row", "V")]
+        table = pl.DataFrame(
+            {
+                "row": np.arange(self.train.n_rows),
+                **{name: self.train.frame[name] for name in names},
+                "disclosed": mask,
+                "V": values,
+                "beta": self.beta,
+            }
+        )
+        metadata = describe_run(
+            "disclosure", by="interaction", source="row", metric="loss", model=self.model,
+            params={name: value for name, value in size.items() if value is not None},
+            seed=self.seed, train=self.train, strategy=strategy, lam=lam, lam_ref=self.lam_ref,
+            path=None if found is None else found.path,
+        )  # fmt: skip
+        return DisclosurePlan(table, metadata=metadata, backend=self.train.backend)
+
+
+def _check_rows(model: Any, objective: Objective) -> None:
+    """Each interaction must be one example, or the target of one."""
+    from whence.errors import UnsupportedError
+    from whence.models.training import WindowExamples
+
+    examples = model.examples_
+    if isinstance(examples, WindowExamples) and examples.positions != "last":
+        raise UnsupportedError(
+            f"{type(model).__name__} learns from whole windows at once, so that single "
+            "interactions cannot be taken out of its loss; train it with positions='last'."
+        )

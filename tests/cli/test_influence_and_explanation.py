@@ -1,0 +1,133 @@
+"""``whence trace``, ``explain`` and ``experiment``: what they print and write, and bad input."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+pytest.importorskip("torch")
+
+import whence  # noqa: E402
+from whence.cli import app  # noqa: E402
+
+
+def run(*arguments):
+    """Exit code, output and errors of a command."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.fixture(scope="module")
+def ratings(tmp_path_factory):
+    """Users who walk along a ring of items."""
+    rng = np.random.default_rng(0)
+    items = (rng.integers(0, 20, 30)[:, None] + np.arange(14)) % 20
+    path = tmp_path_factory.mktemp("data") / "ratings.csv"
+    pl.DataFrame(
+        {
+            "user_id": np.repeat(np.arange(30), 14),
+            "item_id": items.ravel(),
+            "timestamp": np.tile(np.arange(14), 30),
+        }
+    ).write_csv(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(ratings, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "gru"
+    small = ["model.embedding_dim=8", "model.hidden_dim=8", "training.checkpoints=2"]
+    options = [part for key in small for part in ("--set", key)]
+    code, _, err = run(
+        "train", "--data", ratings, "--model", "GRU4Rec", "--epochs", 4, *options, "-o", folder
+    )
+    assert code == 0, err
+    return folder
+
+
+def test_trace_shows_and_writes(trained, tmp_path):
+    code, out, err = run("trace", trained, "--query", 0, "-n", 2, "-o", tmp_path / "values")
+    assert code == 0, err
+    assert "TracIn influence of" in out
+    assert "proponents:" in out
+    assert "opponents:" in out
+    model = whence.load_model(trained / "model.whence")
+    saved = whence.Influence.load(tmp_path / "values" / "influence.parquet")
+    assert len(saved) == len(model.train_.sequences.offsets) - 1
+    assert (tmp_path / "values" / "influence.png").stat().st_size > 5_000
+    assert json.loads((tmp_path / "values" / "summary.json").read_text())["method"] == "tracin"
+
+
+def test_trace_of_other_data_and_of_oneself(trained, ratings):
+    code, out, err = run("trace", trained, "--data", ratings, "--by", "user")
+    assert code == 0, err
+    assert "of 30 users" in out
+    code, out, err = run("trace", trained, "--self")
+    assert code == 0, err
+    assert "Self-influence" in out
+
+
+def test_explain_shows_bars_and_draws(trained, tmp_path):
+    picture = tmp_path / "user.png"
+    code, out, err = run("explain", trained, "--user", 3, "--last", 5, "-k", 3, "-o", picture)
+    assert code == 0, err
+    assert "Shapley values (exact) of 5 events" in out
+    assert "│" in out
+    assert picture.stat().st_size > 5_000
+    values = tmp_path / "values.parquet"
+    code, out, err = run("explain", trained, "--history", "3,4,5", "-k", 2, "-o", values)
+    assert code == 0, err
+    explanation = whence.Explanation.load(values)
+    total = explanation.value_all - explanation.value_nothing
+    assert explanation.scores.sum() == pytest.approx(total, abs=1e-6)
+
+
+def test_experiment_goes_on_and_writes_tables(ratings, tmp_path):
+    asked = ["experiment", "opponents", ratings, "--n", 20, "--epochs", 1, "-o", tmp_path]
+    code, out, err = run(*asked, "--seeds", 1)
+    assert code == 0, err
+    assert "self-influence" in out
+    code, _, err = run(*asked, "--seeds", 2)
+    assert code == 0, err
+    assert pl.read_csv(tmp_path / "fits.csv").height == 10
+    assert {p.name for p in tmp_path.iterdir()} >= {"table.md", "table.csv", "mrr-at-100.png"}
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["explain", "RUN"], "--user 42"),
+        (["explain", "RUN", "--user", 999], "unknown to the model"),
+        (["explain", "RUN", "--history", "x"], "unknown to the model"),
+        (["explain", "RUN", "--history", "1,2", "--method", "shap"], "method"),
+        (["explain", "RUN", "--history", "1,2", "-k", 999], "999"),
+        (["trace", "RUN", "--layers", "lest"], "layers"),
+        (["trace", "RUN", "--query", 999], "query"),
+        (["trace", "NOWHERE"], "NOWHERE"),
+        (["experiment", "opponents", "DATA", "--protocol", "honst"], "honest"),
+        (["experiment", "opponents", "DATA", "--n", 0], "n must be"),
+    ],
+)
+def test_bad_input(trained, ratings, tmp_path, command, words):
+    names = {"RUN": trained, "DATA": ratings, "NOWHERE": tmp_path / "NOWHERE"}
+    given = [names.get(part, part) for part in command]
+    if command[0] == "experiment":
+        given += ["-o", tmp_path / "out"]
+    code, _, err = run(*given)
+    assert code == 2
+    assert words in err
+    assert "Traceback" not in err
+
+
+def test_a_run_without_checkpoints_says_how_to_keep_them(ratings, tmp_path):
+    code, _, err = run(
+        "train", "--data", ratings, "--model", "BPRMF", "--epochs", 1, "-o", tmp_path / "bpr"
+    )
+    assert code == 0, err
+    code, _, err = run("trace", tmp_path / "bpr")
+    assert code == 2
+    assert "training.checkpoints" in err
