@@ -230,12 +230,13 @@ def main():
         f"{model.n_items:,} items.",
         "",
     ]
-    for part in (
-        exact_table(model, histories),
-        estimates_table(model, histories, arguments.timeshap),
-        many_table(model, histories),
+    for table, more in (
+        (exact_table, ()),
+        (estimates_table, (arguments.timeshap,)),
+        (many_table, ()),
     ):
-        print(*part, sep="\n", flush=True)
+        part = table(model, histories, *more)
+        print(*part, "", sep="\n", flush=True)
         lines += [*part, ""]
     if arguments.write:
         RESULTS.write_text("\n".join(lines), encoding="utf-8")

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 pytest.importorskip("torch")
 
-import whence  # noqa: E402
-from whence.cli import app  # noqa: E402
+import whence
+from whence.cli import app
 
 
 def run(*arguments):

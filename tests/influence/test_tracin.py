@@ -197,7 +197,7 @@ def test_lists_are_those_of_the_sorted_matrix(lstm, queries):
 def test_equal_scores_are_in_the_order_of_examples():
     best, numbers = np.full((1, 3), -np.inf), np.full((1, 3), -1)
     for first, block in ((0, [1.0, 2.0, 1.0]), (3, [2.0, 1.0, 2.0, 2.0])):
-        tracin.keep_largest(np.array(block)[:, None], first, best, numbers)
+        tracin.keep_largest(np.array(block)[:, None], 1.0, first, best, numbers)
     lists = tracin._lists(
         {
             "top_scores": best, "top_examples": numbers,

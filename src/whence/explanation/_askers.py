@@ -225,7 +225,7 @@ class RecommenderAsker(Asker):
         why = UnsupportedError(
             f"{self.name} knows a user by what it learned for that user in training and takes no "
             "history, so no event of one can be removed; explain a model that folds histories in, "
-            "such as EASE, GRU4Rec or VMISKNN."
+            "such as EASE, GRU4Rec or VMISKNN (of WideDeep, level='feature' explains features)."
         )
         try:
             scores = self.scores(tokens, history, None)

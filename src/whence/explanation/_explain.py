@@ -56,7 +56,8 @@ def explain(
         explained as a recurrent one.
     history : list
         Item ids, oldest first; baskets (lists of ids) for models of baskets; or, for models of
-        other libraries, events of any kind, such as dictionaries of features.
+        other libraries, events of any kind, such as dictionaries of features. For WideDeep, whose
+        features can be explained (``level="feature"``): a user of the training data.
     k : int, default 10
         Number of recommended items.
     target : default "mean"

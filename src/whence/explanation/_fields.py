@@ -126,7 +126,7 @@ def _mean_weights(codes: npt.NDArray[np.int32], n: int) -> Tensor:
 
 
 def _side(
-    side: nn.Module, kinds: dict[str, str], ids: IntArray, kept: BoolArray, mean: Tensor
+    side: Any, kinds: dict[str, str], ids: IntArray, kept: BoolArray, mean: Tensor
 ) -> nn.Module:
     """A side whose rows are those of `ids`, once per coalition [B, 1 + features]."""
     index = torch.from_numpy(ids)
@@ -150,4 +150,5 @@ def _side(
             start, stop = side.slots[slot]
             values[:, start:stop] *= there[:, column, None]
             slot += 1
-    return with_parts(side, **changed, values=values, numbers=numbers)
+    twin: nn.Module = with_parts(side, **changed, values=values, numbers=numbers)
+    return twin

@@ -175,26 +175,30 @@ def add_dots_with_rows(owner, index, values, table, out):
 
 
 @njit(nogil=True, cache=True)
-def keep_largest(scores, first, best, numbers):
+def keep_largest(scores, sign, first, best, numbers):
     """Take a block of scores into the running lists of the largest of each query.
 
     Parameters
     ----------
     scores : float [m, Q]
         Of the examples ``first, ..., first + m - 1``, later ones than all before.
+    sign : float
+        1 for the largest scores, -1 for the smallest.
     first : int
     best : float64 [Q, n]
-        Heaps: the smallest score of a query's list is at place 0; -inf where there is none yet.
+        Heaps of scores times `sign`: the one that leaves first is at place 0; -inf where there is
+        none yet.
     numbers : int64 [Q, n]
         Their examples. Among equal scores the earliest example stays.
     """
-    n_queries, n = best.shape
-    for query in range(n_queries):
-        heap, who = best[query], numbers[query]
-        for row in range(scores.shape[0]):
-            score = scores[row, query]
-            if not score > heap[0]:
+    n = best.shape[1]
+    least = best[:, 0].copy()
+    for row in range(scores.shape[0]):
+        for query in range(scores.shape[1]):
+            score = sign * scores[row, query]
+            if not score > least[query]:
                 continue
+            heap, who = best[query], numbers[query]
             place = 0
             while True:
                 child = 2 * place + 1
@@ -211,3 +215,4 @@ def keep_largest(scores, first, best, numbers):
                 heap[place], who[place] = heap[child], who[child]
                 place = child
             heap[place], who[place] = score, first + row
+            least[query] = heap[0]

@@ -26,8 +26,10 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 T = TypeVar("T")
 
-_NUMBERS_PER_CHUNK = 1 << 24
-_LARGEST_CHUNK, _SMALLEST_CHUNK = 256, 16
+# Numbers in memory for a chunk of examples: gradients written out, and factors, for which the
+# processor's caches are fastest.
+_WRITTEN, _HELD = 1 << 24, 1 << 23
+_LARGEST_CHUNK, _SMALLEST_CHUNK = 2048, 16
 _QUERY_BYTES = 1 << 30
 
 
@@ -77,8 +79,8 @@ class Engine:
         """Training examples at a time."""
         if self.batch_size is not None:
             return self.batch_size
-        fitting = _NUMBERS_PER_CHUNK // self.strategy.width
-        return max(_SMALLEST_CHUNK, min(_LARGEST_CHUNK, fitting))
+        fitting = min(_WRITTEN // self.strategy.width, _HELD // self.strategy.held)
+        return max(_SMALLEST_CHUNK, min(_LARGEST_CHUNK, 1 << max(fitting, 1).bit_length() - 1))
 
     def starts(self, after: int = 0) -> range:
         """First numbers of the chunks from a number on."""

@@ -156,14 +156,9 @@ class Factors:
     @property
     def n_bytes(self) -> int:
         """Memory of the gradients."""
-        total = self.wide.numel() * self.wide.element_size()
-        for pieces in self.kept.values():
-            for piece in pieces:
-                if isinstance(piece, Outer):
-                    total += 4 * piece.left.numel() + 4 * piece.right.numel()
-                elif isinstance(piece, Rows):
-                    total += 4 * piece.values.numel() + 16 * len(piece.owner)
-        return total
+        size = self.wide.element_size()
+        held = sum(piece.n_numbers for pieces in self.kept.values() for piece in pieces)
+        return size * (self.wide.numel() + held)
 
 
 def joined_factors(batches: list[Factors]) -> Factors:

@@ -79,6 +79,11 @@ class Outer:
         """Whether memory has all examples of the first place first, as recurrent layers do."""
         return self.left.transpose(0, 1).is_contiguous()
 
+    @property
+    def n_numbers(self) -> int:
+        """Numbers held."""
+        return self.left.numel() + sum(part.numel() for part in self.rights if part is not None)
+
     def split(self) -> list[Outer]:
         """The same gradients with each parameter by itself."""
         return [
@@ -108,17 +113,15 @@ class Outer:
         rows = self.left.shape[2]
         left = self.left.transpose(0, 1).reshape(-1, rows)
         widths = [1 if part is None else part.shape[2] for part in self.rights]
-        parts = direction[self.start : self.start + rows].split(widths, 1)
+        parts = torch.split(direction[self.start : self.start + rows], widths, 1)
         for right, matrix in zip(self.rights, parts):
             if right is None:
                 out += (left @ matrix).view(-1, len(self)).sum(0, dtype=torch.float64).numpy()
                 continue
             inputs = right.transpose(0, 1).reshape(-1, right.shape[2])
             # The product with the longer side of the matrix is the smaller one.
-            if rows >= right.shape[2]:
-                pair = left @ matrix, inputs
-            else:
-                pair = inputs @ matrix.T, left
+            by_left = rows >= right.shape[2]
+            pair = (left @ matrix, inputs) if by_left else (inputs @ matrix.T, left)
             kernels.add_dots(pair[0].numpy(), pair[1].numpy(), len(self), out)
 
     def scaled(self, rows: Tensor, columns: Tensor) -> Outer:
@@ -165,6 +168,11 @@ class Rows:
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the table."""
         return self.n_rows, self.values.shape[1]
+
+    @property
+    def n_numbers(self) -> int:
+        """Numbers held."""
+        return self.values.numel() + 2 * len(self.owner)
 
     @property
     def per_example(self) -> float:
@@ -230,6 +238,11 @@ class Dense:
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the parameter."""
         return self.values.shape[1], self.values.shape[2]
+
+    @property
+    def n_numbers(self) -> int:
+        """Numbers held."""
+        return self.values.numel()
 
     def write(self, out: Tensor, *, add: bool = True) -> None:
         """Add the gradients, transposed, to a tensor [n, C, R], or put them there."""

@@ -23,7 +23,7 @@ class TracInRandomProjection(TracIn):
     """TracIn with gradients projected at random, layer by layer: an approximation.
 
     Each parameter's gradient becomes `dimension` numbers (fewer where it has fewer) whose inner
-    products are right on average [1]_. It pays where sketches are kept and asked again and again;
+    products are right on average. It pays where sketches are kept and asked again and again;
     for one pass the exact `TracIn` is as fast. Every result says how far its scores are from the
     exact ones on a sample (``metadata["sketch_error"]``).
 
@@ -40,7 +40,7 @@ class TracInRandomProjection(TracIn):
 
     References
     ----------
-    .. [1] Johnson and Lindenstrauss. Extensions of Lipschitz mappings into a Hilbert space.
+    -  Johnson and Lindenstrauss. Extensions of Lipschitz mappings into a Hilbert space.
        Contemporary Mathematics 26, 1984.
     """
 

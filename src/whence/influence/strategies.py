@@ -66,6 +66,11 @@ class Strategy(ABC):
         """Numbers per example that are written out."""
         return 1
 
+    @property
+    def held(self) -> int:
+        """Numbers per example that its factors hold."""
+        return 1
+
 
 @dataclass
 class ByFactors(Strategy):
@@ -73,6 +78,7 @@ class ByFactors(Strategy):
 
     plan: Plan = field(default_factory=Plan)
     shapes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    n_held: int = 1
     memory: threading.local = field(default_factory=threading.local)
 
     def prepare(self, state: State, train: Batch, queries: Batch) -> None:
@@ -89,6 +95,8 @@ class ByFactors(Strategy):
             state.model.example_loss, state.module, queries, self.names, fuse=fuse
         )
         self.plan = Plan.make(of_train, of_queries, self.shapes)
+        self.n_held = sum(piece.n_numbers for pieces in of_train.values() for piece in pieces)
+        self.n_held //= len(next(iter(train.values())))
         self._check(state, train, of_train)
 
     def _check(self, state: State, batch: Batch, blocks: Mapping[Any, list[Piece]]) -> None:
@@ -149,6 +157,11 @@ class ByFactors(Strategy):
     def width(self) -> int:
         """Numbers per example that are written out."""
         return max(self.plan.width, 1)
+
+    @property
+    def held(self) -> int:
+        """Numbers per example that its factors hold."""
+        return max(self.n_held, 1)
 
 
 @dataclass

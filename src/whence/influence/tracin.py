@@ -26,7 +26,7 @@ class TracIn(InfluenceMethod):
     r"""Influence of training examples on test examples, traced through checkpoints.
 
     ``TracInCP(z, z') = Σ_i η_i ∇ℓ(w_i, z) · ∇ℓ(w_i, z')`` over checkpoints i, with the learning
-    rate η_i in force there [1]_: by how much steps on z lowered the loss of z'. Positive:
+    rate η_i in force there: by how much steps on z lowered the loss of z'. Positive:
     proponents of z'. Negative: opponents. The loss is the model's own, in evaluation mode, without
     weight decay; negatives are those of the checkpoint's epoch.
 
@@ -69,7 +69,7 @@ class TracIn(InfluenceMethod):
 
     References
     ----------
-    .. [1] Pruthi, Liu, Kale and Sundararajan. Estimating training data influence by tracing
+    -  Pruthi, Liu, Kale and Sundararajan. Estimating training data influence by tracing
        gradient descent. NeurIPS 2020.
 
     Examples
@@ -178,9 +178,11 @@ class TracIn(InfluenceMethod):
         with self._running(kept) as report:
             for numbers, first, block in _all_blocks(work, kept, report):
                 rows = slice(first, first + len(block))
-                arrays["scores"][rows] += block.sum(1, dtype=np.float64)
-                for side, signed in (("top", block), ("bottom", -block)):
-                    _keep(arrays, side, numbers, signed, first)
+                arrays["scores"][rows] += (
+                    torch.from_numpy(block).sum(1, dtype=torch.float64).numpy()
+                )
+                _keep(arrays, "top", 1.0, numbers, block, first)
+                _keep(arrays, "bottom", -1.0, numbers, block, first)
         kept.finish()
         return self._answer(
             work, arrays["scores"], state=_lists(arrays), scores_of=_on_demand(work), n_kept=n
@@ -308,6 +310,7 @@ def _on_demand(work: Work) -> Callable[[int], FloatArray]:
 def _keep(
     arrays: dict[str, npt.NDArray[Any]],
     side: str,
+    sign: float,
     numbers: npt.NDArray[np.int64],
     block: npt.NDArray[Any],
     first: int,
@@ -315,7 +318,7 @@ def _keep(
     """Take a block into the running lists of some queries."""
     window = slice(int(numbers[0]), int(numbers[-1]) + 1)
     scores, examples = arrays[f"{side}_scores"][window], arrays[f"{side}_examples"][window]
-    keep_largest(block, first, scores, examples)
+    keep_largest(block, sign, first, scores, examples)
 
 
 def _lists(arrays: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:

@@ -27,7 +27,7 @@ class TRAK(InfluenceMethod):
 
     With Φ the projected gradients of the models' outputs at the training examples, a query's
     scores are ``Φ (ΦᵀΦ)⁻¹ φ(z')`` times the models' doubt about each example, both averaged over
-    the models [1]_. The output is the log odds of the loss taken for a negative log-likelihood,
+    the models. The output is the log odds of the loss taken for a negative log-likelihood,
     -log(eˡ - 1), for the losses of ratings the negative loss itself. Models that differ in their
     seeds make it better; checkpoints of one run are the cheap way.
 
@@ -46,7 +46,7 @@ class TRAK(InfluenceMethod):
 
     References
     ----------
-    .. [1] Park, Georgiev, Ilyas, Leclerc and Madry. TRAK: Attributing model behavior at scale.
+    -  Park, Georgiev, Ilyas, Leclerc and Madry. TRAK: Attributing model behavior at scale.
        ICML 2023.
     """
 

@@ -51,9 +51,9 @@ class MarkovChain(Recommender):
 
     References
     ----------
-    .. [1] Rendle, Freudenthaler and Schmidt-Thieme. Factorizing personalized Markov chains for
+    -  Rendle, Freudenthaler and Schmidt-Thieme. Factorizing personalized Markov chains for
        next-basket recommendation. WWW 2010: the chain without factors, their MC.
-    .. [2] MacKay and Peto. A hierarchical Dirichlet language model. Natural Language Engineering
+    -  MacKay and Peto. A hierarchical Dirichlet language model. Natural Language Engineering
        1(3), 1995.
 
     Examples

@@ -45,7 +45,7 @@ _NEAR = 0.5
 
 
 class Disclosure:
-    """Chooses which interactions are disclosed, that is, trained on (IFRQE [1]_).
+    """Chooses which interactions are disclosed, that is, trained on (IFRQE).
 
     User u gets ``z_u(o) = -L_u(θ(o)) - λ Σ_{s of u} o_s β_s`` from a strategy o: the quality of
     what the model trained on o predicts for them, less λ times the willingness violation of what
@@ -82,7 +82,7 @@ class Disclosure:
 
     References
     ----------
-    .. [1] Wang, Chen, Dong and Dai. Would you like your data to be trained? A user controllable
+    -  Wang, Chen, Dong and Dai. Would you like your data to be trained? A user controllable
        recommendation framework. AAAI 2024.
     """
 

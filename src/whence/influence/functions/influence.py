@@ -42,7 +42,7 @@ class InfluenceFunction:
     """Influence of training interactions by the inverse Hessian of the training objective.
 
     With ``F(θ, o) = (1/Z) Σ_s o_s l_s(θ) + ½ρ‖θ‖²`` and θ its minimum at o = 1, the influence of
-    the training example s on an outcome Y(θ) is ``-(1/Z) ∇Yᵀ (H + damping I)⁻¹ ∇l_s`` [1]_: what Y
+    the training example s on an outcome Y(θ) is ``-(1/Z) ∇Yᵀ (H + damping I)⁻¹ ∇l_s``: what Y
     gains, to first order, because s is trained on. Above zero: a proponent. For a loss, Y is minus
     the loss. Z, the number of loss terms, does not change when an example goes; its sampled
     negatives go with it, and stay what they are in the epoch `epoch`.
@@ -52,9 +52,9 @@ class InfluenceFunction:
     solver : {"cg", "exact", "block", "lissa", "dot"}
         How the inverse of the Hessian is applied. "cg": conjugate gradients with products, users
         eliminated exactly where the model is a factor model; "exact": Cholesky factorisation, up
-        to some thousand parameters, the same result; "block": Fast Influence Analysis [2]_, only
+        to some thousand parameters, the same result; "block": Fast Influence Analysis, only
         the parameters of the user and item of each prediction, over the training rows that touch
-        them; "lissa": Neumann series [3]_; "dot": no Hessian at all, as a control.
+        them; "lissa": Neumann series; "dot": no Hessian at all, as a control.
     outcome : {"loss", "ndcg", "mrr"}
         "loss": per user (or session) the mean of the model's own loss over the validation
         examples. "ndcg", "mrr": the metric with soft ranks, over all items that the user does not
@@ -88,10 +88,10 @@ class InfluenceFunction:
 
     References
     ----------
-    .. [1] Koh and Liang. Understanding black-box predictions via influence functions. ICML 2017.
-    .. [2] Cheng, Shen, Zhu, Kuang and Tang. Incorporating interpretability into latent factor
+    -  Koh and Liang. Understanding black-box predictions via influence functions. ICML 2017.
+    -  Cheng, Shen, Zhu, Kuang and Tang. Incorporating interpretability into latent factor
        models via fast influence analysis. KDD 2019.
-    .. [3] Agarwal, Bullins and Hazan. Second-order stochastic optimization for machine learning in
+    -  Agarwal, Bullins and Hazan. Second-order stochastic optimization for machine learning in
        linear time. JMLR 18, 2017.
 
     Examples

@@ -195,7 +195,7 @@ def soft_metric(
     """A ranking metric with soft ranks, and its gradient by the scores.
 
     The rank of an item is ``1 + Σ_j σ((s_j - s_i) / temperature)`` over the other candidates
-    [1]_, which tends to its rank as the temperature tends to 0.
+    , which tends to its rank as the temperature tends to 0.
 
     Parameters
     ----------
@@ -216,7 +216,7 @@ def soft_metric(
 
     References
     ----------
-    .. [1] Qin, Liu and Li. A general approximation framework for direct optimization of
+    -  Qin, Liu and Li. A general approximation framework for direct optimization of
        information retrieval measures. Information Retrieval 13, 2010.
     """
     ahead = (scores[candidates][None] - scores[relevant][:, None]) / temperature

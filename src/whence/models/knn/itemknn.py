@@ -50,9 +50,9 @@ class ItemKNN(Recommender):
 
     References
     ----------
-    .. [1] Sarwar, Karypis, Konstan and Riedl. Item-based collaborative filtering recommendation
+    -  Sarwar, Karypis, Konstan and Riedl. Item-based collaborative filtering recommendation
        algorithms. WWW 2001.
-    .. [2] Linden, Smith and York. Amazon.com recommendations: item-to-item collaborative
+    -  Linden, Smith and York. Amazon.com recommendations: item-to-item collaborative
        filtering. IEEE Internet Computing 7(1), 2003.
 
     Examples

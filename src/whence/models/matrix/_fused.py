@@ -26,8 +26,8 @@ def products(user_factors: Tensor, item_factors: Tensor, users: Tensor, items: T
 def fused_products(
     user_factors: Tensor, item_factors: Tensor, users: Tensor, items: Tensor
 ) -> Tensor:
-    """As `products`, with a first derivative only; on a GPU it is `products`."""
-    if user_factors.is_cuda:
+    """As `products`, with a first derivative only; off the CPU it is `products`."""
+    if user_factors.device.type != "cpu":
         return products(user_factors, item_factors, users, items)
     result: Tensor = _Products.apply(user_factors, item_factors, users, items)  # type: ignore[no-untyped-call]
     return result

@@ -69,9 +69,9 @@ class ALS(Recommender):
 
     References
     ----------
-    .. [1] Hu, Koren and Volinsky. Collaborative filtering for implicit feedback datasets.
+    -  Hu, Koren and Volinsky. Collaborative filtering for implicit feedback datasets.
        ICDM 2008.
-    .. [2] Takács, Pilászy and Tikk. Applications of the conjugate gradient method for implicit
+    -  Takács, Pilászy and Tikk. Applications of the conjugate gradient method for implicit
        feedback collaborative filtering. RecSys 2011: the solver of the library implicit
        (https://github.com/benfred/implicit).
 

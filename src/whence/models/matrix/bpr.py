@@ -36,9 +36,9 @@ class BPRMF(UserItemRecommender):
 
     References
     ----------
-    .. [1] Rendle, Freudenthaler, Gantner and Schmidt-Thieme. BPR: Bayesian personalized ranking
+    -  Rendle, Freudenthaler, Gantner and Schmidt-Thieme. BPR: Bayesian personalized ranking
        from implicit feedback. UAI 2009.
-    .. [2] Zhao et al. RecBole: towards a unified, comprehensive and efficient framework for
+    -  Zhao et al. RecBole: towards a unified, comprehensive and efficient framework for
        recommendation algorithms. CIKM 2021.
 
     Examples

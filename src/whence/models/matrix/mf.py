@@ -40,7 +40,7 @@ class RatedQueries(Queries):
 class BiasedMF(UserItemRecommender):
     """Matrix factorisation with biases: s_ui = μ + b_u + c_i + p_u·q_i.
 
-    With the squared loss (Funk's SVD [1]_ with the biases of Koren et al. [2]_) s_ui is the
+    With the squared loss (Funk's SVD with the biases of Koren et al.) s_ui is the
     rating, and μ the mean of the ratings in the training data. With the logistic loss, σ(s_ui) is
     the probability of an interaction. Trained by the gradients of batches, the parameters θ (b, c,
     p, q) go towards the minimum of F(θ) = (1/N) Σ_examples loss + ½ weight_decay ‖θ‖². Initial
@@ -73,9 +73,9 @@ class BiasedMF(UserItemRecommender):
 
     References
     ----------
-    .. [1] Funk. Netflix update: try this at home. 2006.
+    -  Funk. Netflix update: try this at home. 2006.
        https://sifter.org/simon/journal/20061211.html
-    .. [2] Koren, Bell and Volinsky. Matrix factorization techniques for recommender systems.
+    -  Koren, Bell and Volinsky. Matrix factorization techniques for recommender systems.
        Computer 42(8), 2009.
 
     Examples

@@ -58,9 +58,11 @@ class PairTower(nn.Module):
         own, others = self.user_layer(users), self.item_layer(items)
         # Written into one place: results kept one by one would scatter over the memory.
         outputs = own.new_empty(len(own), len(others))
-        blocks = blocks_of(own, *others.shape), blocks_of(outputs, *others.shape)
-        for block, output in zip(*blocks):
-            output.copy_(self._above_first(block.unsqueeze(1) + others))
+        start = 0
+        for block in blocks_of(own, *others.shape):
+            stop = start + len(block)
+            outputs[start:stop] = self._above_first(block.unsqueeze(1) + others)
+            start = stop
         return outputs
 
     def _above_first(self, values: Tensor) -> Tensor:

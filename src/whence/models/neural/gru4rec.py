@@ -44,11 +44,11 @@ class GRU4Rec(SequentialRecommender):
 
     References
     ----------
-    .. [1] Hidasi, Karatzoglou, Baltrunas and Tikk. Session-based recommendations with recurrent
+    -  Hidasi, Karatzoglou, Baltrunas and Tikk. Session-based recommendations with recurrent
        neural networks. ICLR 2016.
-    .. [2] Hidasi and Karatzoglou. Recurrent neural networks with top-k gains for session-based
+    -  Hidasi and Karatzoglou. Recurrent neural networks with top-k gains for session-based
        recommendations. CIKM 2018.
-    .. [3] Tan, Xu and Liu. Improved recurrent neural networks for session-based recommendations.
+    -  Tan, Xu and Liu. Improved recurrent neural networks for session-based recommendations.
        DLRS 2016.
     """
 

@@ -44,7 +44,7 @@ class LSTMRec(SequentialRecommender):
 
     References
     ----------
-    .. [1] Hochreiter and Schmidhuber. Long short-term memory. Neural Computation 9(8), 1997.
+    -  Hochreiter and Schmidhuber. Long short-term memory. Neural Computation 9(8), 1997.
 
     Examples
     --------

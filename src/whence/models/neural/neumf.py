@@ -26,7 +26,7 @@ class NeuMF(UserItemRecommender):
 
     Generalised matrix factorisation (GMF) multiplies one embedding of the user and one of the
     item, entry by entry; a network with rectified layers takes another pair of embeddings, one
-    behind the other; a last linear layer over both makes the score [1]_. The loss of an
+    behind the other; a last linear layer over both makes the score. The loss of an
     interaction is the binary cross-entropy of its item and of `n_negatives` items that the user
     does not have, drawn uniformly for each epoch. Initial parameters are those of the authors'
     code: normal with standard deviation 0.01 for embeddings, Glorot uniform for the layers,
@@ -62,7 +62,7 @@ class NeuMF(UserItemRecommender):
 
     References
     ----------
-    .. [1] He, Liao, Zhang, Nie, Hu and Chua. Neural collaborative filtering. WWW 2017.
+    -  He, Liao, Zhang, Nie, Hu and Chua. Neural collaborative filtering. WWW 2017.
 
     Examples
     --------

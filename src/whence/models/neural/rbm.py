@@ -26,7 +26,7 @@ class RBM(DifferentiableRecommender):
 
     A visible unit v_i says whether somebody has item i; with hidden units h_j, the probability of
     both is proportional to exp(Σ_i b_i v_i + Σ_j c_j h_j + Σ_ij v_i W_ij h_j). The visible units
-    here are those of implicit feedback, one for every item, where the paper [1]_ has the ratings
+    here are those of implicit feedback, one for every item, where the paper has the ratings
     of those that were rated. Sessions of session data take the place of users.
 
     Learning is by contrastive divergence: v_k is what `steps` rounds of Gibbs sampling make of
@@ -34,7 +34,7 @@ class RBM(DifferentiableRecommender):
     F(v) - F(v_k) of the free energy F(v) = -b·v - Σ_j log(1 + exp(c_j + v·W_j)), v_k held fixed.
     Its gradient is that of contrastive divergence. The random numbers of the sampling belong to
     the batch: they follow from (seed, epoch, example). W is normal with standard deviation 0.01
-    at first, c is 0 and b the log odds of the items, as Hinton [2]_ recommends.
+    at first, c is 0 and b the log odds of the items, as Hinton recommends.
 
     The score of an item is the log odds of its unit, b_i + Σ_j W_ij P(h_j = 1 | v): one step of
     mean field from the history v. A history never seen is scored as one of the training data.
@@ -52,9 +52,9 @@ class RBM(DifferentiableRecommender):
 
     References
     ----------
-    .. [1] Salakhutdinov, Mnih and Hinton. Restricted Boltzmann machines for collaborative
+    -  Salakhutdinov, Mnih and Hinton. Restricted Boltzmann machines for collaborative
        filtering. ICML 2007.
-    .. [2] Hinton. A practical guide to training restricted Boltzmann machines. In: Neural
+    -  Hinton. A practical guide to training restricted Boltzmann machines. In: Neural
        Networks: Tricks of the Trade, 2012.
 
     Examples

@@ -49,7 +49,7 @@ class SASRec(SequentialRecommender):
 
     References
     ----------
-    .. [1] Kang and McAuley. Self-attentive sequential recommendation. ICDM 2018.
+    -  Kang and McAuley. Self-attentive sequential recommendation. ICDM 2018.
     """
 
     def __init__(

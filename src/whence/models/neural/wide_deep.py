@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ from whence.models.training.pairs import PairModule, UserItemRecommender, check_
 class WideDeep(UserItemRecommender):
     """A linear model of ids and crossed features, and a network over their embeddings.
 
-    The score is the sum of two parts that are trained together [1]_. Wide: weights of the user,
+    The score is the sum of two parts that are trained together. Wide: weights of the user,
     of the item, of each value of their features, and of each pair of a value of the user's and
     one of the item's (a cross product, such as occupation × genre). Deep: embeddings of the user,
     the item and each of their categories and bags of values (which is the mean of those of its
@@ -30,7 +30,7 @@ class WideDeep(UserItemRecommender):
     interaction is the binary cross-entropy of its item and of `n_negatives` items that the user
     does not have, drawn uniformly for each epoch.
 
-    As in RecBole [2]_, embeddings are Xavier normal at first, and both parts have one optimiser,
+    As in RecBole, embeddings are Xavier normal at first, and both parts have one optimiser,
     where the paper has follow-the-regularised-leader for the wide one; weights of the wide part
     and biases are 0 at first, matrices Glorot uniform. Sessions of session data take the place of
     users; nothing is recommended to users without training rows.
@@ -72,8 +72,8 @@ class WideDeep(UserItemRecommender):
 
     References
     ----------
-    .. [1] Cheng et al. Wide & deep learning for recommender systems. DLRS 2016.
-    .. [2] Zhao et al. RecBole: towards a unified, comprehensive and efficient framework for
+    -  Cheng et al. Wide & deep learning for recommender systems. DLRS 2016.
+    -  Zhao et al. RecBole: towards a unified, comprehensive and efficient framework for
        recommendation algorithms. CIKM 2021.
 
     Examples
@@ -235,16 +235,28 @@ class _Side(nn.Module):
 
     def wide(self, ids: Tensor) -> Tensor:
         """Linear terms of ids [...], of the same shape."""
-        terms = gathered(self.weight, ids).squeeze(-1)
-        if self.value_weight is not None:
-            values = _rows_or_zero(self.value_weight, self.values[ids])
-            terms = terms + values.squeeze(-1).sum(-1)
-        if self.number_weight is not None:
-            terms = terms + self.numbers[ids].to(terms.dtype) @ self.number_weight
-        return terms
+        return self._once(self._wide, ids).squeeze(-1)
 
     def deep(self, ids: Tensor) -> Tensor:
         """Inputs of the network, [..., width], of ids [...]."""
+        return self._once(self._deep, ids)
+
+    def _once(self, compute: Callable[[Tensor], Tensor], ids: Tensor) -> Tensor:
+        """Compute for every one and gather, where that is less than computing for each of ids."""
+        n = len(self.values)
+        if ids.numel() < n:
+            return compute(ids)
+        return gathered(compute(torch.arange(n, device=ids.device)), ids)
+
+    def _wide(self, ids: Tensor) -> Tensor:
+        terms = gathered(self.weight, ids)
+        if self.value_weight is not None:
+            terms = terms + _rows_or_zero(self.value_weight, self.values[ids]).sum(-2)
+        if self.number_weight is not None:
+            terms = terms + self.numbers[ids].to(terms.dtype) @ self.number_weight.unsqueeze(1)
+        return terms
+
+    def _deep(self, ids: Tensor) -> Tensor:
         parts = [gathered(self.embedding, ids)]
         if self.value_embedding is not None:
             values = self.values[ids]

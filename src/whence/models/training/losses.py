@@ -37,7 +37,7 @@ def bce(positive: Tensor, negatives: Tensor) -> Tensor:
 
     References
     ----------
-    .. [1] He, Liao, Zhang, Nie, Hu and Chua. Neural collaborative filtering. WWW 2017.
+    -  He, Liao, Zhang, Nie, Hu and Chua. Neural collaborative filtering. WWW 2017.
     """
     return functional.softplus(-positive) + functional.softplus(negatives).sum(1)
 
@@ -58,7 +58,7 @@ def bpr(positive: Tensor, negatives: Tensor) -> Tensor:
 
     References
     ----------
-    .. [1] Rendle, Freudenthaler, Gantner and Schmidt-Thieme. BPR: Bayesian personalized ranking
+    -  Rendle, Freudenthaler, Gantner and Schmidt-Thieme. BPR: Bayesian personalized ranking
        from implicit feedback. UAI 2009.
     """
     return functional.softplus(negatives - positive.unsqueeze(1)).mean(1)
@@ -83,7 +83,7 @@ def bpr_max(positive: Tensor, negatives: Tensor, regularisation: float = 1.0) ->
 
     References
     ----------
-    .. [1] Hidasi and Karatzoglou. Recurrent neural networks with top-k gains for session-based
+    -  Hidasi and Karatzoglou. Recurrent neural networks with top-k gains for session-based
        recommendations. CIKM 2018.
     """
     log_weight = functional.log_softmax(negatives, dim=1)

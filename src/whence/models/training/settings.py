@@ -76,7 +76,7 @@ class Run:
         ParameterError
             If `without` names an example that does not exist, or all of them.
         """
-        if len(self.without) and not (0 <= self.without.min() and self.without.max() < n):
+        if len(self.without) and not (self.without.min() >= 0 and self.without.max() < n):
             raise ParameterError(
                 f"without must hold numbers of examples, 0 to {n - 1}; "
                 f"{int(self.without.max())} is none."
