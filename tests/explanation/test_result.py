@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 from explanation_oracles import knn, neural
+from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 torch = pytest.importorskip("torch")
@@ -130,6 +131,7 @@ def test_for_shap(found, model, history):
     assert given.base_values == found.value_nothing
     assert given.feature_names == found.labels
     shap.plots.waterfall(given, show=False)
+    pyplot.close("all")
 
 
 def test_without_shap(found, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from numba import njit
 
 
@@ -81,19 +82,27 @@ def lstm_step_back(gates, before, squashed, grad_state, grad_cell, grad_gates):
         Written: gradient before the non-linearities.
     """
     n, width = before.shape
+    one = gates.dtype.type(1)
+    whole = np.empty(width, gates.dtype)
     for row in range(n):
         i, f = gates[row, :width], gates[row, width : 2 * width]
         g, o = gates[row, 2 * width : 3 * width], gates[row, 3 * width :]
         d_i, d_f = grad_gates[row, :width], grad_gates[row, width : 2 * width]
         d_g, d_o = grad_gates[row, 2 * width : 3 * width], grad_gates[row, 3 * width :]
         c, s, dh, dc = before[row], squashed[row], grad_state[row], grad_cell[row]
+        # One loop for each result: the compiler gives up on loops over as many arrays at once.
         for k in range(width):
-            cell = dc[k] + dh[k] * o[k] * (1 - s[k] * s[k])
-            d_o[k] = dh[k] * s[k] * o[k] * (1 - o[k])
-            d_i[k] = cell * g[k] * i[k] * (1 - i[k])
-            d_f[k] = cell * c[k] * f[k] * (1 - f[k])
-            d_g[k] = cell * i[k] * (1 - g[k] * g[k])
-            dc[k] = cell * f[k]
+            whole[k] = dc[k] + dh[k] * o[k] * (one - s[k] * s[k])
+        for k in range(width):
+            d_o[k] = dh[k] * s[k] * o[k] * (one - o[k])
+        for k in range(width):
+            d_i[k] = whole[k] * g[k] * i[k] * (one - i[k])
+        for k in range(width):
+            d_f[k] = whole[k] * c[k] * f[k] * (one - f[k])
+        for k in range(width):
+            d_g[k] = whole[k] * i[k] * (one - g[k] * g[k])
+        for k in range(width):
+            dc[k] = whole[k] * f[k]
 
 
 @njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
@@ -114,6 +123,7 @@ def gru_step_back(gates, hidden_new, before, grad_state, grad_in, grad_hidden):
         Written: gradients of what comes from the input and from the state.
     """
     n, width = before.shape
+    one = gates.dtype.type(1)
     for row in range(n):
         r, z, new = gates[row, :width], gates[row, width : 2 * width], gates[row, 2 * width :]
         x_r, x_z = grad_in[row, :width], grad_in[row, width : 2 * width]
@@ -121,17 +131,18 @@ def gru_step_back(gates, hidden_new, before, grad_state, grad_in, grad_hidden):
         h_r, h_z = grad_hidden[row, :width], grad_hidden[row, width : 2 * width]
         h_n = grad_hidden[row, 2 * width :]
         share, h, dh = hidden_new[row], before[row], grad_state[row]
+        # One loop for each result: the compiler gives up on loops over as many arrays at once.
         for k in range(width):
-            d_new = dh[k] * (1 - z[k]) * (1 - new[k] * new[k])
-            d_update = dh[k] * (h[k] - new[k]) * z[k] * (1 - z[k])
-            d_reset = d_new * share[k] * r[k] * (1 - r[k])
-            x_r[k] = d_reset
-            x_z[k] = d_update
-            x_n[k] = d_new
-            h_r[k] = d_reset
-            h_z[k] = d_update
-            h_n[k] = d_new * r[k]
+            x_n[k] = dh[k] * (one - z[k]) * (one - new[k] * new[k])
+        for k in range(width):
+            x_z[k] = dh[k] * (h[k] - new[k]) * z[k] * (one - z[k])
+        for k in range(width):
+            x_r[k] = x_n[k] * share[k] * r[k] * (one - r[k])
+        for k in range(width):
+            h_n[k] = x_n[k] * r[k]
             dh[k] = dh[k] * z[k]
+        h_r[:] = x_r
+        h_z[:] = x_z
 
 
 @njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})

@@ -146,7 +146,7 @@ class Rows:
     n : int
         Number of examples.
     owner : int64 Tensor [N]
-        Example of each entry, ascending.
+        Example of each entry, in any order.
     index : int64 Tensor [N]
         Row of the table; an example may touch a row more than once.
     values : Tensor [N, C]
@@ -180,9 +180,12 @@ class Rows:
         return len(self.owner) / max(self.n, 1)
 
     @cached_property
-    def offsets(self) -> Tensor:
-        """Entries of example b are ``offsets[b]:offsets[b + 1]``, int64 [n + 1]."""
-        return torch.searchsorted(self.owner, torch.arange(self.n + 1))
+    def by_example(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Sorted by example: offsets [n + 1], rows of the table [N], values [N, C]."""
+        order = torch.argsort(self.owner, stable=True)
+        counts = torch.bincount(self.owner, minlength=self.n)
+        offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+        return offsets, self.index[order], self.values[order]
 
     @cached_property
     def by_row(self) -> tuple[Tensor, Tensor, Tensor]:

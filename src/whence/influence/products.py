@@ -46,8 +46,8 @@ def add_norms(
     """Add the squared norms of the gradients of one block to float64 [n]; see `add_inner`."""
     for place, piece in enumerate(pieces):
         if isinstance(piece, Rows):
-            values = piece.values.contiguous().numpy()
-            kernels.row_norms(piece.offsets.numpy(), piece.index.numpy(), values, out)
+            offsets, index, values = (tensor.numpy() for tensor in piece.by_example)
+            kernels.row_norms(offsets, index, values, out)
         elif isinstance(piece, Outer):
             out += _outer_norms(piece, metric).numpy()
         else:

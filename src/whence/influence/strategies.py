@@ -251,17 +251,19 @@ class BySketch(Strategy):
     ) -> Tensor:
         """AᵀGB of each example, [n, many, few]; n_rows are those of the parameter without A."""
         if isinstance(piece, Rows):
+            offsets, index, values = piece.by_example
             if by_row is None:
-                left = torch.nn.functional.one_hot(piece.index, piece.n_rows).to(self.dtype)
+                left = torch.nn.functional.one_hot(index, piece.n_rows).to(self.dtype)
             else:
-                left = by_row[piece.index]
-            right = piece.values if by_column is None else piece.values @ by_column
-            counts = piece.offsets.diff()
-            place = torch.arange(len(piece.owner)) - piece.offsets[piece.owner]
+                left = by_row[index]
+            right = values if by_column is None else values @ by_column
+            counts = offsets.diff()
+            owner = torch.arange(len(piece)).repeat_interleave(counts)
+            place = torch.arange(len(owner)) - offsets[owner]
             places = int(counts.max()) if len(counts) else 0
             padded = [right.new_zeros(len(piece), places, side.shape[1]) for side in (left, right)]
             for target, side in zip(padded, (left, right)):
-                target[piece.owner, place] = side
+                target[owner, place] = side
             return padded[0].transpose(1, 2) @ padded[1]
         if isinstance(piece, Outer):
             rows = piece.left.shape[2]

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from whence.attribution.record import describe_run
+from whence.curation.disclosure.calibration import FACTORS, Calibration
 from whence.curation.disclosure.plan import DisclosurePlan
 from whence.curation.disclosure.retraining import Recipe, Yardstick, nothing_known
 from whence.curation.disclosure.search import Anchor, Found, mirror, trust_region
@@ -39,7 +40,7 @@ STRATEGIES = (
     "all", "none", "random", "threshold", "influence_only",
 )  # fmt: skip
 SIZED = ("budget", "random", "threshold", "influence_only")
-_STREAM = 0xD15C
+_STREAM, _HALF = 0xD15C, 0x4A1F
 _FAR = 10.0
 _NEAR = 0.5
 
@@ -69,6 +70,10 @@ class Disclosure:
     own_influence : InfluenceFunction, optional
         How V is computed where each user looks at themselves; by default with "block", as "cg"
         solves one system per user.
+    calibrate : bool
+        Where all users count together, take for V what is to be expected of an influence that was
+        measured on a sample (see `Calibration`), at the price of a dozen retrainings. False: V to
+        the letter.
     tolerance : float
         Of retraining; see `whence.to_optimum`.
     seed : int
@@ -77,6 +82,7 @@ class Disclosure:
     Attributes
     ----------
     beta : float64 [n_rows]
+    calibration : Calibration or None
     lam_ref : float or None
         ``median |V| / median β``, where quality and willingness are about as important.
 
@@ -95,6 +101,7 @@ class Disclosure:
         lam: float = 1.0,
         influence: InfluenceFunction | None = None,
         own_influence: InfluenceFunction | None = None,
+        calibrate: bool = True,
         tolerance: float = 1e-4,
         seed: int = 0,
     ) -> None:
@@ -111,13 +118,38 @@ class Disclosure:
         self.own_influence = own_influence or InfluenceFunction(
             "block" if factor_loss(model) is not None else "cg"
         )
+        self.calibrate = bool(calibrate)
         self.recipe = Recipe(model, self.tolerance)
         _check_rows(model, self.objective)
 
     @cached_property
-    def values(self) -> FloatArray:
+    def influences(self) -> FloatArray:
         """Σ_u V[u, s] at full disclosure, by row of the training table, float64 [n_rows]."""
-        return self._values(self.objective)
+        return self._values(self.objective, self.yardstick)
+
+    @cached_property
+    def values(self) -> FloatArray:
+        """What strategies compare with λβ: `influences`, calibrated if that is wanted."""
+        return self._expected(self.influences)
+
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """How influences become expected worth; None if they are taken to the letter."""
+        if not self.calibrate:
+            return None
+        half = np.random.default_rng([self.seed, _HALF]).permutation(len(self.beta)) % 2 == 0
+        lost = self.yardstick.of_objective(self.objective) - self._trained(half)[1]
+        worth = max(lost, 0.0) / int((~half).sum())
+        usual = float(np.median(self.beta)) or float(self.beta.mean()) or 1.0
+        rewards = np.zeros(len(FACTORS))
+        for seen, unseen in self._halves():
+            measured = self._values(self.objective, seen)
+            for place, factor in enumerate(FACTORS):
+                expected = Calibration.of(measured, worth, factor)(measured)
+                mask = worthwhile(expected, self.beta, worth / usual)
+                quality = self._trained(mask, unseen)[1] if mask.any() else -np.inf
+                rewards[place] += quality - worth / usual * float(self.beta[mask].sum())
+        return Calibration.of(self.influences, worth, FACTORS[int(np.argmax(rewards))])
 
     @cached_property
     def own_values(self) -> FloatArray:
@@ -289,39 +321,60 @@ class Disclosure:
         model = self.recipe.train(self.train, seed)
         return Disclosure(
             model, self.beta, self.validation, lam=self.lam, influence=self.influence,
-            own_influence=self.own_influence, tolerance=self.tolerance, seed=seed,
+            own_influence=self.own_influence, calibrate=self.calibrate, tolerance=self.tolerance,
+            seed=seed,
         )  # fmt: skip
 
     # How
 
-    def _values(self, objective: Objective) -> FloatArray:
-        question = self.yardstick.question
-        work = Work(self.model, self.validation, objective, question, 0.0)
+    def _expected(self, influences: FloatArray) -> FloatArray:
+        if self.calibration is None:
+            return influences
+        own = self.calibration
+        return Calibration.of(influences, own.worth, own.factor)(influences)
+
+    def _values(self, objective: Objective, yardstick: Yardstick) -> FloatArray:
+        """Σ_u V[u, s] by row."""
+        question = yardstick.question
+        work = Work(self.model, yardstick.data, objective, question, 0.0)
         scores = self.influence.mean_of(work) * len(question)
         rows = np.empty(len(scores))
         rows[self._row_of_example] = scores
         return rows
+
+    def _halves(self) -> list[tuple[Yardstick, Yardstick]]:
+        """The validation data in two halves, each once to measure influence on."""
+        data = Interactions.from_frame(self.validation)
+        first = np.random.default_rng([self.seed, _HALF, 1]).permutation(data.n_rows) % 2 == 0
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DataWarning)
+            a, b = (Yardstick.of(self.model, data.keep_rows(m)) for m in (first, ~first))
+        return [(a, b), (b, a)]
 
     @cached_property
     def _row_of_example(self) -> Any:
         rows, offsets = self.model.examples_.rows(np.arange(self.objective.n_examples))
         return rows[offsets[1:] - 1]
 
-    def _anchored(self, mask: Mask) -> Anchor:
-        """Train for a strategy, and see what each interaction is worth there."""
+    def _trained(self, mask: Mask, yardstick: Yardstick | None = None) -> tuple[Objective, float]:
+        """The objective at the optimum for a strategy, and the quality there."""
+        yardstick = yardstick or self.yardstick
         weights = mask[self._row_of_example].astype(np.float64)
         objective = self.objective.weighted(weights)
         if factor_loss(self.model) is None:
             model = self.recipe.train(self.train.keep_rows(mask))
-            objective = objective.at(objective_of(model).theta)
-            quality = float(self.yardstick.by_user(model).sum())
-        else:
-            near = bool(mask.mean() > _NEAR)
-            objective, _ = descend(objective, tolerance=self.tolerance, warm=near)
-            quality = self.yardstick.of_objective(objective)
+            there = objective.at(objective_of(model).theta)
+            return there, float(yardstick.by_user(model).sum())
+        near = bool(mask.mean() > _NEAR)
+        there, _ = descend(objective, tolerance=self.tolerance, warm=near)
+        return there, yardstick.of_objective(there)
+
+    def _anchored(self, mask: Mask) -> Anchor:
+        """Train for a strategy, and see what each interaction is worth there."""
+        objective, quality = self._trained(mask)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DataWarning)
-            values = self._values(objective)
+            values = self._expected(self._values(objective, self.yardstick))
         return Anchor(mask, quality, values)
 
     def _search(

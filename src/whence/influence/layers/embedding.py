@@ -80,10 +80,13 @@ def _looked_up(call: Call, weight: Tensor, view: View, numbers: Tensor, padding:
     n_rows = len(whole)
 
     def build(grad: Tensor) -> list[Piece]:
-        owner = recorder.owners(numbers)
+        owner, index = recorder.owners(numbers), numbers
         if numbers.dim() > 1:
-            owner = owner.repeat_interleave(numbers[0].numel())
-        index = numbers.reshape(-1).long()
+            owner = owner.view(-1, *(1,) * (numbers.dim() - 1)).expand_as(numbers)
+        if grad.dim() == 3 and grad.transpose(0, 1).is_contiguous():
+            # As recurrent layers give it, by place: the order of the entries is free.
+            owner, index, grad = (part.transpose(0, 1) for part in (owner, index, grad))
+        owner, index = owner.reshape(-1), index.reshape(-1).long()
         values = grad.reshape(len(index), -1)
         if padding is not None:
             index = torch.where(index == padding, n_rows - view.start, index)

@@ -39,9 +39,10 @@ def gru(call: Call) -> Any:
 def _layer(recorder: Recorder, x: Tensor, h0: Tensor, weights: list[Tensor]) -> Tensor:
     """Outputs [T, B, H] of one layer."""
     views = [recorder.view_of(weight) for weight in weights]
+    steps = x.detach().contiguous()
 
     def build_input(grad: Tensor) -> list[Piece]:
-        return by_time(grad, views[0::2], [x.detach(), None])
+        return by_time(grad, views[0::2], [steps, None])
 
     def build_state(grad: Tensor) -> list[Piece]:
         before = torch.cat([h0.unsqueeze(0), out.detach()[:-1]])
@@ -51,7 +52,7 @@ def _layer(recorder: Recorder, x: Tensor, h0: Tensor, weights: list[Tensor]) -> 
     nothing = x.new_zeros(1).expand(*x.shape[:2], weights[0].shape[0])
     of_input = recorder.tap(nothing, build_input)
     of_state = recorder.tap(nothing, build_state)
-    out: Tensor = _Recurrence.apply(x, of_input, of_state, h0, *weights)  # type: ignore[no-untyped-call]
+    out: Tensor = _Recurrence.apply(x, steps, of_input, of_state, h0, *weights)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -62,6 +63,7 @@ class _Recurrence(torch.autograd.Function):
     def forward(
         ctx: Any,
         x: Tensor,
+        steps: Tensor,
         of_input: Tensor,
         of_state: Tensor,
         h0: Tensor,
@@ -70,10 +72,10 @@ class _Recurrence(torch.autograd.Function):
         b_in: Tensor | None = None,
         b_state: Tensor | None = None,
     ) -> Tensor:
-        """Outputs [T, B, H] for inputs [T, B, D]."""
+        """Outputs [T, B, H] for inputs [T, B, D], which `steps` are by place in memory."""
         n_steps, n, width = *x.shape[:2], w_state.shape[1]
         bias = x.new_zeros(1) if b_in is None else b_in
-        gates = torch.addmm(bias, x.reshape(n_steps * n, -1), w_in.T).view(n_steps, n, 3 * width)
+        gates = torch.addmm(bias, steps.view(n_steps * n, -1), w_in.T).view(n_steps, n, 3 * width)
         shares, states = x.new_empty(n_steps, n, width), x.new_empty(n_steps + 1, n, width)
         states[0] = h0
         for step in range(n_steps):
@@ -95,17 +97,19 @@ class _Recurrence(torch.autograd.Function):
         grad_out = grad_out.contiguous()
         of_input, of_state = torch.empty_like(gates), torch.empty_like(gates)
         dh = torch.zeros_like(states[0])
+        given, share, before = (tensor.numpy() for tensor in (gates, shares, states))
+        to_input, to_state = of_input.numpy(), of_state.numpy()
         for step in reversed(range(len(gates))):
             if step + 1 < len(gates):
                 dh.addmm_(of_state[step + 1], w_state)
             dh += grad_out[step]
             kernels.gru_step_back(
-                gates[step].numpy(),
-                shares[step].numpy(),
-                states[step].numpy(),
+                given[step],
+                share[step],
+                before[step],
                 dh.numpy(),
-                of_input[step].numpy(),
-                of_state[step].numpy(),
+                to_input[step],
+                to_state[step],
             )
         dx = (of_input.view(-1, of_input.shape[2]) @ w_in).view(*of_input.shape[:2], -1)
-        return dx, of_input, of_state, *(None,) * 5
+        return dx, None, of_input, of_state, *(None,) * 5

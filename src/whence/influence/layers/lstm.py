@@ -42,15 +42,17 @@ def _layer(
 ) -> tuple[Tensor, Tensor]:
     """Outputs [T, B, H] and the last cell [B, H] of one layer."""
 
+    steps = x.detach().contiguous()
+
     def build(grad: Tensor) -> list[Piece]:
         before = torch.cat([h0.unsqueeze(0), out.detach()[:-1]])
         views = [recorder.view_of(weight) for weight in weights]
-        return by_time(grad, views, [x.detach(), before, None, None])
+        return by_time(grad, views, [steps, before, None, None])
 
     # Adding nothing to the inputs of the gates gives their gradient a name.
     nothing = x.new_zeros(1).expand(*x.shape[:2], weights[0].shape[0])
     nothing = recorder.tap(nothing, build)
-    out, cell = _Recurrence.apply(x, nothing, h0, c0, *weights)  # type: ignore[no-untyped-call]
+    out, cell = _Recurrence.apply(x, steps, nothing, h0, c0, *weights)  # type: ignore[no-untyped-call]
     return out, cell
 
 
@@ -61,6 +63,7 @@ class _Recurrence(torch.autograd.Function):
     def forward(
         ctx: Any,
         x: Tensor,
+        steps: Tensor,
         nothing: Tensor,
         h0: Tensor,
         c0: Tensor,
@@ -68,10 +71,13 @@ class _Recurrence(torch.autograd.Function):
         w_state: Tensor,
         *biases: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Outputs [T, B, H] and the last cell [B, H] for inputs [T, B, D]."""
+        """Outputs [T, B, H] and the last cell [B, H] for inputs [T, B, D].
+
+        `steps` are the inputs by place in memory, without a gradient.
+        """
         n_steps, n, width = *x.shape[:2], w_state.shape[1]
         bias = torch.stack(biases).sum(0) if biases else x.new_zeros(1)
-        gates = torch.addmm(bias, x.reshape(n_steps * n, -1), w_in.T).view(n_steps, n, 4 * width)
+        gates = torch.addmm(bias, steps.view(n_steps * n, -1), w_in.T).view(n_steps, n, 4 * width)
         cells = x.new_empty(n_steps + 1, n, width)
         squashed, out = x.new_empty(n_steps, n, width), x.new_empty(n_steps, n, width)
         cells[0] = c0
@@ -96,16 +102,12 @@ class _Recurrence(torch.autograd.Function):
         grads = torch.empty_like(gates)
         dc = torch.zeros_like(cells[0]) if grad_cell is None else grad_cell.clone()
         dh = grad_out[-1].clone()
+        given, before, after, written = (t.numpy() for t in (gates, cells, squashed, grads))
         for step in reversed(range(len(gates))):
             if step + 1 < len(gates):
                 torch.addmm(grad_out[step], grads[step + 1], w_state, out=dh)
             kernels.lstm_step_back(
-                gates[step].numpy(),
-                cells[step].numpy(),
-                squashed[step].numpy(),
-                dh.numpy(),
-                dc.numpy(),
-                grads[step].numpy(),
+                given[step], before[step], after[step], dh.numpy(), dc.numpy(), written[step]
             )
         dx = (grads.view(-1, grads.shape[2]) @ w_in).view(*grads.shape[:2], -1)
-        return dx, grads, *(None,) * 6
+        return dx, None, grads, *(None,) * 6

@@ -44,9 +44,9 @@ class BPRMF(UserItemRecommender):
     Examples
     --------
     >>> import polars as pl
-    >>> likes = pl.DataFrame({"user": [1, 1, 2, 2, 3], "item": ["a", "b", "a", "b", "a"]})
-    >>> model = BPRMF(embedding_dim=4, epochs=20, learning_rate=0.05).fit(likes)
-    >>> model.recommend([3], k=1)[0][0].tolist()
+    >>> likes = pl.DataFrame({"user": [1, 1, 2, 2, 3, 4], "item": ["a", "b", "a", "b", "a", "c"]})
+    >>> model = BPRMF(embedding_dim=4, epochs=50, learning_rate=0.05).fit(likes)
+    >>> model.recommend(3, k=1)[0].tolist()
     ['b']
     """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -57,7 +58,7 @@ class PairTower(nn.Module):
         """Outputs [Q, I] for all pairs of users [Q, user_inputs] and items [I, item_inputs]."""
         own, others = self.user_layer(users), self.item_layer(items)
         # Written into one place: results kept one by one would scatter over the memory.
-        outputs = own.new_empty(len(own), len(others))
+        outputs = torch.empty(len(own), len(others), dtype=own.dtype, device=own.device)
         start = 0
         for block in blocks_of(own, *others.shape):
             stop = start + len(block)

@@ -69,7 +69,7 @@ class NeuMF(UserItemRecommender):
     >>> import polars as pl
     >>> likes = pl.DataFrame({"user": [1, 1, 2, 2, 3], "item": ["a", "b", "a", "c", "a"]})
     >>> model = NeuMF(gmf_dim=4, mlp_dim=4, layers=(4,), epochs=2).fit(likes)
-    >>> sorted(model.recommend([3], k=2)[0][0].tolist())
+    >>> sorted(model.recommend(3, k=2)[0].tolist())
     ['b', 'c']
     """
 
