@@ -20,6 +20,7 @@ SMALL = {
     "factors": 3,
     "dim": 3,
     "layers": (5, 4),
+    "hidden_units": 3,
 }
 
 

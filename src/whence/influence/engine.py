@@ -141,19 +141,6 @@ class Engine:
 
         yield from self._in_order(work, self.starts(after))
 
-    def losses(self) -> FloatArray:
-        """Loss of each training example at the last checkpoint, float64 [n]."""
-        state = self.states[-1]
-        parts = []
-        with torch.inference_mode():
-            for first in self.starts():
-                parts.append(
-                    state.model.example_loss(self.batch_of(state, self._numbers(first)))
-                    .double()
-                    .numpy()
-                )
-        return np.concatenate(parts)
-
     def batch_of(self, state: State, numbers: IntArray) -> Batch:
         """Tensors of some training examples, with the negatives of the checkpoint's epoch."""
         return typed(self.examples.batch(numbers, state.epoch), self.strategy.dtype)

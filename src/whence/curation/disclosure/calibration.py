@@ -16,6 +16,7 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float64]
 
 FACTORS = (0.02, 0.05, 0.1, 0.3, 1.0)
+LAMS = (0.7, 1.5)
 _TYPICAL = 3.0
 
 
@@ -29,8 +30,9 @@ class Calibration:
         What an interaction is worth on average: the quality with all of them less that with a
         random half, retrained, over the number of the others.
     factor : float
-        How much of an influence is to be believed, chosen by retraining with the influence on one
-        half of the validation data and looking at the other.
+        How much of an influence is to be believed: chosen by retraining with the influence on one
+        half of the validation data and looking at the other, and raised for what all of them know
+        better than a half (Spearman-Brown).
     median, limit : float
         Of the influences; the limit is three times the median distance from the median.
     """
@@ -46,6 +48,14 @@ class Calibration:
         median = float(np.median(values))
         limit = _TYPICAL * float(np.median(np.abs(values - median)))
         return cls(worth, factor, median, limit)
+
+    @staticmethod
+    def factor_of_all(factor: float, first: FloatArray, second: FloatArray) -> float:
+        """The factor for all validation data, given that for each half and their influences."""
+        spread = float(first.std() * second.std())
+        alike = float(((first - first.mean()) * (second - second.mean())).mean())
+        correlation = min(max(alike / spread, 0.0), 1.0) if spread > 0 else 1.0
+        return min(1.0, factor * 2.0 / (1.0 + correlation))
 
     def __call__(self, values: FloatArray) -> FloatArray:
         """Expected worth, float64 [N], of interactions with these influences."""

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from whence.attribution.record import describe_run
-from whence.curation.disclosure.calibration import FACTORS, Calibration
+from whence.curation.disclosure.calibration import FACTORS, LAMS, Calibration
 from whence.curation.disclosure.plan import DisclosurePlan
 from whence.curation.disclosure.retraining import Recipe, Yardstick, nothing_known
 from whence.curation.disclosure.search import Anchor, Found, mirror, trust_region
@@ -142,14 +142,18 @@ class Disclosure:
         worth = max(lost, 0.0) / int((~half).sum())
         usual = float(np.median(self.beta)) or float(self.beta.mean()) or 1.0
         rewards = np.zeros(len(FACTORS))
-        for seen, unseen in self._halves():
-            measured = self._values(self.objective, seen)
+        halves = self._halves()
+        measured = [self._values(self.objective, seen) for seen, _ in halves]
+        for values, (_, unseen) in zip(measured, halves):
             for place, factor in enumerate(FACTORS):
-                expected = Calibration.of(measured, worth, factor)(measured)
-                mask = worthwhile(expected, self.beta, worth / usual)
-                quality = self._trained(mask, unseen)[1] if mask.any() else -np.inf
-                rewards[place] += quality - worth / usual * float(self.beta[mask].sum())
-        return Calibration.of(self.influences, worth, FACTORS[int(np.argmax(rewards))])
+                expected = Calibration.of(values, worth, factor)(values)
+                for lam in (share * worth / usual for share in LAMS):
+                    mask = worthwhile(expected, self.beta, lam)
+                    rewards[place] += self._trained(mask, unseen)[1] - lam * self.beta[mask].sum()
+        factor = FACTORS[int(np.argmax(rewards))]
+        return Calibration.of(
+            self.influences, worth, Calibration.factor_of_all(factor, measured[0], measured[1])
+        )
 
     @cached_property
     def own_values(self) -> FloatArray:

@@ -40,6 +40,18 @@ def matmul(call: Call) -> Any:
     return _product(call, x, weight, view, torch.matmul(x, weight))
 
 
+@register_layer(torch.addmm)
+def addmm(call: Call) -> Any:
+    """``y = b + x W`` with parameters W and b."""
+    if len(call.args) != 3 or call.kwargs:
+        return NotImplemented
+    bias, x, weight = call.args
+    of_bias, of_weight = call.recorder.view_of(bias), call.recorder.view_of(weight)
+    if call.recorder.view_of(x) is not None or bias.dim() != 1 or not isinstance(x, Tensor):
+        return NotImplemented
+    return _product(call, x, weight, of_weight, torch.addmm(bias, x, weight), of_bias)
+
+
 def _product(
     call: Call, x: Tensor, weight: Tensor, view: View | None, y: Tensor, bias: View | None = None
 ) -> Any:
@@ -51,13 +63,14 @@ def _product(
         y = y.expand(recorder.n, *y.shape)
     inputs = recorder.by_example(x.detach())
     # `linear` multiplies by the transposed matrix, a product by the matrix as it is.
-    by_rows = call.function is functional.linear or (view is not None and view.transposed)
+    by_rows = call.function is functional.linear or view is None or view.transposed
 
     def build(grad: Tensor) -> list[Piece]:
         outputs = recorder.by_example(grad)
         if view is not None and not by_rows:
             right = _padded(outputs, view, recorder.parameter(view.name))
-            return [Outer((view.name,), inputs, (right,), view.start)]
+            of_bias = [Outer((bias.name,), outputs, (None,), bias.start)] if bias else []
+            return [Outer((view.name,), inputs, (right,), view.start), *of_bias]
         right = inputs
         if view is not None:
             right = _padded(inputs, view, recorder.parameter(view.name))

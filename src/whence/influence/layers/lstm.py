@@ -77,13 +77,14 @@ class _Recurrence(torch.autograd.Function):
         """
         n_steps, n, width = *x.shape[:2], w_state.shape[1]
         bias = torch.stack(biases).sum(0) if biases else x.new_zeros(1)
-        gates = torch.addmm(bias, steps.view(n_steps * n, -1), w_in.T).view(n_steps, n, 4 * width)
+        gates = x.new_empty(n_steps, n, 4 * width)
         cells = x.new_empty(n_steps + 1, n, width)
         squashed, out = x.new_empty(n_steps, n, width), x.new_empty(n_steps, n, width)
         cells[0] = c0
         h = h0
         for step in range(n_steps):
-            gate = gates[step].addmm_(h, w_state.T)
+            # Both products step by step, while the gates are in the processor's cache.
+            gate = torch.addmm(bias, steps[step], w_in.T, out=gates[step]).addmm_(h, w_state.T)
             i, f, g, o = torch.split(gate, width, 1)
             gate[:, : 2 * width].sigmoid_()
             g.tanh_()
