@@ -11,6 +11,7 @@ from two smaller ones, and say so. captum and dattri are timed where they are in
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import resource
 import time
@@ -26,6 +27,7 @@ from whence.influence.result import Influence
 
 RESULTS = Path(__file__).resolve().parent / "TRACIN_RESULTS.md"
 N_ITEMS, WINDOW = 3706, 50
+os.environ.setdefault("TQDM_DISABLE", "1")  # bars of others
 
 
 class Numbered:
@@ -174,7 +176,7 @@ def dattri_seconds(model, queries, n, n_queries):
 
     def loader(examples, size):
         data = torch.utils.data.TensorDataset(*tensors(examples, size))
-        return torch.utils.data.DataLoader(data, batch_size=16)
+        return torch.utils.data.DataLoader(data, batch_size=64)
 
     def work(size):
         task = AttributionTask(loss, net, dict(net.state_dict()))
@@ -285,8 +287,6 @@ def main():
     last = TracIn("final", layers="last")
     seconds = cpu_seconds(lambda: streamed(last, model, queries), arguments.runs)[0]
     note("Whence, last layer", "10,000 x 1,000", seconds)
-    if not arguments.no_peers:
-        peers(model, full, note)
     if not arguments.quick:
         _, queries = sized(model, full, 100_000, 1000)
         seconds = cpu_seconds(lambda: method.attribute(model, queries), arguments.runs)[0]
@@ -303,6 +303,8 @@ def main():
         note("Whence, NeuMF", "100,000 x 1,000", seconds, f"error {found:.0e}")
         seconds = cpu_seconds(lambda: method.attribute(pairs, queries), arguments.runs)[0]
         note("Whence, NeuMF summed over queries", "100,000 x 1,000", seconds)
+    if not arguments.no_peers:
+        peers(model, full, note)
     if arguments.write:
         write(rows)
 

@@ -30,6 +30,9 @@ RANKING = ["recall@10", "mrr@10", "ndcg@10", "hitrate@10", "precision@10"]
 # Rows of users split at random 8:1:1, each metric over all items that the user does not have;
 # validated by mrr@10, after every second epoch where the peer does so.
 RATED = {"data": "ml-100k", "split": "rows", "metrics": RANKING, "eval_every": 2}
+
+# The last item of each user is for testing, the one before for validation. A batch counts windows
+# of up to 50 places, each of which has a next item to learn.
 SEQUENCES = {"split": "leave-one-out", "metrics": RANKING[:3], "eval_every": 1}
 WINDOWS = {"max_length": 50, "embedding_dim": 64}
 
@@ -69,7 +72,7 @@ RUNS = {
         **SEQUENCES,
         "data": "ml-100k",
         "model": "GRU4Rec",
-        "params": {**WINDOWS, "hidden_dim": 128, "epochs": 12},
+        "params": {**WINDOWS, "hidden_dim": 128, "epochs": 12, "batch_size": 16},
     },
 }
 LARGE = {
@@ -78,7 +81,7 @@ LARGE = {
         "data": "ml-1m",
         "model": model,
         "eval_every": None,
-        "params": {**WINDOWS, "epochs": 1},
+        "params": {**WINDOWS, "epochs": 1, "batch_size": 64, "positions": "all"},
     }
     for model in ("GRU4Rec", "LSTMRec", "SASRec")
 }

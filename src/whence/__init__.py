@@ -70,7 +70,13 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "Shapley",
     ),
     "whence.influence": ("TRAK", "Influence", "TracIn", "TracInRandomProjection"),
-    "whence.explanation": ("Explanation", "explain", "explain_many"),
+    "whence.explanation": (
+        "Counterfactual",
+        "Explanation",
+        "Explanations",
+        "explain",
+        "explain_many",
+    ),
     "whence.experiments": ("OpponentsExperiment",),
     "whence.curation": ("detection_report", "find_corrupted", "prune"),
     "whence.illoominate": (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -71,7 +72,8 @@ def split_shares(
     train = data.keep_rows(mask)
     if extra is not None:
         frame = pl.concat([train.frame, extra.frame.select(train.frame.columns)])
-        train = Interactions.from_frame(frame, **train.columns.as_arguments())
+        arguments: dict[str, Any] = dict(train.columns.as_arguments())
+        train = Interactions.from_frame(frame, **arguments)
     else:
         train = train.rebuild()
     train = train.with_tables(items=data.item_table, users=data.user_table)
@@ -139,20 +141,21 @@ def planted_users(data: Interactions, share: float, seed: int) -> Interactions:
         names = pl.Series(first + owner).cast(ids.dtype)
     else:
         names = pl.Series([f"planted-{k}" for k in owner])
+    arguments: dict[str, Any] = dict(data.columns.as_arguments())
     items = data.item_ids.gather(rng.integers(0, data.n_items, len(taken)))
     return Interactions.from_frame(
         frame.with_columns(
             names.alias(data.columns.source),
             items.alias(data.columns.item),
         ),
-        **data.columns.as_arguments(),
+        **arguments,
     )
 
 
 def in_order_of_the_table(data: Interactions) -> Interactions:
     """The same rows with their number in the table as their time."""
     name = data.columns.time or "order"
-    arguments = {**data.columns.as_arguments(), "time": name}
+    arguments: dict[str, Any] = {**data.columns.as_arguments(), "time": name}
     frame = data.frame.with_columns(pl.Series(name, np.arange(data.n_rows)))
     return Interactions.from_frame(frame, **arguments).with_tables(
         items=data.item_table, users=data.user_table

@@ -159,7 +159,8 @@ class OpponentsExperiment:
         store = Store(folder, settings)
         for number, seed in enumerate(self.seeds):
             _Fits(self, asked, seed, store, _part(progress, number, self)).run()
-        popular = evaluate(Popularity(exclude_seen=True).fit(asked.train), asked.test, list(self.metrics))
+        popularity = Popularity(exclude_seen=True).fit(asked.train)
+        popular = evaluate(popularity, asked.test, list(self.metrics))
         facts = {
             "share_of_rows_in_time_order": share_in_order,
             "n_test_queries": len(asked.test),

@@ -106,6 +106,64 @@ def lstm_step_back(gates, before, squashed, grad_state, grad_cell, grad_gates):
 
 
 @njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
+def lstm_cell_along(gates, along, before, cell_along):
+    """Derivative of the cell of an LSTM along a direction.
+
+    Parameters
+    ----------
+    gates : float [B, 4H]
+        Input, forget, cell and output gate after their non-linearities.
+    along : float [B, 4H]
+        Derivatives before the non-linearities; overwritten by those after them.
+    before : float [B, H]
+        State of the cell before the step.
+    cell_along : float [B, H]
+        Derivative of the cell before the step; overwritten by that after it.
+    """
+    n, width = before.shape
+    one = gates.dtype.type(1)
+    for row in range(n):
+        gate, d = gates[row], along[row]
+        for k in range(2 * width):
+            d[k] *= gate[k] * (one - gate[k])
+        for k in range(2 * width, 3 * width):
+            d[k] *= one - gate[k] * gate[k]
+        for k in range(3 * width, 4 * width):
+            d[k] *= gate[k] * (one - gate[k])
+        i, f, g = gate[:width], gate[width : 2 * width], gate[2 * width : 3 * width]
+        d_i, d_f, d_g = d[:width], d[width : 2 * width], d[2 * width : 3 * width]
+        c, dc = before[row], cell_along[row]
+        for k in range(width):
+            dc[k] = f[k] * dc[k] + d_f[k] * c[k]
+        for k in range(width):
+            dc[k] += i[k] * d_g[k] + d_i[k] * g[k]
+
+
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
+def lstm_state_along(gates, along, squashed, cell_along, state_along):
+    """Derivative of the output of an LSTM along a direction.
+
+    Parameters
+    ----------
+    gates, along : float [B, 4H]
+        As `lstm_cell_along` leaves them.
+    squashed : float [B, H]
+        tanh of the state of the cell after the step.
+    cell_along : float [B, H]
+        Derivative of the cell after the step.
+    state_along : float [B, H]
+        Written.
+    """
+    n, width = squashed.shape
+    one = gates.dtype.type(1)
+    for row in range(n):
+        o, d_o = gates[row, 3 * width :], along[row, 3 * width :]
+        s, dc, dh = squashed[row], cell_along[row], state_along[row]
+        for k in range(width):
+            dh[k] = d_o[k] * s[k] + o[k] * (one - s[k] * s[k]) * dc[k]
+
+
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
 def gru_step_back(gates, hidden_new, before, grad_state, grad_in, grad_hidden):
     """One step back through the gates of a GRU.
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from whence.errors import UnsupportedError
+from whence.influence import forward_mode
 from whence.influence.capture import Batch, gradients
 from whence.influence.checkpoints import State
 from whence.influence.factors import Factors, Plan, by_block, contract
@@ -79,6 +80,7 @@ class ByFactors(Strategy):
     plan: Plan = field(default_factory=Plan)
     shapes: dict[str, tuple[int, int]] = field(default_factory=dict)
     n_held: int = 1
+    forward: bool = False
     memory: threading.local = field(default_factory=threading.local)
 
     def prepare(self, state: State, train: Batch, queries: Batch) -> None:
@@ -98,6 +100,7 @@ class ByFactors(Strategy):
         self.n_held = sum(piece.n_numbers for pieces in of_train.values() for piece in pieces)
         self.n_held //= len(next(iter(train.values())))
         self._check(state, train, of_train)
+        self.forward = self._can_go_forward(state, train)
 
     def _check(self, state: State, batch: Batch, blocks: Mapping[Any, list[Piece]]) -> None:
         """Compare the sum of the first example's pieces with autograd, once per run."""
@@ -120,6 +123,16 @@ class ByFactors(Strategy):
                 first = last
         for name in unseen:
             _compare(name, torch.zeros_like(want[name]), want[name], largest)
+
+    def _can_go_forward(self, state: State, batch: Batch) -> bool:
+        """Whether the module's functions have a forward mode, and it gives the same."""
+        direction = _sum_of_gradients(state, batch, self.names)
+        try:
+            got = forward_mode.along(state, batch, direction).double().numpy()
+        except (NotImplementedError, RuntimeError):
+            return False
+        want = self._along_factors(state, batch, direction)
+        return bool(np.abs(got - want).max() <= _TOLERANCE * np.abs(want).max())
 
     def factors(self, state: State, batch: Batch, *, passing: bool = False) -> Factors:
         """Gradients of a batch, the blocks of the plan written out."""
@@ -150,6 +163,14 @@ class ByFactors(Strategy):
 
     def along(self, state: State, batch: Batch, direction: dict[str, Tensor]) -> FloatArray:
         """Inner products with one vector, no gradient being written out."""
+        if self.forward:
+            products: FloatArray = forward_mode.along(state, batch, direction).double().numpy()
+            return products
+        return self._along_factors(state, batch, direction)
+
+    def _along_factors(
+        self, state: State, batch: Batch, direction: dict[str, Tensor]
+    ) -> FloatArray:
         blocks, losses = gradients(state.model.example_loss, state.module, batch, self.names)
         return contract(blocks, by_block(direction, list(blocks), self.shapes), len(losses))
 

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from whence.curation.disclosure.retraining import Yardstick
+from whence.curation.disclosure.strategies import SIZED, STRATEGIES
 from whence.data.files import write_parquet_with_metadata
 from whence.errors import DataWarning, ParameterError, check_choice, check_int
 
@@ -139,8 +140,6 @@ def compare_strategies(
     ParameterError
         If an argument is out of its range.
     """
-    from whence.curation.disclosure.disclosure import SIZED, STRATEGIES
-
     if not strategies or not len(seeds):
         raise ParameterError("Give at least one strategy and one seed.")
     for strategy in strategies:

@@ -11,11 +11,15 @@ import numpy as np
 import polars as pl
 
 from whence.attribution.record import describe_run
-from whence.curation.disclosure.calibration import FACTORS, LAMS, Calibration
+from whence.curation.disclosure.calibration import Calibration
+from whence.curation.disclosure.comparison import Comparison, compare_strategies
+from whence.curation.disclosure.measuring import Measured
 from whence.curation.disclosure.plan import DisclosurePlan
-from whence.curation.disclosure.retraining import Recipe, Yardstick, nothing_known
+from whence.curation.disclosure.retraining import Yardstick, nothing_known
 from whence.curation.disclosure.search import Anchor, Found, mirror, trust_region
 from whence.curation.disclosure.strategies import (
+    SIZED,
+    STRATEGIES,
     FloatArray,
     Mask,
     by_order,
@@ -26,23 +30,12 @@ from whence.curation.disclosure.strategies import (
 from whence.curation.disclosure.willingness import violations
 from whence.data import Interactions
 from whence.errors import DataWarning, ParameterError, check_choice, check_float, check_int
-from whence.influence.functions import (
-    InfluenceFunction,
-    Objective,
-    descend,
-    factor_loss,
-    objective_of,
-)
-from whence.influence.functions.influence import Work
+from whence.influence.functions import InfluenceFunction, factor_loss
+from whence.models.base import require
 
-STRATEGIES = (
-    "selfish", "social", "budget", "trust_region", "mirror",
-    "all", "none", "random", "threshold", "influence_only",
-)  # fmt: skip
-SIZED = ("budget", "random", "threshold", "influence_only")
-_STREAM, _HALF = 0xD15C, 0x4A1F
+_STREAM = 0xD15C
 _FAR = 10.0
-_NEAR = 0.5
+_ROUNDS = 50
 
 
 class Disclosure:
@@ -108,60 +101,45 @@ class Disclosure:
         self.lam = check_float("lam", lam, minimum=0.0)
         self.tolerance = check_float("tolerance", tolerance, minimum=0.0)
         self.seed = check_int("seed", seed, minimum=0)
+        self.calibrate = bool(calibrate)
+        require(model, "differentiable", "Disclosure")
+        model._check_fitted()
         self.model = model
-        self.objective: Objective = objective_of(model)
         self.train: Interactions = model.train_
         self.beta = violations(self.train, willingness)
         self.validation = validation
-        self.yardstick = Yardstick.of(model, validation)
         self.influence = influence or InfluenceFunction("cg")
         self.own_influence = own_influence or InfluenceFunction(
             "block" if factor_loss(model) is not None else "cg"
         )
-        self.calibrate = bool(calibrate)
-        self.recipe = Recipe(model, self.tolerance)
-        _check_rows(model, self.objective)
+        self.measured = Measured(
+            model, validation, self.beta, self.influence, self.calibrate, self.tolerance, self.seed
+        )
+        self._users = len(self.measured.yardstick.question)
 
-    @cached_property
+    @property
+    def calibration(self) -> Calibration | None:
+        """How influences become expected worth; None if they are taken to the letter."""
+        return self.measured.calibration
+
+    @property
     def influences(self) -> FloatArray:
         """Σ_u V[u, s] at full disclosure, by row of the training table, float64 [n_rows]."""
-        return self._values(self.objective, self.yardstick)
+        return self.measured.influences
 
     @cached_property
     def values(self) -> FloatArray:
         """What strategies compare with λβ: `influences`, calibrated if that is wanted."""
-        return self._expected(self.influences)
-
-    @cached_property
-    def calibration(self) -> Calibration | None:
-        """How influences become expected worth; None if they are taken to the letter."""
-        if not self.calibrate:
-            return None
-        half = np.random.default_rng([self.seed, _HALF]).permutation(len(self.beta)) % 2 == 0
-        lost = self.yardstick.of_objective(self.objective) - self._trained(half)[1]
-        worth = max(lost, 0.0) / int((~half).sum())
-        usual = float(np.median(self.beta)) or float(self.beta.mean()) or 1.0
-        rewards = np.zeros(len(FACTORS))
-        halves = self._halves()
-        measured = [self._values(self.objective, seen) for seen, _ in halves]
-        for values, (_, unseen) in zip(measured, halves):
-            for place, factor in enumerate(FACTORS):
-                expected = Calibration.of(values, worth, factor)(values)
-                for lam in (share * worth / usual for share in LAMS):
-                    mask = worthwhile(expected, self.beta, lam)
-                    rewards[place] += self._trained(mask, unseen)[1] - lam * self.beta[mask].sum()
-        factor = FACTORS[int(np.argmax(rewards))]
-        return Calibration.of(
-            self.influences, worth, Calibration.factor_of_all(factor, measured[0], measured[1])
-        )
+        return self.measured.expected(self.influences)
 
     @cached_property
     def own_values(self) -> FloatArray:
         """V[u(s), s] at full disclosure, by row of the training table, float64 [n_rows]."""
-        work = Work(self.model, self.validation, self.objective, self.yardstick.question, 0.0)
-        rows = np.empty(len(self.beta))
-        rows[self._row_of_example] = self.own_influence.own_of(work)
-        return rows
+        measured = self.measured
+        work = self.own_influence.work_on(
+            self.model, None, objective=measured.objective, question=measured.yardstick.question
+        )
+        return measured.by_row(work.own())
 
     @property
     def lam_ref(self) -> float | None:
@@ -256,12 +234,9 @@ class Disclosure:
         """
         for strategy in strategies:
             check_choice("strategies", strategy, ("social", "selfish", "all", "none"))
-        users = len(self.yardstick.question)
-        anchor = Anchor(
-            np.ones(len(self.beta), dtype=np.bool_),
-            self.yardstick.of_objective(self.objective),
-            self.values,
-        )
+        users, measured = self._users, self.measured
+        quality = measured.yardstick.of_objective(measured.objective)
+        anchor = Anchor(np.ones(len(self.beta), dtype=np.bool_), quality, self.values)
         measure = None if test is None else Yardstick.of(self.model, test)
         done: dict[bytes, float] = {}
         rows = []
@@ -299,7 +274,7 @@ class Disclosure:
         seeds: Sequence[int] = (0, 1, 2),
         controls: Sequence[str] = ("threshold", "random", "influence_only"),
         metrics: Sequence[str] = ("hitrate@10", "ndcg@10"),
-    ) -> Any:
+    ) -> Comparison:
         """Retrain for every strategy on the data that is left, and measure on test data.
 
         See `whence.curation.disclosure.comparison.compare_strategies`, which this calls.
@@ -308,8 +283,6 @@ class Disclosure:
         -------
         Comparison
         """
-        from whence.curation.disclosure.comparison import compare_strategies
-
         return compare_strategies(
             self, strategies, test=test, seeds=seeds, controls=controls, metrics=metrics
         )
@@ -318,11 +291,11 @@ class Disclosure:
         """A model trained on what a plan discloses, and on nothing else; see `Recipe`."""
         if not plan.n_disclosed:
             return nothing_known(self.model)
-        return self.recipe.train(plan.apply(self.train), seed)
+        return self.measured.recipe.train(plan.apply(self.train), seed)
 
     def reseeded(self, seed: int) -> Disclosure:
         """The same question of the model trained on everything from another start."""
-        model = self.recipe.train(self.train, seed)
+        model = self.measured.recipe.train(self.train, seed)
         return Disclosure(
             model, self.beta, self.validation, lam=self.lam, influence=self.influence,
             own_influence=self.own_influence, calibrate=self.calibrate, tolerance=self.tolerance,
@@ -330,56 +303,6 @@ class Disclosure:
         )  # fmt: skip
 
     # How
-
-    def _expected(self, influences: FloatArray) -> FloatArray:
-        if self.calibration is None:
-            return influences
-        own = self.calibration
-        return Calibration.of(influences, own.worth, own.factor)(influences)
-
-    def _values(self, objective: Objective, yardstick: Yardstick) -> FloatArray:
-        """Σ_u V[u, s] by row."""
-        question = yardstick.question
-        work = Work(self.model, yardstick.data, objective, question, 0.0)
-        scores = self.influence.mean_of(work) * len(question)
-        rows = np.empty(len(scores))
-        rows[self._row_of_example] = scores
-        return rows
-
-    def _halves(self) -> list[tuple[Yardstick, Yardstick]]:
-        """The validation data in two halves, each once to measure influence on."""
-        data = Interactions.from_frame(self.validation)
-        first = np.random.default_rng([self.seed, _HALF, 1]).permutation(data.n_rows) % 2 == 0
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DataWarning)
-            a, b = (Yardstick.of(self.model, data.keep_rows(m)) for m in (first, ~first))
-        return [(a, b), (b, a)]
-
-    @cached_property
-    def _row_of_example(self) -> Any:
-        rows, offsets = self.model.examples_.rows(np.arange(self.objective.n_examples))
-        return rows[offsets[1:] - 1]
-
-    def _trained(self, mask: Mask, yardstick: Yardstick | None = None) -> tuple[Objective, float]:
-        """The objective at the optimum for a strategy, and the quality there."""
-        yardstick = yardstick or self.yardstick
-        weights = mask[self._row_of_example].astype(np.float64)
-        objective = self.objective.weighted(weights)
-        if factor_loss(self.model) is None:
-            model = self.recipe.train(self.train.keep_rows(mask))
-            there = objective.at(objective_of(model).theta)
-            return there, float(yardstick.by_user(model).sum())
-        near = bool(mask.mean() > _NEAR)
-        there, _ = descend(objective, tolerance=self.tolerance, warm=near)
-        return there, yardstick.of_objective(there)
-
-    def _anchored(self, mask: Mask) -> Anchor:
-        """Train for a strategy, and see what each interaction is worth there."""
-        objective, quality = self._trained(mask)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DataWarning)
-            values = self._expected(self._values(objective, self.yardstick))
-        return Anchor(mask, quality, values)
 
     def _search(
         self, strategy: str, lam: float, start: DisclosurePlan | str, delta: float, rounds: int,
@@ -391,12 +314,12 @@ class Disclosure:
         check_float("delta", delta, 0.0, 1.0)
         if strategy == "mirror":
             return mirror(
-                self._anchored, self.beta, lam, anchors=anchors, rounds=50 * rounds, rate=rate,
-                rng=rng,
+                self.measured.anchored, self.beta, lam, anchors=anchors, rounds=_ROUNDS * rounds,
+                rate=rate, rng=rng,
             )  # fmt: skip
         plan = self.solve(start, lam=lam) if isinstance(start, str) else start
         return trust_region(
-            plan.disclosed, self._anchored, self.beta, lam, delta=delta, rounds=rounds
+            plan.disclosed, self.measured.anchored, self.beta, lam, delta=delta, rounds=rounds
         )
 
     def _direct(
@@ -409,9 +332,13 @@ class Disclosure:
             return np.full(count, strategy == "all")
         if strategy == "budget" and wv is not None:
             return within_violation(self.values, beta, wv, rng)
-        by = {"budget": lambda: self.values - lam * beta, "threshold": lambda: -beta,
-              "influence_only": lambda: self.values, "random": lambda: np.zeros(count)}  # fmt: skip
-        return by_order(descending(by[strategy](), rng), beta, n=n, wv=wv)
+        ranked = {
+            "budget": self.values - lam * beta,
+            "threshold": -beta,
+            "influence_only": self.values,
+            "random": np.zeros(count),
+        }
+        return by_order(descending(ranked[strategy], rng), beta, n=n, wv=wv)
 
     def _check_size(self, strategy: str, n: int | None, wv: float | None) -> None:
         given = [name for name, value in (("n", n), ("wv", wv)) if value is not None]
@@ -473,16 +400,3 @@ class Disclosure:
             path=None if found is None else found.path,
         )  # fmt: skip
         return DisclosurePlan(table, metadata=metadata, backend=self.train.backend)
-
-
-def _check_rows(model: Any, objective: Objective) -> None:
-    """Each interaction must be one example, or the target of one."""
-    from whence.errors import UnsupportedError
-    from whence.models.training import WindowExamples
-
-    examples = model.examples_
-    if isinstance(examples, WindowExamples) and examples.positions != "last":
-        raise UnsupportedError(
-            f"{type(model).__name__} learns from whole windows at once, so that single "
-            "interactions cannot be taken out of its loss; train it with positions='last'."
-        )

@@ -13,6 +13,11 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
+STRATEGIES = (
+    "selfish", "social", "budget", "trust_region", "mirror",
+    "all", "none", "random", "threshold", "influence_only",
+)  # fmt: skip
+SIZED = ("budget", "random", "threshold", "influence_only")
 _HAIR = 1e-9
 
 

@@ -17,6 +17,7 @@ import torch
 from scipy import linalg
 
 from whence.errors import DataError
+from whence.influence.functions import _block_kernels as blocks_of_outcomes
 from whence.influence.functions import _kernels as kernels
 from whence.influence.functions.objective import SINGULAR, Equations, Hessian, Objective
 from whence.influence.functions.terms import Arrays, Terms, terms_of
@@ -181,7 +182,8 @@ class FactorObjective(Objective):
             users, items, self.layout.dim, terms.user, terms.item, terms.other,
             np.ascontiguousarray(weight), user_out, item_out,
         )  # fmt: skip
-        return self.layout.join(user_out[None], item_out[None])[0]
+        total: FloatArray = self.layout.join(user_out[None], item_out[None])[0]
+        return total
 
     def slopes(self, rows: FloatArray) -> FloatArray:
         """∇l_s · row, float64 [R, E]; see `Objective`."""
@@ -215,7 +217,8 @@ class FactorObjective(Objective):
         """Losses of any examples, float64 [N]; see `Objective`."""
         terms = terms_of(arrays, self.loss)
         weights = self.losses_of(terms)[0] * terms.weight
-        return np.bincount(terms.example, weights=weights, minlength=terms.n_examples)
+        losses = np.bincount(terms.example, weights, minlength=terms.n_examples)
+        return losses.astype(np.float64, copy=False)
 
     def loss_gradient(self, arrays: Arrays, weights: FloatArray) -> FloatArray:
         """Σ weight ∇loss of any examples, float64 [P]; see `Objective`."""
@@ -262,7 +265,7 @@ class FactorObjective(Objective):
         order = np.argsort(touched, kind="stable")
         item_starts = np.searchsorted(touched[order], np.arange(self.layout.n_items + 1))
         out = np.zeros((n_rows, self.n_examples))
-        kernels.add_block_influence(
+        blocks_of_outcomes.add_block_influence(
             users, items, self.layout.dim, self.starts, own.user, own.item, own.other,
             self.losses[1] * self.shares, self.losses[2] * self.shares,
             self.losses[1] * own.weight / self.n_terms,
@@ -373,7 +376,7 @@ class FactorHessian(Hessian):
     def _inverses(self) -> tuple[FloatArray, FloatArray]:
         users, items = self.objective.diagonal_blocks(self.ridge)
         try:
-            return np.linalg.inv(users), np.linalg.inv(items)
+            return _inverses(users), _inverses(items)
         except np.linalg.LinAlgError as error:
             raise DataError(SINGULAR) from error
 
@@ -412,3 +415,8 @@ class FactorHessian(Hessian):
         items = rows.reshape(len(rows), layout.n_items, layout.width)
         solved: FloatArray = np.einsum("iab,rib->ria", self._inverses[1], items)
         return solved.reshape(len(rows), -1)
+
+
+def _inverses(blocks: FloatArray) -> FloatArray:
+    """Inverses of small matrices, float64 [n, K, K]."""
+    return np.linalg.inv(blocks).astype(np.float64, copy=False)

@@ -12,9 +12,10 @@ import polars as pl
 
 from whence.attribution.record import plain_values
 from whence.errors import ParameterError, check_float, check_int
-from whence.influence.functions.influence import InfluenceFunction, Work
+from whence.influence.functions.influence import InfluenceFunction
 from whence.influence.functions.objective import FloatArray, IntArray, Objective
 from whence.influence.functions.optimum import descend
+from whence.influence.functions.passes import Work
 
 CONTROLS = ("no change", "random")
 _STREAM = 0xF1DE
@@ -113,9 +114,9 @@ def fidelity(
     rng = np.random.default_rng([seed, _STREAM])
     methods = dict(map(_method, solvers))
     first = next(iter(methods.values()))
-    work = first._resolve(model, validation)
+    work = first.work_on(model, validation)
     owners = model.examples_.sources(np.arange(work.objective.n_examples))
-    kinds, removed = _removals(first, work, owners, removals, keep, groups, rng)
+    kinds, removed = _removals(work, owners, removals, keep, groups, rng)
     before = work.question.values(work.objective)
     started = time.process_time()
     actual = np.array([_retrained(work, numbers, tolerance) - before for numbers in removed]).T
@@ -124,8 +125,8 @@ def fidelity(
     predicted: dict[str, FloatArray] = {}
     for name, method in methods.items():
         started = time.process_time()
-        own = Work(model, validation, work.objective, work.question, work.started)
-        predicted[name] = method.effects_of(own, removed)
+        own = method.work_on(model, None, objective=work.objective, question=work.question)
+        predicted[name] = own.effects(removed)
         seconds[name] = time.process_time() - started
     predicted["no change"] = np.zeros_like(actual)
     predicted["random"] = rng.permuted(next(iter(predicted.values())), axis=1)
@@ -163,7 +164,6 @@ def _method(solver: str | InfluenceFunction) -> tuple[str, InfluenceFunction]:
 
 
 def _removals(
-    method: InfluenceFunction,
     work: Work,
     owners: IntArray,
     removals: int,
@@ -180,7 +180,7 @@ def _removals(
             "validation data; choose fewer."
         )
     drawn = rng.choice(asked, size=removals // 2, replace=False)
-    influence = method.mean_of(work)
+    influence = work.mean()
     rest = np.setdiff1d(asked, drawn)
     largest = rest[np.argsort(-np.abs(influence[rest]), kind="stable")[: removals - len(drawn)]]
     kinds = ["random"] * len(drawn) + ["largest"] * len(largest)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
-import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,10 +12,8 @@ import polars as pl
 
 from whence.attribution import Attribution, describe_run
 from whence.data import Interactions
-from whence.engines import map_ordered
 from whence.errors import (
     DataError,
-    DataWarning,
     ParameterError,
     UnsupportedError,
     check_choice,
@@ -24,18 +21,15 @@ from whence.errors import (
     check_int,
 )
 from whence.influence.credit import BY, credited
-from whence.influence.functions.conjugate import Solution
-from whence.influence.functions.factors import FactorObjective
+from whence.influence.functions.closed import als_prediction, ease_influence
 from whence.influence.functions.objective import FloatArray, IntArray, Objective
-from whence.influence.functions.optimum import relative_gradient
 from whence.influence.functions.outcomes import OUTCOMES, Question, ask
+from whence.influence.functions.passes import Work, of_prediction
 from whence.influence.functions.reading import objective_of
-from whence.influence.functions.solvers import SOLVERS, Settings, solve
-from whence.influence.functions.terms import Terms
+from whence.influence.functions.solvers import SOLVERS, Settings
 from whence.influence.result import Influence
-
-_QUERIES_PER_SOLVE = 32
-_MUCH = 1.0
+from whence.models.matrix.als import ALS
+from whence.models.matrix.ease import EASE
 
 
 class InfluenceFunction:
@@ -154,6 +148,9 @@ class InfluenceFunction:
         validation : Interactions or data frame
             One query per user, or per session.
 
+        EASE is answered exactly and by user, by a formula for its refitting; see
+        `whence.influence.functions.closed.ease_influence`.
+
         Returns
         -------
         Influence
@@ -167,9 +164,11 @@ class InfluenceFunction:
         DataError
             If the Hessian is singular, or no query is left.
         """
-        work = self._resolve(model, validation)
-        scores = self.mean_of(work)
-        return self._answer(work, scores)
+        if isinstance(model, EASE):
+            return self._ease(model, validation)
+        work = self.work_on(model, validation)
+        scores = work.mean()
+        return self._answer(work, scores, validation)
 
     def matrix(self, model: Any, validation: Any) -> FloatArray:
         """Influence of each source on the outcome of each query, V[u, s].
@@ -185,9 +184,9 @@ class InfluenceFunction:
             Queries in order of first appearance in the validation data, sources as in the table of
             `attribute`. Its mean over the queries are the scores of `attribute`.
         """
-        work = self._resolve(model, validation)
+        work = self.work_on(model, validation)
         rows: list[FloatArray] = []
-        for numbers, scores in self._by_query(work):
+        for numbers, scores in work.by_query():
             tables = (self._credit(work, scores[i])[1] for i in range(len(numbers)))
             rows += [table["score"].to_numpy() for table in tables]
         return np.array(rows)
@@ -197,9 +196,8 @@ class InfluenceFunction:
 
         0 for rows of users who have nothing in the validation data. See `matrix`.
         """
-        own = self.own_of(self._resolve(model, validation))
-        table = credited(model.train_, model.examples_, own, "interaction")[1]
-        return table["score"].to_numpy()
+        own = self.work_on(model, validation).own()
+        return credited(model.train_, model.examples_, own, "interaction")[1]["score"].to_numpy()
 
     def effects(self, model: Any, validation: Any, removals: list[IntArray]) -> FloatArray:
         """Predicted change of each query's outcome when examples are removed from training.
@@ -218,12 +216,14 @@ class InfluenceFunction:
         float64 [Q, number of removals]
             Above zero where the outcome gets better.
         """
-        return self.effects_of(self._resolve(model, validation), removals)
+        return self.work_on(model, validation).effects(removals)
 
     def explain_prediction(
         self, model: Any, user: Any, item: Any, *, own: bool = True
     ) -> Attribution:
         """Which past interactions led to the score of an item for a user.
+
+        For ALS exactly what the user's factors would be without each row, the items' held fixed.
 
         Parameters
         ----------
@@ -245,7 +245,9 @@ class InfluenceFunction:
             If the user or the item is not in the training data.
         """
         started = time.perf_counter()
-        objective = self._objective(model)
+        exact = isinstance(model, ALS)
+        objective = None if exact else self._objective(model)
+        model._check_fitted()
         train: Interactions = model.train_
         codes = train.vocabulary.source_codes([user]), train.vocabulary.item_codes([item])
         for name, value, code in zip(("user", "item"), (user, item), codes):
@@ -255,214 +257,122 @@ class InfluenceFunction:
                     "be explained; give ids of the training data."
                 )
         who, what = int(codes[0][0]), int(codes[1][0])
-        weights = np.zeros(train.n_items)
-        weights[what] = 1.0
         facts: dict[str, Any] = {}
-        if self.solver == "block":
-            terms = Terms.single(who, what)
-            scores = _factors(objective).block_influence(
-                terms, np.ones(1), np.zeros(1, dtype=np.int64), 1, damping=self.damping
-            )[0]
+        if objective is None:
+            shares, prediction = als_prediction(model, who, what)
+            table = row_table(train, shares)
         else:
-            solution = self._solve(objective, objective.score_gradient(who, weights)[None])
-            scores = -objective.slopes(solution.x)[0] / objective.n_terms
-            facts = self._diagnose(objective, solution)
-        source, table = credited(train, model.examples_, scores, "interaction")
+            prediction = float(objective.item_scores(np.array([who]))[0, what])
+            scores, facts = of_prediction(objective, self.settings, who, what)
+            table = credited(train, model.examples_, scores, "interaction")[1]
         if own:
             table = table.filter(table[train.columns.source] == train.source_ids[who])
         metadata = describe_run(
-            "influence-function", by="interaction", source=source, metric="predicted score",
-            model=model, params=self._settings(), train=train,
-            elapsed_seconds=time.perf_counter() - started,
-            prediction=float(objective.item_scores(np.array([who]))[0, what]),
+            "influence-function", by="interaction", source="row", metric="predicted score",
+            model=model, params=self._described(), train=train,
+            elapsed_seconds=time.perf_counter() - started, prediction=prediction,
             user=user, item=item, **facts,
         )  # fmt: skip
-        return Attribution(table, source=source, metadata=metadata, backend=train.backend)
+        return Attribution(table, source="row", metadata=metadata, backend=train.backend)
 
-    # How
+    def work_on(
+        self, model: Any, validation: Any, *, objective: Objective | None = None,
+        question: Question | None = None,
+    ) -> Work:  # fmt: skip
+        """Resolve a question to a model; behind the other methods.
+
+        Parameters
+        ----------
+        model, validation
+            As in `attribute`.
+        objective : Objective, optional
+            Another point, or other weights, than the model's.
+        question : Question, optional
+            Made of the validation data before.
+        """
+        here = self._objective(model) if objective is None else objective
+        if question is None:
+            question = ask(model, validation, outcome=self.outcome, temperature=self.temperature)
+        return Work(model, here, question, self.settings, self.threads)
+
+    @property
+    def settings(self) -> Settings:
+        """How the inverse Hessian is applied."""
+        return Settings(
+            self.solver, self.damping, self.tolerance, self.max_iterations, self.scale,
+            self.batch_size, self.seed,
+        )  # fmt: skip
 
     def _objective(self, model: Any) -> Objective:
+        self._check_params()
+        return objective_of(model, epoch=self.epoch, layers=self.layers)
+
+    def _check_params(self) -> None:
         check_choice("solver", self.solver, SOLVERS)
         check_choice("outcome", self.outcome, OUTCOMES)
         check_choice("by", self.by, BY)
-        check_float("damping", self.damping, minimum=0.0)
-        check_float("tolerance", self.tolerance, minimum=0.0)
-        check_int("max_iterations", self.max_iterations, minimum=1)
-        check_int("threads", self.threads, minimum=1)
-        check_int("epoch", self.epoch, minimum=0)
-        check_int("seed", self.seed, minimum=0)
+        for name in ("damping", "tolerance"):
+            check_float(name, getattr(self, name), minimum=0.0)
+        for name, least in (("max_iterations", 1), ("threads", 1), ("epoch", 0), ("seed", 0)):
+            check_int(name, getattr(self, name), minimum=least)
         if check_float("temperature", self.temperature, minimum=0.0) == 0.0:
             raise ParameterError("temperature must be above 0; the ranks have no gradient at 0.")
         if self.scale is not None and check_float("scale", self.scale, minimum=0.0) == 0.0:
             raise ParameterError("scale must be above 0; leave it out to have it estimated.")
         if self.batch_size is not None:
             check_int("batch_size", self.batch_size, minimum=1)
-        return objective_of(model, epoch=self.epoch, layers=self.layers)
 
-    def _resolve(self, model: Any, validation: Any) -> Work:
+    def _ease(self, model: EASE, validation: Any) -> Influence:
         started = time.perf_counter()
-        objective = self._objective(model)
-        question = ask(model, validation, outcome=self.outcome, temperature=self.temperature)
-        return Work(model, validation, objective, question, started)
+        model._check_fitted()
+        train = model.train_
+        kind = "user" if train.by_user or train.kind == "baskets" else "session"
+        if self.by not in ("interaction", kind) or self.outcome != "loss":
+            raise UnsupportedError(
+                f"The influence on EASE is known exactly by {kind} and for outcome='loss'; leave "
+                f"by out, or give by={kind!r}."
+            )
+        scores, facts = ease_influence(model, validation)
+        metadata = describe_run(
+            "influence-function", by=kind, source=train.columns.source, metric="loss",
+            model=model, params={"solver": "closed form"}, train=train,
+            elapsed_seconds=time.perf_counter() - started, **facts,
+        )  # fmt: skip
+        ids = train.source_ids
+        table = pl.DataFrame({ids.name: ids, "score": scores})
+        return Influence(table, source=ids.name, metadata=metadata, backend=train.backend)
 
-    def _settings(self) -> dict[str, Any]:
+    def _described(self) -> dict[str, Any]:
         skipped = ("by", "threads", "outcome")
         return {name: value for name, value in self.params.items() if name not in skipped}
-
-    def _solve(self, objective: Objective, rows: FloatArray) -> Solution:
-        settings = Settings(
-            self.solver, self.damping, self.tolerance, self.max_iterations, self.scale,
-            self.batch_size, self.seed,
-        )  # fmt: skip
-        return solve(objective, rows, settings)
-
-    def mean_of(self, work: Work) -> FloatArray:
-        """As the scores of `attribute` by example, float64 [E], of a call that is resolved."""
-        objective, question = work.objective, work.question
-        if self.solver == "block":
-            everyone = np.arange(len(question))
-            return self._blocks(work, everyone, together=True)[0] / len(question)
-        solution = self._solve(objective, question.mean_gradient(objective)[None])
-        work.facts.update(self._diagnose(objective, solution))
-        return -objective.slopes(solution.x)[0] / objective.n_terms
-
-    def _by_query(self, work: Work) -> Any:
-        """Numbers of queries and their influences [n, E], block after block."""
-        count = len(work.question)
-        starts = range(0, count, _QUERIES_PER_SOLVE)
-        blocks = [np.arange(a, min(a + _QUERIES_PER_SOLVE, count)) for a in starts]
-        return map_ordered(lambda n: (n, self._of_queries(work, n)), blocks, self.threads)
-
-    def _of_queries(self, work: Work, queries: IntArray) -> FloatArray:
-        """Influence of each example on the outcome of some queries, float64 [n, E]."""
-        objective, question = work.objective, work.question
-        if self.solver == "block":
-            return self._blocks(work, queries)
-        solution = self._solve(objective, question.gradients(objective, queries))
-        self._worst(work, solution)
-        return -objective.slopes(solution.x) / objective.n_terms
-
-    def _blocks(
-        self, work: Work, queries: IntArray, *, together: bool = False, only_own: bool = False
-    ) -> FloatArray:
-        """As `_of_queries` by Fast Influence Analysis; added up in one row if `together`."""
-        question = work.question
-        objective = _factors(work.objective)
-        if question.outcome != "loss":
-            raise UnsupportedError(
-                "solver='block' looks at single predictions, so that it needs outcome='loss'; for "
-                "a metric choose solver='cg'."
-            )
-        terms, slope, query = question.terms(objective, queries)
-        row = np.zeros_like(query) if together else query
-        count = 1 if together else len(queries)
-        return objective.block_influence(
-            terms, slope, row, count, damping=self.damping, only_own=only_own
-        )
-
-    def own_of(self, work: Work) -> FloatArray:
-        """As `own` by example, float64 [E], of a call that is resolved."""
-        examples = work.model.examples_
-        numbers = np.arange(work.objective.n_examples)
-        owner = examples.sources(numbers)
-        own = np.zeros(len(numbers))
-        if self.solver == "block":
-            own = self._blocks(work, np.arange(len(work.question)), together=True, only_own=True)[0]
-        else:
-            for queries, scores in self._by_query(work):
-                for i, query in enumerate(queries):
-                    mine = np.flatnonzero(owner == work.question.sources[query])
-                    own[mine] = scores[i, mine]
-        return own
-
-    def effects_of(self, work: Work, removals: list[IntArray]) -> FloatArray:
-        """As `effects`, of a call that is resolved."""
-        objective, question = work.objective, work.question
-        if self.solver == "block":
-            rows = (self._of_queries(work, np.array([q])) for q in range(len(question)))
-            return np.array([[-row[0, gone].sum() for gone in removals] for row in rows])
-        out = np.empty((len(question), len(removals)))
-        for first in range(0, len(removals), _QUERIES_PER_SOLVE):
-            some = removals[first : first + _QUERIES_PER_SOLVE]
-            rows = np.array([_sum_of_gradients(objective, gone) for gone in some])
-            solution = self._solve(objective, rows)
-            self._worst(work, solution)
-            out[:, first : first + len(some)] = self._along(work, solution.x)
-        return out / objective.n_terms
-
-    def _along(self, work: Work, rows: FloatArray) -> FloatArray:
-        """∇Y of each query times each row, float64 [Q, R]."""
-        question, parts = work.question, []
-        for first in range(0, len(question), _QUERIES_PER_SOLVE):
-            some = np.arange(first, min(first + _QUERIES_PER_SOLVE, len(question)))
-            parts.append(question.gradients(work.objective, some) @ rows.T)
-        return np.concatenate(parts)
-
-    def _worst(self, work: Work, solution: Solution) -> None:
-        work.residual = max(work.residual, solution.residual)
-
-    def _diagnose(self, objective: Objective, solution: Solution) -> dict[str, Any]:
-        """What is to be known of the result, and warnings where it is doubtful."""
-        gradient = relative_gradient(objective)
-        if gradient > _MUCH and self.solver != "dot":
-            warnings.warn(
-                f"The model is not at an optimum: its gradient is that of {gradient:.3g} training "
-                "examples, so that what one of them does is not what these values say; call "
-                "to_optimum(model) first.",
-                DataWarning,
-                stacklevel=4,
-            )
-        if not solution.converged:
-            warnings.warn(
-                f"The solver {self.solver!r} stopped after {solution.iterations} steps with a "
-                f"residual of {solution.residual:.2g}, above the tolerance {self.tolerance:g}; "
-                "give more max_iterations or some damping.",
-                DataWarning,
-                stacklevel=4,
-            )
-        if solution.smallest_curvature < -1e-3 * (objective.ridge + self.damping) - 1e-14:
-            warnings.warn(
-                "The Hessian is indefinite (smallest curvature "
-                f"{solution.smallest_curvature:.2g}): the model is at no minimum; call "
-                "to_optimum(model), train with a larger weight_decay, or give damping.",
-                DataWarning,
-                stacklevel=4,
-            )
-        return {
-            "gradient": gradient,
-            "residual": solution.residual,
-            "iterations": solution.iterations,
-            "smallest_curvature": solution.smallest_curvature,
-            "n_parameters": len(objective.theta),
-            "n_terms": objective.n_terms,
-            "ridge": objective.ridge,
-        }
 
     def _credit(self, work: Work, scores: FloatArray) -> tuple[str, pl.DataFrame]:
         return credited(work.model.train_, work.model.examples_, scores, self.by)
 
-    def _answer(self, work: Work, scores: FloatArray) -> Influence:
+    def _answer(self, work: Work, scores: FloatArray, validation: Any) -> Influence:
         def scores_of(query: int) -> FloatArray:
-            return self._of_queries(work, np.array([query]))[0]
+            row: FloatArray = work.of_queries(np.array([query]))[0]
+            return row
 
         def recompute(query: int) -> Attribution:
-            one = Work(work.model, None, work.objective, work.question, time.perf_counter())
-            return self._wrap(one, scores_of(query), query=work.question.ids.row(query, named=True))
+            started, row = time.perf_counter(), work.question.ids.row(query, named=True)
+            return self._wrap(work, scores_of(query), None, started, query=row)
 
-        return self._wrap(work, scores, recompute=recompute, scores_of=scores_of)
+        return self._wrap(
+            work, scores, validation, work.started, recompute=recompute, scores_of=scores_of
+        )
 
     def _wrap(
-        self, work: Work, scores: FloatArray, *, recompute: Any = None, scores_of: Any = None,
-        **more: Any,
+        self, work: Work, scores: FloatArray, validation: Any, started: float, *,
+        recompute: Any = None, scores_of: Any = None, **more: Any,
     ) -> Influence:  # fmt: skip
         source, table = self._credit(work, scores)
-        validation, train = work.validation, work.model.train_
+        train = work.model.train_
         metadata = describe_run(
             "influence-function", by=self.by, source=source, metric=self.outcome,
-            model=work.model, params=self._settings(), seed=self.seed, train=train,
+            model=work.model, params=self._described(), seed=self.seed, train=train,
             validation=validation if isinstance(validation, Interactions) else None,
-            elapsed_seconds=time.perf_counter() - work.started,
-            n_queries=len(work.question),
+            elapsed_seconds=time.perf_counter() - started, n_queries=len(work.question),
             value_all=float(work.question.values(work.objective).mean()),
             **work.facts, **more,
         )  # fmt: skip
@@ -470,19 +380,6 @@ class InfluenceFunction:
             table, source=source, metadata=metadata, backend=train.backend,
             recompute=recompute, scores_of=scores_of, about=About(work.model, work.question),
         )  # fmt: skip
-
-
-@dataclass
-class Work:
-    """One call, resolved."""
-
-    model: Any
-    validation: Any
-    objective: Objective
-    question: Question
-    started: float
-    residual: float = 0.0
-    facts: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -507,18 +404,8 @@ class About:
         return self.question.ids.with_row_index("query").with_columns(n_asked=pl.Series(counts))
 
 
-def _sum_of_gradients(objective: Objective, numbers: IntArray) -> FloatArray:
-    """Σ ∇l_s over some examples, float64 [P]."""
-    one = np.zeros(objective.n_examples)
-    one[numbers] = 1.0
-    total: FloatArray = objective.weighted(one).gradient() - objective.ridge * objective.theta
-    return total * objective.n_terms
-
-
-def _factors(objective: Objective) -> FactorObjective:
-    if not isinstance(objective, FactorObjective):
-        raise UnsupportedError(
-            "solver='block' needs a factor model (BiasedMF, BPRMF), whose predictions depend on "
-            "the parameters of one user and one item; choose solver='cg' or 'lissa'."
-        )
-    return objective
+def row_table(train: Interactions, scores: FloatArray) -> pl.DataFrame:
+    """A table of single rows with what identifies them."""
+    names = (train.columns.source, train.columns.item)
+    known = {name: train.frame[name] for name in names if name not in ("row", "score")}
+    return pl.DataFrame({"row": np.arange(train.n_rows), **known, "score": scores})

@@ -111,7 +111,8 @@ class ModuleObjective(Objective):
 
     def split(self, vector: FloatArray) -> list[Tensor]:
         """A vector [P] as tensors of the parameters' shapes."""
-        parts = torch.from_numpy(vector).split([shape.numel() for shape in self._shapes])
+        sizes = [shape.numel() for shape in self._shapes]
+        parts: tuple[Tensor, ...] = torch.split(torch.from_numpy(vector), sizes)
         device = self.model.device
         return [part.reshape(shape).to(device) for part, shape in zip(parts, self._shapes)]
 

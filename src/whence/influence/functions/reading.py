@@ -69,7 +69,8 @@ def _tables_of(module: nn.Module) -> tuple[Layout, FloatArray]:
     factors = [state["users.weight"], state["items.weight"]]
     biased = "user_bias.weight" in state
     mean = float(state["mean"]) if "mean" in state else 0.0
-    layout = Layout(*map(len, factors), factors[0].shape[1], biased, mean)
+    sizes = len(factors[0]), len(factors[1]), factors[0].shape[1]
+    layout = Layout(*sizes, biased, mean)
     if biased:
         biases = state["user_bias.weight"], state["item_bias.weight"]
         factors = [np.column_stack(pair) for pair in zip(factors, biases)]

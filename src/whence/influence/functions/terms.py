@@ -57,9 +57,11 @@ class Terms:
     ) -> Terms:
         """Terms in any order, sorted by user and then as they came."""
         order = np.argsort(user, kind="stable")
-        ints = (np.ascontiguousarray(a[order], dtype=np.int64) for a in (user, item, other))
+        u, i, j = (np.ascontiguousarray(a[order], dtype=np.int64) for a in (user, item, other))
         return cls(
-            *ints,
+            u,
+            i,
+            j,
             np.ascontiguousarray(target[order], dtype=np.float64),
             np.ascontiguousarray(weight[order], dtype=np.float64),
             np.ascontiguousarray(example[order], dtype=np.int64),

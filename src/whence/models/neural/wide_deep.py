@@ -242,9 +242,12 @@ class _Side(nn.Module):
         return self._once(self._deep, ids)
 
     def _once(self, compute: Callable[[Tensor], Tensor], ids: Tensor) -> Tensor:
-        """Compute for every one and gather, where that is less than computing for each of ids."""
+        """Compute for every one and gather, where that is less than computing for each of ids.
+
+        Only in training: attributions need to see whose each row is.
+        """
         n = len(self.values)
-        if ids.numel() < n:
+        if ids.numel() < n or not self.training:
             return compute(ids)
         return gathered(compute(torch.arange(n, device=ids.device)), ids)
 
