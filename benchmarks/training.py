@@ -143,8 +143,9 @@ def validation_share(history):
 def in_own_process(name, seed):
     command = [sys.executable, __file__, "--one", name, str(seed)]
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS"), "1")
+    environment = {**os.environ, **threads}
     output = subprocess.run(
-        command, check=True, capture_output=True, text=True, env={**os.environ, **threads}
+        command, check=True, stdout=subprocess.PIPE, text=True, env=environment
     ).stdout
     return json.loads(output.splitlines()[-1])
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -18,3 +20,11 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real data are not at {folder}; set WHENCE_DATA to their folder")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _same_draws():
+    """What a test draws without a seed of its own is the same in every run."""
+    np.random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)

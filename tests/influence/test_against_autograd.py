@@ -17,6 +17,7 @@ from conftest import SMALL  # noqa: E402
 import whence  # noqa: E402
 import whence.models  # noqa: E402
 from whence.influence import TracIn, factors, query_examples  # noqa: E402
+from whence.influence.strategies import ByFactors  # noqa: E402
 from whence.models.neural.sequential import LOSSES, SequentialRecommender  # noqa: E402
 from whence.models.training import DifferentiableRecommender  # noqa: E402
 
@@ -101,6 +102,9 @@ def test_scores(model, extra, tables, monkeypatch):
         close(TracIn(precision="float64").matrix(model, queries), want, 1e-9)
     monkeypatch.undo()
     close(TracIn().matrix(model, queries), want, 1e-5)
+    close(TracIn().attribute(model, queries).scores, want.sum(1), 1e-5)
+    # Also where a module's functions have no forward mode.
+    monkeypatch.setattr(ByFactors, "_can_go_forward", lambda *_: False)
     close(TracIn().attribute(model, queries).scores, want.sum(1), 1e-5)
     own = TracIn(precision="float64").self_influence(model).scores
     cosines = TracIn(normalise="cosine", precision="float64").matrix(model, model_examples(model))

@@ -285,3 +285,42 @@ def keep_largest(scores, sign, first, best, numbers):
                 place = child
             heap[place], who[place] = score, first + row
             least[query] = heap[0]
+
+
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
+def write_products(left, right, add, out):
+    """Write out sums of a few outer products, for which calls of BLAS are too small.
+
+    Parameters
+    ----------
+    left : float [n, T, R]
+    right : float [n, T, C]
+    add : bool
+        To what is there.
+    out : float [n, C, R]
+    """
+    n, places, rows = left.shape
+    columns = right.shape[2]
+    product = np.empty((columns, rows), left.dtype)
+    for example in range(n):
+        product[:] = 0
+        for t in range(places):
+            vector = left[example, t]
+            for c in range(columns):
+                factor, line = right[example, t, c], product[c]
+                for r in range(rows):
+                    line[r] += factor * vector[r]
+        if add:
+            out[example] += product
+        else:
+            out[example] = product
+
+
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
+def add_row_sums(scores, out):
+    """Add the sums of the rows of float [m, Q] to float64 [m]."""
+    for row in range(len(scores)):
+        line, total = scores[row], 0.0
+        for k in range(len(line)):
+            total += line[k]
+        out[row] += total

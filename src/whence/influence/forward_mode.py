@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad as _forward_ad
+from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from whence.influence import _kernels as kernels
@@ -78,6 +79,8 @@ class _Dual(TorchFunctionMode):
         kwargs = {name: self._replaced(value) for name, value in (kwargs or {}).items()}
         if func is torch.lstm and len(args) == 9 and not args[6] and not args[7]:
             return _lstm(*args)
+        if func is functional.embedding:
+            return _embedding(*args, **kwargs)
         return func(*args, **kwargs)
 
     def _replaced(self, value: Any) -> Any:
@@ -86,6 +89,19 @@ class _Dual(TorchFunctionMode):
         if type(value) in (list, tuple):
             return type(value)(self._replaced(part) for part in value)
         return value
+
+
+def _embedding(
+    numbers: Tensor, weight: Tensor, padding_idx: int | None = None, *args: Any, **kwargs: Any
+) -> Tensor:
+    """Rows of a table; as in a pass back, that of padding is a constant."""
+    rows = functional.embedding(numbers, weight, padding_idx, *args, **kwargs)
+    if padding_idx is None:
+        return rows
+    value, derivative = _parts(rows)
+    is_padding = (numbers == padding_idx % len(weight)).unsqueeze(-1)
+    dual: Tensor = forward_ad.make_dual(value, derivative.masked_fill(is_padding, 0.0))
+    return dual
 
 
 def _lstm(

@@ -25,6 +25,8 @@ from torch import Tensor
 
 from whence.influence import _kernels as kernels
 
+_FEW_PLACES = 12
+
 Key = tuple[str, ...]
 """Parameters whose columns lie side by side: the matrix of a layer, and its bias."""
 
@@ -104,6 +106,9 @@ class Outer:
             if part is None:
                 total = self.left.sum(1, keepdim=True)
                 columns.copy_(total + columns if add else total)
+            elif self.places <= _FEW_PLACES:
+                left, right = (side.contiguous().numpy() for side in (self.left, part))
+                kernels.write_products(left, right, add, columns.numpy())
             else:
                 torch.baddbmm(columns, part.transpose(1, 2), self.left, beta=kept, out=columns)
             first = last

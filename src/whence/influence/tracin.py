@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from whence.errors import OutputExistsError, ParameterError, check_choice, check_int
-from whence.influence._kernels import keep_largest
+from whence.influence._kernels import add_row_sums, keep_largest
 from whence.influence.base import InfluenceMethod, Work
 from whence.influence.progress import Report
 from whence.influence.result import Influence
@@ -178,9 +178,7 @@ class TracIn(InfluenceMethod):
         with self._running(kept) as report:
             for numbers, first, block in _all_blocks(work, kept, report):
                 rows = slice(first, first + len(block))
-                arrays["scores"][rows] += (
-                    torch.from_numpy(block).sum(1, dtype=torch.float64).numpy()
-                )
+                add_row_sums(block, arrays["scores"][rows])
                 _keep(arrays, "top", 1.0, numbers, block, first)
                 _keep(arrays, "bottom", -1.0, numbers, block, first)
         kept.finish()
