@@ -13,6 +13,7 @@ made twice).
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import os
 import platform
@@ -61,6 +62,10 @@ RUNS = {
     },
     "WideDeep": {**RATED, "model": "WideDeep"},
     "RBM": {**RATED, "model": "RBM", "eval_every": 5},
+    **{
+        name: {**RATED, "model": name, "eval_every": None}
+        for name in ("EASE", "ALS", "ItemKNN", "Popularity")
+    },
     "BiasedMF": {
         "data": "ml-100k",
         "split": "80/20",
@@ -72,7 +77,40 @@ RUNS = {
         **SEQUENCES,
         "data": "ml-100k",
         "model": "GRU4Rec",
-        "params": {**WINDOWS, "hidden_dim": 128, "epochs": 12, "batch_size": 16},
+        "params": {**WINDOWS, "hidden_dim": 128, "epochs": 20, "batch_size": 32},
+    },
+    "GRU4Rec, seen items too": {
+        **SEQUENCES,
+        "data": "ml-100k",
+        "model": "GRU4Rec",
+        "params": {
+            **WINDOWS,
+            "hidden_dim": 128,
+            "epochs": 20,
+            "batch_size": 32,
+            "exclude_seen": False,
+        },
+    },
+    **{
+        name: {
+            **SEQUENCES,
+            "data": "ml-100k",
+            "model": name,
+            "params": {**WINDOWS, "epochs": 20, "batch_size": 32},
+        }
+        for name in ("LSTMRec", "SASRec")
+    },
+    **{
+        name: {**SEQUENCES, "data": "ml-100k", "model": name, "eval_every": None}
+        for name in ("MarkovChain", "VMISKNN")
+    },
+    # What a user rated in one minute is a basket; the last of each user is for testing.
+    "TIFUKNN": {
+        "data": "ml-100k",
+        "split": "last basket",
+        "metrics": RANKING[:3],
+        "eval_every": None,
+        "model": "TIFUKNN",
     },
 }
 LARGE = {
@@ -85,6 +123,7 @@ LARGE = {
     }
     for model in ("GRU4Rec", "LSTMRec", "SASRec")
 }
+LARGE["MarkovChain, ML-1M"] = {**RUNS["MarkovChain"], "data": "ml-1m"}
 
 
 def one_run(name, seed):
@@ -96,7 +135,9 @@ def one_run(name, seed):
     torch.set_num_threads(1)
     chosen = {**RUNS, **LARGE}[name]
     train, valid, test = split(chosen, seed)
-    model = getattr(whence, chosen["model"])(seed=seed, **chosen.get("params", {}))
+    kind = getattr(whence, chosen["model"])
+    seeded = {"seed": seed} if "seed" in inspect.signature(kind).parameters else {}
+    model = kind(**seeded, **chosen.get("params", {}))
     started = time.process_time()
     if chosen["eval_every"] is None:
         model.fit(train)
@@ -104,21 +145,27 @@ def one_run(name, seed):
         every = {"metric": "mrr@10", "eval_every": chosen["eval_every"]}
         model.fit(train, valid, **every)
     fitted = time.process_time() - started
-    result = whence.evaluate(model, test, chosen["metrics"], history=valid, threads=1)
-    share = validation_share(model.history_)
+    protocol = None if chosen["model"] == "TIFUKNN" else "users"
+    result = whence.evaluate(
+        model, test, chosen["metrics"], history=valid, protocol=protocol, threads=1
+    )
+    history = getattr(model, "history_", None)
+    share = validation_share(history) if history else 0.0
     return {
         "metrics": result.scores,
         "total": time.process_time(),
         "training": fitted * (1 - share),
         "validation": fitted * share,
-        "epochs": len(model.history_),
-        "best": model.best_.get("epoch", len(model.history_)),
+        "epochs": len(history or ()),
+        "best": model.best_.get("epoch", len(history)) if history else 0,
         "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
 
 
 def split(chosen, seed):
     """Training, validation and test data."""
+    import polars as pl
+
     import whence
 
     path = {
@@ -128,6 +175,11 @@ def split(chosen, seed):
     data = whence.read_interactions(path)
     if chosen["split"] == "leave-one-out":
         return whence.split_leave_one_out(data)
+    if chosen["split"] == "last basket":
+        by_minute = (pl.col("timestamp").cast(pl.Int64) // 60).alias("basket_id")
+        baskets = whence.Interactions.from_frame(data.frame.with_columns(by_minute))
+        train, test = whence.split_last(baskets, 1)
+        return train, None, test
     if chosen["split"] == "80/20":
         train, test = whence.split_rows(data, (0.8, 0.2), seed=seed, per_source=False)
         return train, None, test

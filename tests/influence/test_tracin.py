@@ -530,3 +530,12 @@ def test_gradients_of_queries_are_those_of_the_models_loss(lstm, queries):
     here = at(lstm)
     vectors = gradients(here, queries, len(queries))
     assert np.linalg.norm(vectors, axis=1).min() > 0
+
+
+def test_some_of_the_queries(lstm, sessions):
+    queries = query_examples(lstm, sessions[1])
+    some = queries.take([2, 0])
+    want = TracIn(precision="float64").matrix(lstm, queries)[:, [2, 0]]
+    np.testing.assert_allclose(TracIn(precision="float64").matrix(lstm, some), want, rtol=1e-12)
+    np.testing.assert_array_equal(some.history(1), queries.history(0))
+    assert some.ids["target"].to_list() == [queries.ids["target"][q] for q in (2, 0)]

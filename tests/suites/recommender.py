@@ -57,8 +57,11 @@ def asked(model, train):
 
 
 def check_unfitted(make):
+    model = make()
     with pytest.raises(NotFittedError, match="fit"):
-        make().recommend([1])
+        model.recommend([1])
+    assert repr(model).startswith(f"<{type(model).__name__}(")
+    assert "fitted" not in repr(model)
 
 
 def check_lists(make, train, valid):

@@ -110,7 +110,7 @@ def summary(result: Evaluation) -> dict[str, Any]:
 
 def described(model: Any) -> str:
     """A model with its parameters; of many only those that differ from the defaults."""
-    from whence.config.models import defaults
+    from whence.models.parameters import defaults
 
     given = getattr(model, "params", {})
     params = {name: value for name, value in given.items() if value is not None}

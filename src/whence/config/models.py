@@ -157,15 +157,3 @@ def _types(function: Any) -> dict[str, Any]:
         return get_type_hints(function)
     except NameError:  # a type that is imported for the type checker only
         return {}
-
-
-def defaults(wanted: Any) -> dict[str, Any]:
-    """Return the default of each argument of a class that has one, its bases' included."""
-    found: dict[str, Any] = {}
-    for owner in wanted.__mro__:
-        if "__init__" not in owner.__dict__:
-            continue
-        for one in inspect.signature(owner.__dict__["__init__"]).parameters.values():
-            if one.default is not one.empty:
-                found.setdefault(one.name, one.default)
-    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,23 @@ class QueryExamples:
     def batch(self, numbers: IntArray) -> Batch:
         """Tensors of some queries, as the model's loss takes them."""
         return {name: torch.from_numpy(array[numbers]) for name, array in self.arrays.items()}
+
+    def take(self, numbers: npt.ArrayLike) -> QueryExamples:
+        """Return some of the queries, in the order given.
+
+        Parameters
+        ----------
+        numbers : array_like of int
+        """
+        chosen = np.asarray(numbers, dtype=np.int64)
+        return replace(
+            self,
+            ids=self.ids[chosen],
+            arrays={name: array[chosen] for name, array in self.arrays.items()},
+            targets=self.targets[chosen],
+            starts=self.starts[chosen],
+            ends=self.ends[chosen],
+        )
 
     def history(self, query: int) -> npt.NDArray[np.int32]:
         """Numbers of the items that are known of a query, oldest first."""

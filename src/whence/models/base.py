@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from whence.errors import (
 )
 from whence.evaluation.queries import Queries
 from whence.models import _kernels as kernels
+from whence.models.parameters import defaults, parameter_names
 
 FloatArray = npt.NDArray[np.float64]
 ScoreArray = npt.NDArray[np.floating[Any]]
@@ -100,6 +100,18 @@ class Recommender(ABC):
     def params(self) -> dict[str, Any]:
         """Arguments of the constructor."""
         return {name: getattr(self, name) for name in parameter_names(type(self))}
+
+    def __repr__(self) -> str:
+        usual = defaults(type(self))
+        # Compared as they are shown, as an argument may be an array.
+        shown = {name: repr(value) for name, value in self.params.items()}
+        given = [
+            f"{name}={value}"
+            for name, value in shown.items()
+            if name not in usual or value != repr(usual[name])
+        ]
+        fitted = f" fitted on {str(self.train_).strip('<>')}" if hasattr(self, "train_") else ""
+        return f"<{type(self).__name__}({', '.join(given)}){fitted}>"
 
     def fit(self: Self, train: Any, **columns: Any) -> Self:
         """Learn from training data.
@@ -436,20 +448,6 @@ class Recommender(ABC):
                 "whence.load_model."
             )
         return model
-
-
-def parameter_names(model_class: type[Any]) -> list[str]:
-    """Names of the constructor's arguments, those that it hands on to its bases included."""
-    names: list[str] = []
-    for owner in model_class.__mro__:
-        if "__init__" not in owner.__dict__:
-            continue
-        arguments = list(inspect.signature(owner.__dict__["__init__"]).parameters.values())[1:]
-        named = [one.name for one in arguments if one.kind is not one.VAR_KEYWORD]
-        names += [name for name in named if name not in names]
-        if len(named) == len(arguments):
-            break
-    return names
 
 
 def require(model: Any, level: str, method: str) -> None:

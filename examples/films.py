@@ -1,0 +1,136 @@
+"""Which films taught an LSTM to recommend a film, and which taught it not to.
+
+Run ``python examples/films.py RATINGS MOVIES --output films`` with the files of MovieLens 1M (the
+ratings in any format that Whence reads, and the table of titles). It trains an LSTM, traces the
+predictions of some well-known films back to the training examples with TracIn, sums the scores
+by the film that each example taught, and writes the table as Markdown. ``--users`` takes some of
+the users, for a quicker look.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+import whence
+from whence.influence import query_examples
+
+FILMS = (
+    "Star Wars: Episode VI - Return of the Jedi (1983)",
+    "Star Trek III: The Search for Spock (1984)",
+    "L.A. Confidential (1997)",
+    "Citizen Kane (1941)",
+    "Top Gun (1986)",
+    "Jaws (1975)",
+    "G.I. Jane (1997)",
+)
+
+
+def split(data, n_test=10):
+    """Training data, and the last items of each user for testing."""
+    train, test = whence.split_last(data, n_test)
+    return train.with_tables(items=data.item_table), test
+
+
+def trained(train, epochs=3, seed=0):
+    """An LSTM that predicts the next item, with a checkpoint of each epoch."""
+    model = whence.LSTMRec(
+        embedding_dim=32,
+        hidden_dim=32,
+        max_length=20,
+        epochs=epochs,
+        batch_size=256,
+        learning_rate=3e-3,
+        seed=seed,
+    )
+    return model.fit(train, checkpoints=1, progress=True)
+
+
+def questions(model, test, films, n, seed=0):
+    """Up to n places of the test data, drawn at random, at which each film is next."""
+    asked = query_examples(model, test, target="each")
+    of_query = model.train_.item_titles.gather(asked.targets).to_numpy()
+    rng = np.random.default_rng(seed)
+    chosen = {}
+    for film in films:
+        places = np.flatnonzero(of_query == film)
+        if len(places):
+            chosen[film] = np.sort(rng.choice(places, min(n, len(places)), replace=False))
+    numbers = np.concatenate(list(chosen.values()))
+    films_of = np.repeat(list(chosen), [len(places) for places in chosen.values()])
+    return asked.take(numbers), films_of
+
+
+def scores_by_film(model, queries, films_of, method, folder):
+    """For each film asked about, the mean score of what each film's examples taught.
+
+    Returns
+    -------
+    polars.DataFrame
+        ``film``, ``taught``, ``score`` (sum over the training examples whose target is `taught`,
+        mean over the queries), ``n_examples``.
+    """
+    matrix = method.matrix(model, queries, path=Path(folder) / "scores.npy")
+    titles = model.train_.item_titles
+    numbers = np.arange(len(matrix))
+    rows, offsets = model.examples_.rows(numbers)
+    codes = np.empty(model.train_.n_rows, dtype=np.int64)
+    codes[model.train_.rows] = model.train_.item_codes
+    target = codes[rows[offsets[1:] - 1]]
+    counts = np.bincount(target, minlength=len(titles))
+    tables = []
+    for film in dict.fromkeys(films_of):
+        mean = np.asarray(matrix[:, films_of == film]).mean(1, dtype=np.float64)
+        sums = np.bincount(target, weights=mean, minlength=len(titles))
+        table = pl.DataFrame({"taught": titles, "score": sums, "n_examples": counts})
+        table = table.filter(pl.col("taught") != film)
+        tables.append(table.select(pl.lit(str(film)).alias("film"), pl.all()))
+    return pl.concat(tables)
+
+
+def summary(scores, n=3):
+    """One line of Markdown for each film: its strongest proponents and opponents."""
+    lines = ["| film | proponents | opponents |", "|---|---|---|"]
+    for (film,), table in scores.group_by("film", maintain_order=True):
+        order = table.sort("score", descending=True)
+        best, worst = order.head(n), order.tail(n).reverse()
+        cells = [", ".join(side["taught"].to_list()) for side in (best, worst)]
+        lines.append(f"| {film} | {cells[0]} | {cells[1]} |")
+    return "\n".join(lines)
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("ratings")
+    parser.add_argument("movies")
+    parser.add_argument("--output", default="films")
+    parser.add_argument("--queries", type=int, default=20, help="of each film, at most")
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--users", type=int, help="users drawn at random; all by default")
+    chosen = parser.parse_args(arguments)
+    data = whence.read_interactions(chosen.ratings).with_tables(items=chosen.movies)
+    if chosen.users:
+        drawn = np.random.default_rng(0).permutation(data.n_sources) < chosen.users
+        data = data.keep_sources(drawn)
+    train, test = split(data)
+    model = trained(train, chosen.epochs)
+    print(whence.evaluate(model, test, ["mrr@100", "recall@10"], target="next"))
+    queries, films_of = questions(model, test, FILMS, chosen.queries)
+    folder = Path(chosen.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    for normalise in (None, "cosine"):
+        method = whence.TracIn(normalise=normalise, progress=True)
+        with tempfile.TemporaryDirectory(dir=folder) as work:
+            scores = scores_by_film(model, queries, films_of, method, work)
+        name = "tracin" if normalise is None else "cosine"
+        scores.write_csv(folder / f"{name}.csv")
+        (folder / f"{name}.md").write_text(summary(scores) + "\n", encoding="utf-8")
+        print(f"\n{name}\n{summary(scores)}")
+
+
+if __name__ == "__main__":
+    main()
