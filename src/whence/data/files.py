@@ -21,6 +21,8 @@ def atomic_path(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
     ------
     OutputExistsError
         If `path` exists and `overwrite` is not set.
+    OSError
+        With the name of `path`, if it cannot be written, on a full disk for example.
     """
     path = Path(path)
     if path.exists() and not overwrite:
@@ -32,6 +34,11 @@ def atomic_path(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
     try:
         yield temporary
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        # A failed write does not say where.
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -150,6 +150,27 @@ def test_divergence_is_told_and_the_last_good_epoch_kept(data, tmp_path):
     assert Checkpoint.load(tmp_path / "checkpoints" / "last.pt").epoch == 2
 
 
+def test_a_full_disk_keeps_the_last_checkpoint(data, tmp_path, monkeypatch):
+    train, _ = data
+    write = torch.save
+
+    def full(content, path):
+        if content["epoch"] < 2:
+            return write(content, path)
+        path.write_bytes(b"a part")
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match="disk may be full") as caught:
+        LSTMRec(**SMALL, epochs=3).fit(train, folder=tmp_path)
+    assert caught.value.filename.endswith("last.pt")
+    assert Checkpoint.load(tmp_path / "checkpoints" / "last.pt").epoch == 1
+    assert not list(tmp_path.rglob("*.part"))
+    monkeypatch.undo()
+    resumed = LSTMRec(**SMALL, epochs=3).fit(train, folder=tmp_path, resume=True)
+    assert same(state(resumed), state(LSTMRec(**SMALL, epochs=3).fit(train)))
+
+
 def test_folders_are_not_mixed_up(data, tmp_path):
     train, valid = data
     LSTMRec(**SMALL, epochs=1).fit(train, folder=tmp_path)

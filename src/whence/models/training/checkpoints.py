@@ -7,6 +7,7 @@ needs to go on. They are read with ``weights_only=True``, so that a file can run
 
 from __future__ import annotations
 
+import errno
 import pickle
 import re
 from collections.abc import Mapping
@@ -72,9 +73,16 @@ class Checkpoint:
         ------
         OutputExistsError
             If the file exists and `overwrite` is False.
+        OSError
+            If it cannot be written, on a full disk for example; what was there stays.
         """
         with atomic_path(path, overwrite=overwrite) as temporary:
-            torch.save({"format": _FORMAT, **self.__dict__}, temporary)
+            try:
+                torch.save({"format": _FORMAT, **self.__dict__}, temporary)
+            except RuntimeError as error:
+                # torch's writer does not say what the system said.
+                reason = "the checkpoint could not be written whole; the disk may be full"
+                raise OSError(errno.ENOSPC, reason, str(path)) from error
         return Path(path)
 
     @classmethod
