@@ -22,9 +22,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--folder")
     parser.add_argument("--max-queries", type=int)
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--arms", nargs="+")
     chosen = parser.parse_args()
     seeds = tuple(range(chosen.seeds))
-    changes = {"n": chosen.n, "planted": chosen.planted, "max_queries": chosen.max_queries}
+    names = ("n", "planted", "max_queries", "epochs", "arms")
+    changes = {name: value for name in names if (value := getattr(chosen, name)) is not None}
     if chosen.protocol == "original":
         experiment = OpponentsExperiment.original(seeds=seeds, **changes)
     else:

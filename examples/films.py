@@ -104,6 +104,7 @@ def summary(scores, n=3):
 
 
 def main(arguments=None):
+    """Write and print both tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("ratings")
     parser.add_argument("movies")

@@ -70,3 +70,14 @@ def test_from_files_to_table(films, files, monkeypatch, capsys):
     assert "| Film 3 |" in (files / "out" / "tracin.md").read_text()
     assert "| Film 5 |" in capsys.readouterr().out
     assert pl.read_csv(files / "out" / "cosine.csv").columns[:2] == ["film", "taught"]
+
+
+@pytest.mark.slow
+def test_on_movielens(films, data_dir, tmp_path):
+    folder = data_dir / "ml-1m"
+    arguments = [str(folder / "ml-1m.inter.gz"), str(folder / "movies.dat"), "--epochs", "1"]
+    films.main([*arguments, "--users", "300", "--queries", "5", "--output", str(tmp_path)])
+    table = pl.read_csv(tmp_path / "tracin.csv")
+    assert "Jaws (1975)" in table["film"].to_list()
+    assert table["n_examples"].max() > 100
+    assert table["score"].is_finite().all()

@@ -182,8 +182,15 @@ def test_the_smallest_set_that_drops_an_item(name):
             assert "Without" in str(counterfactual)
             assert "fewest" in str(counterfactual)
         else:
-            assert "No set" in str(counterfactual)
+            assert "stays in the top 3" in str(counterfactual)
     assert some or name == "SASRec"  # whose lists hardly move
+
+
+def test_a_counterfactual_speaks_of_titles(found, history):
+    item = found.items["item"][0]
+    assert f"Item number {item} " in str(found.counterfactual(item))
+    untitled = explain(found.problem.asker.model, history, k=4).counterfactual()
+    assert f"item {untitled.item!r} " in str(untitled)
 
 
 def test_counterfactual_of_an_item_that_is_not_there(found, history):
@@ -248,6 +255,11 @@ def test_explanations_beat_their_controls(model):
         assert row["explanation"]["sufficiency"] < row[control]["sufficiency"]
     again = fidelity.measure(many, n=2)
     assert again.equals(table.head(4))
+    each = fidelity.measure_each(many, n=2)
+    assert each["history"].to_list() == np.repeat(np.arange(12), 4).tolist()
+    for order, mean in again.select("order", "sufficiency").iter_rows():
+        own = each.filter(pl.col("order") == order)["sufficiency"]
+        assert own.mean() == pytest.approx(mean)
     with pytest.raises(UnsupportedError, match="anything to explain"):
         fidelity.measure(explain(knn("Popularity"), histories[0], k=2))
 
@@ -372,6 +384,25 @@ def test_pictures_of_many(model, tmp_path):
     ax = plots.beeswarm(many.to_frame(), ax=Figure().subplots(), by="item", n=2)
     assert len(ax.get_yticks()) == 2
     ax.figure.savefig(tmp_path / "picture.png")
+
+
+def test_maskings_side_by_side(model, history):
+    """One bar per event and masking, below each other, in a colour for each masking."""
+    tables = {name: explain(model, history, k=3, masking=name).frame for name in ("remove", "pad")}
+    ax = plots.maskings(tables, ax=Figure().subplots())
+    widths = [bar.get_width() for bar in ax.patches]
+    np.testing.assert_allclose(widths, [*tables["remove"]["score"], *tables["pad"]["score"]])
+    first, second = ax.patches[0], ax.patches[len(history)]
+    assert first.get_y() + first.get_height() <= second.get_y() + 1e-9
+    assert first.get_facecolor() != second.get_facecolor()
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+        "masking remove",
+        "masking pad",
+    ]
+    with pytest.raises(DataError, match="explain the same history"):
+        plots.maskings({"remove": tables["remove"], "pad": tables["pad"].head(2)})
+    with pytest.raises(DataError, match="at least one masking"):
+        plots.maskings({})
 
 
 def test_pictures_say_what_they_lack():

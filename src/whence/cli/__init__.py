@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from whence.cli._terminal import complain
 from whence.cli.demo import demo_command
+from whence.cli.disclose import disclose_command
 from whence.cli.evaluate import evaluate_command
 from whence.cli.experiment import experiment_app
 from whence.cli.explain import explain_command
@@ -65,6 +66,7 @@ app.command("recommend")(recommend_command)
 app.command("evaluate")(evaluate_command)
 app.command("value")(value_command)
 app.command("prune")(prune_command)
+app.command("disclose")(disclose_command)
 app.command("trace")(trace_command)
 app.command("explain")(explain_command)
 app.add_typer(experiment_app, name="experiment")

@@ -31,12 +31,16 @@ def heading(text: str) -> None:
 
 
 def table(
-    columns: Sequence[str], rows: Sequence[Sequence[object]], *, text: Collection[str] = ()
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    text: Collection[str] = (),
+    numbers: Collection[str] = (),
 ) -> None:
-    """Print a table; columns are aligned to the right but for the first and those of `text`."""
+    """Print a table, aligned to the right but for `text` and a first column not of `numbers`."""
     shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for position, column in enumerate(columns):
-        left = position == 0 or column in text
+        left = column in text or (position == 0 and column not in numbers)
         shown.add_column(column, justify="left" if left else "right", no_wrap=True)
     for row in rows:
         shown.add_row(*(Text(str(cell)) for cell in row))

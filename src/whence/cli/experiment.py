@@ -8,6 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from whence.cli._terminal import heading, progress, say
+from whence.cli.experiment_disclosure import disclosure_command
+from whence.cli.experiment_explanation import explanation_fidelity_command
+from whence.cli.experiment_fidelity import fidelity_command
 
 experiment_app = typer.Typer(
     no_args_is_help=True, help="Experiments that retrain: remove, refit, compare, with controls."
@@ -17,6 +20,15 @@ experiment_app = typer.Typer(
 @experiment_app.callback()
 def _group() -> None:
     pass
+
+
+experiment_app.command("fidelity")(fidelity_command)
+
+
+experiment_app.command("disclosure")(disclosure_command)
+
+
+experiment_app.command("explanation-fidelity")(explanation_fidelity_command)
 
 
 @experiment_app.command("opponents")

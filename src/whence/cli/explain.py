@@ -10,10 +10,11 @@ import typer
 from whence.cli._terminal import heading, say, table
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from whence.explanation import Explanation
 
 _WIDTH = 24
-_WORDS = ("title", "item")
 
 
 def explain_command(
@@ -33,7 +34,11 @@ def explain_command(
     k: Annotated[int, typer.Option("-k", "--k", help="Recommended items to explain.")] = 10,
     level: Annotated[str, typer.Option(help="event, feature or cell.")] = "event",
     masking: Annotated[
-        str, typer.Option(help="What takes the place of an event that is left out.")
+        str,
+        typer.Option(
+            help="What takes the place of an event that is left out: remove, pad, item=ID, "
+            "mean_embedding, marginal or mask_token."
+        ),
     ] = "remove",
     method: Annotated[
         str,
@@ -55,7 +60,7 @@ def explain_command(
     For example: whence explain runs/GRU4Rec-20250101-120000 --user 42 --last 20 -o user42.png
     """
     from whence.cli._models import Trained, are_models
-    from whence.errors import ConfigError, OutputExistsError
+    from whence.errors import ConfigError, OutputExistsError, check_int
     from whence.explanation import explain
 
     if (user is None) == (history is None):
@@ -72,14 +77,28 @@ def explain_command(
     model = Trained.load(source).model
     events = _events(model, user, history)
     if last is not None:
-        events = events[-last:]
+        events = events[-check_int("--last", last, minimum=1) :]
+    instead = masking_of(masking, model.vocabulary.items, model.train_.columns.item)
     explanation = explain(
-        model, events, k=k, level=level, masking=masking, method=method, seed=seed
+        model, events, k=k, level=level, masking=instead, method=method, seed=seed
     )
     _show(explanation)
     if output is not None:
         _write(explanation, output, overwrite)
         say(f"Written to {output}.")
+
+
+def masking_of(text: str, items: pl.Series, column: str) -> Any:
+    """A masking as `whence.explain` takes it: item=ID is an item, in the caller's ids."""
+    from whence.cli.recommend import _typed
+    from whence.errors import ConfigError
+
+    name, _, item = text.partition("=")
+    if name != "item":
+        return text
+    if not item:
+        raise ConfigError("Say which item takes an event's place: --masking item=ID.")
+    return ("item", _typed([item], items, column)[0])
 
 
 def _events(model: Any, user: str | None, history: str | None) -> list[Any]:
@@ -110,7 +129,7 @@ def _show(explanation: Explanation) -> None:
     table(
         list(items.columns),
         [[_text(value) for value in row] for row in items.iter_rows()],
-        text=_WORDS,
+        **_sides(items),
     )
     heading("Because of")
     frame = explanation.frame
@@ -120,7 +139,13 @@ def _show(explanation: Explanation) -> None:
         [*(_text(row[name]) for name in shown), _bar(row["score"], largest)]
         for row in frame.iter_rows(named=True)
     ]
-    table([*shown, ""], rows, text=(*_WORDS, ""))
+    table([*shown, ""], rows, **_sides(frame, ""))
+
+
+def _sides(frame: pl.DataFrame, *text: str) -> dict[str, list[str]]:
+    """Numbers to the right, words to the left."""
+    numbers = [name for name in frame.columns if frame[name].dtype.is_numeric()]
+    return {"numbers": numbers, "text": [*(set(frame.columns) - set(numbers)), *text]}
 
 
 def _bar(score: float, largest: float) -> str:

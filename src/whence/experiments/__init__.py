@@ -1,6 +1,18 @@
 """Experiments: remove, retrain, compare, with controls and intervals."""
 
+from whence.experiments.disclosure import DisclosureExperiment, DisclosureResult
+from whence.experiments.explanation_fidelity import ExplanationFidelityExperiment
+from whence.experiments.explanation_results import ExplanationFidelityResult
+from whence.experiments.fidelity import FidelityExperiment
 from whence.experiments.opponents import OpponentsExperiment
 from whence.experiments.results import OpponentsResult
 
-__all__ = ["OpponentsExperiment", "OpponentsResult"]
+__all__ = [
+    "DisclosureExperiment",
+    "DisclosureResult",
+    "ExplanationFidelityExperiment",
+    "ExplanationFidelityResult",
+    "FidelityExperiment",
+    "OpponentsExperiment",
+    "OpponentsResult",
+]

@@ -24,6 +24,8 @@ class Store:
     folder : path or None
     settings : dict
         What the rows depend on; a folder with other settings is refused.
+    name : str
+        Of the file.
 
     Raises
     ------
@@ -33,8 +35,10 @@ class Store:
         If its file is unreadable.
     """
 
-    def __init__(self, folder: str | Path | None, settings: dict[str, Any]) -> None:
-        self._path = None if folder is None else Path(folder) / "fits.json"
+    def __init__(
+        self, folder: str | Path | None, settings: dict[str, Any], name: str = "fits.json"
+    ) -> None:
+        self._path = None if folder is None else Path(folder) / name
         self._settings: dict[str, Any] = json.loads(json.dumps(settings))
         self._rows: list[dict[str, Any]] = []
         if self._path is not None and self._path.exists():
@@ -56,9 +60,19 @@ class Store:
         found: list[dict[str, Any]] = rows
         return found
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the rows depend on, as the file has it."""
+        return dict(self._settings)
+
+    def find(self, seed: int, arm: str) -> dict[str, Any] | None:
+        """The row of an arm of a seed; None where it is not recorded."""
+        rows = (row for row in self._rows if row["seed"] == seed and row["arm"] == arm)
+        return next(rows, None)
+
     def has(self, seed: int, arm: str) -> bool:
         """Whether an arm of a seed is recorded."""
-        return any(row["seed"] == seed and row["arm"] == arm for row in self._rows)
+        return self.find(seed, arm) is not None
 
     def add(self, row: dict[str, Any]) -> None:
         """Record a fit."""

@@ -156,6 +156,9 @@ class RecommenderAsker(Asker):
         self._twin = copy.copy(model)
         if getattr(model, "exclude_seen", False):
             self._twin.exclude_seen = False  # type: ignore[attr-defined]
+        if "differentiable" in model.levels and model.asks == "histories":
+            # A network answers an empty history, too: it sees a window of padding alone.
+            self._twin._needs_history = _nobody  # type: ignore[attr-defined]
 
     @contextmanager
     def quiet(self) -> Iterator[None]:
@@ -266,6 +269,11 @@ class RecommenderAsker(Asker):
             ids=pl.DataFrame({"query": np.arange(len(tokens))}),
             history_baskets=baskets,
         )
+
+
+def _nobody(queries: Queries) -> npt.NDArray[np.bool_]:
+    """Queries that cannot be answered without a history: none."""
+    return np.zeros(len(queries), dtype=np.bool_)
 
 
 def _renumbered(there: npt.NDArray[np.bool_], baskets: IntArray) -> IntArray:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from whence.errors import UnsupportedError, check_choice, check_int
+from whence.errors import ParameterError, UnsupportedError, check_choice, check_int
 from whence.explanation._askers import Asker
 from whence.explanation._histories import History
 
@@ -60,6 +60,8 @@ def parse_masking(masking: Any) -> Masking:
         if kind == "item":
             return Masking("item", detail)
         return Masking("marginal", draws=check_int("draws of masking 'marginal'", detail, 1))
+    if masking == "item":
+        raise ParameterError("masking 'item' needs an item: say masking=('item', id).")
     check_choice("masking", masking, [name for name in NAMES if name != "item"])
     return Masking(masking)
 

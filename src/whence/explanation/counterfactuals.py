@@ -41,6 +41,8 @@ class Counterfactual:
         Sets that the model was asked about.
     k : int
     masking : str
+    title : str
+        Name of the item for people: its title where there is one.
     """
 
     item: Any
@@ -51,14 +53,17 @@ class Counterfactual:
     n_tried: int
     k: int
     masking: str
+    title: str
 
     def __str__(self) -> str:
         if not self.found:
-            return f"No set of events keeps item {self.item!r} in the top {self.k}."
+            return (
+                f"{self.title} stays in the top {self.k} without any of the sets that were tried."
+            )
         how = "the fewest that do" if self.smallest else "perhaps not the fewest"
         return (
-            f"Without {', '.join(self.labels)}, item {self.item!r} would not be in the top "
-            f"{self.k} ({how})."
+            f"Without {', '.join(self.labels)}, {self.title} would not be in the top {self.k} "
+            f"({how})."
         )
 
 
@@ -114,6 +119,7 @@ def counterfactual(
                 smallest = False
                 break
     rows = [] if players is None else sorted(players)
+    entry = explanation.metadata["items"][recommended.index(chosen)]
     return Counterfactual(
         item=chosen,
         players=rows,
@@ -123,6 +129,7 @@ def counterfactual(
         n_tried=search.n_tried,
         k=problem.settings.k,
         masking=str(explanation.metadata["masking"]),
+        title=str(entry.get("title") or f"item {chosen!r}"),
     )
 
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 _STREAM = 0x66696465
+MEASURES = (
+    "deletion_auc", "insertion_auc", "comprehensiveness", "sufficiency", "still_recommended",
+)  # fmt: skip
 
 
 def relative_l2(estimate: npt.ArrayLike, exact: npt.ArrayLike) -> float:
@@ -157,7 +160,41 @@ def measure(
     seed: int = 0,
     orders: Mapping[str, Sequence[npt.ArrayLike]] | None = None,
 ) -> pl.DataFrame:
-    """Measure explanations beside their controls.
+    """Measure explanations beside their controls, on average.
+
+    Parameters
+    ----------
+    explanations, n, seed, orders
+        As in `measure_each`.
+
+    Returns
+    -------
+    polars.DataFrame
+        One row per order (``explanation``, ``random``, ``recency``, ``popularity``, …) and masking:
+        ``n_histories`` and the means of ``deletion_auc`` (low is faithful), ``insertion_auc``
+        (high), ``comprehensiveness`` (high), ``sufficiency`` (low) and ``still_recommended`` (low).
+
+    Raises
+    ------
+    UnsupportedError
+        As in `measure_each`.
+    """
+    keys = ["order", "masking"]
+    return (
+        measure_each(explanations, n=n, seed=seed, orders=orders)
+        .group_by(keys, maintain_order=True)
+        .agg(pl.len().alias("n_histories"), pl.col(*MEASURES).mean())
+    )
+
+
+def measure_each(
+    explanations: Explanation | Sequence[Explanation],
+    *,
+    n: int = 3,
+    seed: int = 0,
+    orders: Mapping[str, Sequence[npt.ArrayLike]] | None = None,
+) -> pl.DataFrame:
+    """Measure each explanation beside its controls.
 
     Parameters
     ----------
@@ -173,10 +210,15 @@ def measure(
     Returns
     -------
     polars.DataFrame
-        One row per order (``explanation``, ``random``, ``recency``, ``popularity``, …) and masking:
-        ``n_histories`` and the means of ``deletion_auc`` (low is faithful), ``insertion_auc``
-        (high), ``comprehensiveness`` (high), ``sufficiency`` (low) and ``still_recommended`` (low).
+        One row per explanation and order: ``history`` (the place of the explanation, from 0),
+        ``order``, ``masking``, and the columns of `measure`.
+
+    Raises
+    ------
+    UnsupportedError
+        If no explanation has anything to explain, or they were loaded from files.
     """
+    check_int("n", n, minimum=1)
     single = not isinstance(explanations, Sequence)
     all_of_them: list[Explanation] = [explanations] if single else list(explanations)  # type: ignore[arg-type,list-item]
     rows = []
@@ -186,9 +228,10 @@ def measure(
         named: dict[str, Any] = {"explanation": order_of(explanation)}
         named |= controls(explanation, seed=seed + number)
         named |= {name: given[number] for name, given in (orders or {}).items()}
-        most = min(check_int("n", n, minimum=1), len(explanation))
+        most = min(n, len(explanation))
         rows += [
             {
+                "history": number,
                 "order": name,
                 "masking": explanation.metadata["masking"],
                 "deletion_auc": deletion_curve(explanation, order).auc,
@@ -204,12 +247,7 @@ def measure(
             "No explanation has anything to explain: the value with all events is that with none; "
             "take other histories or another masking."
         )
-    keys = ["order", "masking"]
-    return (
-        pl.DataFrame(rows)
-        .group_by(keys, maintain_order=True)
-        .agg(pl.len().alias("n_histories"), pl.exclude(keys).mean())
-    )
+    return pl.DataFrame(rows)
 
 
 def _checked(explanation: Explanation, order: npt.ArrayLike | None) -> IntArray:

@@ -1,5 +1,6 @@
 """Influence: which training examples taught a model its predictions."""
 
+from whence.influence.functions import InfluenceFunction, to_optimum
 from whence.influence.layers import register_layer
 from whence.influence.projection import TracInRandomProjection
 from whence.influence.queries import QueryExamples, query_examples
@@ -10,9 +11,11 @@ from whence.influence.trak import TRAK
 __all__ = [
     "TRAK",
     "Influence",
+    "InfluenceFunction",
     "QueryExamples",
     "TracIn",
     "TracInRandomProjection",
     "query_examples",
     "register_layer",
+    "to_optimum",
 ]

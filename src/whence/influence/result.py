@@ -20,6 +20,7 @@ TITLES = {
     "tracin-projection": "TracIn influence by random projection",
     "self-influence": "Self-influence",
     "trak": "TRAK influence",
+    "influence-function": "Influence functions",
 }
 LISTS = ("top_examples", "top_scores", "bottom_examples", "bottom_scores")
 

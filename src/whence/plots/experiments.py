@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from whence.plots.style import BLUE, GREY, axes
+from whence.plots.style import BLUE, GREY, SERIES, axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,4 +38,44 @@ def plot_arms(table: pl.DataFrame, metric: str, *, ax: Axes | None = None) -> An
         ax.set_yticks(range(table.height), table["arm"].to_list())
         ax.set_ylim(table.height - 0.5, -0.5)
         ax.set_xlabel(f"change of {metric} on test data, and its 95% interval")
+        return ax
+
+
+def plot_orders(
+    table: pl.DataFrame, orders: Sequence[str], label: str, *, ax: Axes | None = None
+) -> Any:
+    """Draw a measure of several orders of events under each masking, with its interval.
+
+    Parameters
+    ----------
+    table : polars.DataFrame
+        Columns ``masking``, ``order``, ``mean``, ``low`` and ``high`` (null for no interval).
+    orders : sequence of str
+        From top to bottom; those that the table lacks are left out.
+    label : str
+        What the horizontal axis shows.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    maskings = table["masking"].unique(maintain_order=True).to_list()
+    present = set(table["order"].to_list())
+    shown = [name for name in orders if name in present]
+    apart = 0.5 / max(len(maskings), 1)
+    with axes(ax) as ax:
+        for number, masking in enumerate(maskings):
+            colour = SERIES[number % len(SERIES)]
+            rows = table.filter(pl.col("masking") == masking)
+            shift = (number - (len(maskings) - 1) / 2) * apart
+            places = [shown.index(name) + shift for name in rows["order"]]
+            for place, low, high in zip(places, rows["low"], rows["high"]):
+                if low is not None:
+                    ax.plot((low, high), (place, place), color=colour, linewidth=2.0)
+            ax.plot(rows["mean"], places, "o", color=colour, label=f"masking {masking}")
+        ax.set_yticks(range(len(shown)), [name.replace("_", " ") for name in shown])
+        ax.set_ylim(len(shown) - 0.5, -0.5)
+        ax.set_xlabel(f"{label}: mean over histories, and its 95% interval")
+        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(maskings))
         return ax

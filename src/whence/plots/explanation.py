@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,15 +10,16 @@ import numpy.typing as npt
 import polars as pl
 from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from whence.errors import ColumnError, DataError, ParameterError
-from whence.plots.style import BLUE, GREY, INK, VERMILION, axes
+from whence.plots.style import BLUE, GREY, INK, SERIES, VERMILION, axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 FloatArray = npt.NDArray[np.float64]
-_LONGEST = 34
+_LONGEST = 40
 _PER_ROW = 0.24  # inches
 _DIVERGING = LinearSegmentedColormap.from_list("whence", [VERMILION, "#FFFFFF", BLUE])
 
@@ -72,7 +74,7 @@ def bars(
     score = frame["score"].to_numpy()
     place = np.arange(len(score))
     with axes(ax) as ax:
-        _grow(ax, len(score))
+        _grow(ax, len(score), 8.0 if items is None else 9.5)
         errors = 2 * frame["std_error"].to_numpy() if "std_error" in frame.columns else None
         ax.barh(
             place, score, color=np.where(score < 0, VERMILION, BLUE).tolist(), height=0.74,
@@ -89,6 +91,66 @@ def bars(
         ax.set_title(title or "Shares of the history")
         if items is not None:
             _list_beside(ax, items)
+    return ax
+
+
+def maskings(
+    tables: Mapping[str, Any],
+    *,
+    ax: Axes | None = None,
+    label: str = "share",
+    title: str | None = None,
+) -> Axes:
+    """Draw the shares of the same events under several maskings side by side.
+
+    Parameters
+    ----------
+    tables : mapping from str to data frame
+        By name of the masking, each with columns ``label`` and ``score``, and the same rows;
+        ``std_error`` where known is drawn as two standard errors.
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure by default.
+    label : str
+        What the horizontal axis shows.
+    title : str, optional
+        Heading.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    DataError
+        If there is no table, or two have other rows.
+    """
+    frames = {name: _frame(table, "label", "score") for name, table in tables.items()}
+    if not frames:
+        raise DataError("There is nothing to draw; give the table of at least one masking.")
+    names = next(iter(frames.values()))["label"]
+    if any(not frame["label"].equals(names) for frame in frames.values()):
+        raise DataError("The tables have other rows; explain the same history under each masking.")
+    place = np.arange(len(names))
+    height = 0.8 / len(frames)
+    with axes(ax) as ax:
+        _grow(ax, round(len(names) * (0.5 + 0.35 * len(frames))))
+        for number, (name, frame) in enumerate(frames.items()):
+            errors = 2 * frame["std_error"].to_numpy() if "std_error" in frame.columns else None
+            shift = (number - (len(frames) - 1) / 2) * height
+            ax.barh(
+                place + shift, frame["score"], color=SERIES[number % len(SERIES)],
+                height=0.9 * height, label=f"masking {name}", xerr=errors,
+                error_kw={"ecolor": INK, "elinewidth": 0.9},
+            )  # fmt: skip
+        ax.axvline(0.0, color=INK, linewidth=1.0)
+        ax.set_yticks(place, _short(names))
+        ax.invert_yaxis()
+        ax.grid(axis="y", visible=False)
+        ax.margins(y=0.01)
+        ax.set_xlabel(label)
+        ax.set_ylabel("events, oldest first")
+        ax.legend(loc="best")
+        ax.set_title(title or "The same history under several maskings")
     return ax
 
 
@@ -141,11 +203,15 @@ def waterfall(
         ax.barh(place, ends - begins, left=begins, color=colours, height=0.74)
         for row in place[:-1]:
             ax.plot([ends[row]] * 2, [row, row + 1], color=GREY, linewidth=0.9)
-        for value, text, at in ((start, "nothing", -1.0), (end, "everything", len(labels))):
+        sides = ("left", "right") if start <= end else ("right", "left")
+        for value, text, at, side in (
+            (start, "nothing", -1.0, sides[0]),
+            (end, "everything", len(labels), sides[1]),
+        ):
             ax.axvline(value, color=GREY, linestyle=":", linewidth=1.2)
-            ax.text(value, at, f"{text} {value:.3g}", color=INK, fontsize=8.5, ha="center",
-                    va="center", bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
-                    )  # fmt: skip
+            ax.annotate(f"{text} {value:.3g}", (value, at), (4 if side == "left" else -4, 0),
+                        textcoords="offset points", color=INK, fontsize=8.5, ha=side, va="center",
+                        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5})  # fmt: skip
         ax.set_yticks(place, _short(pl.Series(labels)))
         ax.set_ylim(len(labels) + 0.6, -1.6)
         ax.use_sticky_edges = False
@@ -231,6 +297,7 @@ def recency(
             errors = 2 * frame["std_error"].fill_null(0.0).to_numpy()
         ax.bar(frame["recency"], frame["mean_abs"], color=BLUE, yerr=errors,
                error_kw={"ecolor": INK, "elinewidth": 0.9})  # fmt: skip
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.set_xlabel("events before the last one")
         ax.set_ylabel("mean absolute share")
         ax.grid(axis="x", visible=False)
@@ -303,19 +370,22 @@ def _list_beside(ax: Axes, items: Any) -> None:
     frame = _frame(items)
     name = "title" if "title" in frame.columns else "item"
     names = _short(frame[name].fill_null("").cast(pl.String))
-    lines = [f"{number:>2}  {text}" for number, text in enumerate(names, 1)]
-    ax.text(1.03, 1.0, "Recommended", transform=ax.transAxes, va="bottom", fontsize=9,
-            fontweight="bold", color=INK)  # fmt: skip
-    ax.text(1.03, 0.985, "\n".join(lines), transform=ax.transAxes, va="top", fontsize=8.5,
-            linespacing=1.5, color=INK)  # fmt: skip
+    # Figure spaces are as wide as digits.
+    lines = [f"{str(number).rjust(2, chr(0x2007))}  {text}" for number, text in enumerate(names, 1)]
+    for text, below, options in (
+        ("Recommended", 0, {"fontsize": 9, "fontweight": "bold"}),
+        ("\n".join(lines), 16, {"fontsize": 8.5, "linespacing": 1.5}),
+    ):
+        ax.annotate(text, (1.03, 1.0), (0, -below), xycoords="axes fraction", va="top",
+                    textcoords="offset points", color=INK, **options)  # fmt: skip
 
 
-def _grow(ax: Axes, n_rows: int) -> None:
+def _grow(ax: Axes, n_rows: int, least: float = 8.0) -> None:
     """Make a new figure high enough for its rows; leave the caller's alone."""
     figure = ax.figure
     if len(figure.axes) == 1 and isinstance(figure, Figure):
         width, height = figure.get_size_inches()
-        figure.set_size_inches(max(width, 8.0), max(height, 1.4 + _PER_ROW * n_rows))
+        figure.set_size_inches(max(width, least), max(height, 1.4 + _PER_ROW * n_rows))
 
 
 def _short(names: pl.Series) -> list[str]:

@@ -144,6 +144,13 @@ class RecBoleModel(DifferentiableRecommender):
             config, model, _, train_data, _, _ = load_data_and_model(model_file=str(path))
         return cls(model, train_data, config, **options)
 
+    @property
+    def max_length(self) -> int | None:
+        """Items of the history that a sequential model looks at; None for models of users."""
+        if not self._is_sequential:
+            return None
+        return int(self._setting("MAX_ITEM_LIST_LENGTH", 50))
+
     def fit(self, train: Any, *args: Any, **options: Any) -> NoReturn:
         """Refuse: training is RecBole's.
 
@@ -275,7 +282,7 @@ class RecBoleModel(DifferentiableRecommender):
                 queries.history_items,
                 queries.history_start,
                 queries.history_end,
-                int(self._setting("MAX_ITEM_LIST_LENGTH", 50)),
+                self.max_length or 1,
                 self.n_items,
             )
             fields[data.window_field] = data.item_numbers[torch.from_numpy(windows)]

@@ -1,0 +1,278 @@
+"""Strategies compared: retrained on what is left, over seeds, at equal number and violation."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from whence.curation.disclosure.retraining import Yardstick
+from whence.curation.disclosure.strategies import SIZED, STRATEGIES
+from whence.data.files import write_parquet_with_metadata
+from whence.errors import DataWarning, ParameterError, check_choice, check_int
+
+if TYPE_CHECKING:
+    from whence.curation.disclosure.disclosure import Disclosure
+    from whence.curation.disclosure.plan import DisclosurePlan
+
+KEYS = ("strategy", "matched", "to")
+FREE = ("all", "none")
+Key = tuple[str, str, str]
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What strategies are worth, each retrained on the data it leaves.
+
+    Attributes
+    ----------
+    runs : polars.DataFrame
+        One row per seed, strategy and what it is matched with: ``quality`` (minus the test loss,
+        mean over users), ``wv`` (violation per user), ``reward`` (quality less λ times wv), ``n``,
+        ``share``, and the metrics. ``matched``: "" for a strategy of its own size, "number" or
+        "violation" for a control that is as large as the strategy ``to``.
+    lam : float
+    lam_ref : float or None
+    plans : dict
+        Plans of the first seed, by (strategy, matched, to).
+    """
+
+    runs: pl.DataFrame
+    lam: float
+    lam_ref: float | None
+    plans: dict[Key, DisclosurePlan] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"<Comparison at lam={self.lam:g}>\n{self.table()}"
+
+    def table(self) -> pl.DataFrame:
+        """Mean over the seeds of each measure, and half the width of its 95% interval (``±``)."""
+        measures = [c for c in self.runs.columns if c not in (*KEYS, "seed")]
+        rows = []
+        for key, part in self.runs.group_by(KEYS, maintain_order=True):
+            row: dict[str, Any] = dict(zip(KEYS, key))
+            for name in measures:
+                values = part[name].cast(pl.Float64).drop_nulls().to_numpy()
+                row[name] = float(values.mean()) if len(values) else None
+                if name in ("quality", "reward"):
+                    row[f"{name} ±"] = half_width(values)
+            rows.append(row)
+        return pl.DataFrame(rows)
+
+    def differences(self, measure: str = "reward") -> pl.DataFrame:
+        """How much better strategies are than each other and than the controls of their size.
+
+        Parameters
+        ----------
+        measure : str
+            "reward", "quality" or another column of `runs`.
+
+        Returns
+        -------
+        polars.DataFrame
+            As `paired_differences` gives it.
+        """
+        return paired_differences(self.runs, measure)
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Write the runs to a Parquet file, λ in its metadata."""
+        facts = json.dumps({"lam": self.lam, "lam_ref": self.lam_ref})
+        target = Path(path)
+        return write_parquet_with_metadata(
+            self.runs, target, {"whence": facts}, overwrite=overwrite
+        )
+
+
+def compare_strategies(
+    disclosure: Disclosure,
+    strategies: Sequence[str],
+    *,
+    test: Any,
+    seeds: Sequence[int] = (0, 1, 2),
+    controls: Sequence[str] = ("threshold", "random", "influence_only"),
+    metrics: Sequence[str] = ("hitrate@10", "ndcg@10"),
+    progress: Progress | None = None,
+) -> Comparison:
+    """Choose on validation data, retrain, measure on test data; everything anew for each seed.
+
+    Parameters
+    ----------
+    disclosure : Disclosure
+    strategies : sequence of str
+        Without a size of their own; see `Disclosure.solve`.
+    test : Interactions or data frame
+    seeds : sequence of int
+        Of the initial parameters, and of what is drawn.
+    controls : sequence of str
+        Strategies that take a size: they are given the number, and then the violation, of each of
+        `strategies` but "all" and "none".
+    metrics : sequence of str
+        Ranking metrics, measured beside the loss.
+    progress : callable, optional
+        ``progress(done, total, message)``.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    ParameterError
+        If an argument is out of its range.
+    """
+    if not len(seeds):
+        raise ParameterError("Give at least one seed.")
+    keys = compared(strategies, controls)
+    rows: list[dict[str, Any]] = []
+    plans: dict[Key, DisclosurePlan] = {}
+    for place, seed in enumerate(seeds):
+
+        def tell(
+            done: int, message: str, before: int = place * len(keys), seed: int = seed
+        ) -> None:
+            if progress is not None:
+                progress(before + done, len(seeds) * len(keys), f"seed {seed}: {message}")
+
+        tell(0, "all data")
+        own = disclosure.reseeded(check_int("seeds", seed, minimum=0))
+        yardstick = Yardstick.of(own.model, test)
+        for done, (key, plan) in enumerate(plans_of(own, keys)):
+            tell(done, " ".join(key).strip())
+            plans.setdefault(key, plan)
+            worth = worth_of(own, plan, yardstick, seed, tuple(metrics))
+            rows.append({**dict(zip(KEYS, key)), "seed": seed, **worth})
+    return Comparison(
+        pl.DataFrame(rows, infer_schema_length=None), disclosure.lam, disclosure.lam_ref, plans
+    )
+
+
+def compared(strategies: Sequence[str], controls: Sequence[str]) -> list[Key]:
+    """What is compared: the strategies, then the controls of the size of each of them.
+
+    Raises
+    ------
+    ParameterError
+        If there is no strategy, or one is unknown or of the wrong kind.
+    """
+    if not strategies:
+        raise ParameterError("Give at least one strategy.")
+    for strategy in strategies:
+        check_choice("strategies", strategy, [s for s in STRATEGIES if s not in SIZED])
+    for control in controls:
+        check_choice("controls", control, SIZED)
+    return [
+        *((name, "", "") for name in strategies),
+        *(
+            (control, matched, name)
+            for name in strategies
+            if name not in FREE
+            for control in controls
+            for matched in ("number", "violation")
+        ),
+    ]
+
+
+def plans_of(disclosure: Disclosure, keys: Sequence[Key]) -> Iterator[tuple[Key, DisclosurePlan]]:
+    """A plan for each of `keys`, in their order; strategies before the controls of their size."""
+    done: dict[str, DisclosurePlan] = {}
+    for key in keys:
+        name, matched, to = key
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DataWarning)
+            if to and to not in done:
+                done[to] = disclosure.solve(to)
+            if not to:
+                plan = done[name] = done.get(name) or disclosure.solve(name)
+            elif matched == "number":
+                plan = disclosure.solve(name, n=done[to].n_disclosed)
+            else:
+                plan = disclosure.solve(name, wv=done[to].violation)
+        yield key, plan
+
+
+def worth_of(
+    disclosure: Disclosure,
+    plan: DisclosurePlan,
+    yardstick: Yardstick,
+    seed: int,
+    metrics: tuple[str, ...],
+) -> dict[str, Any]:
+    """Quality, violation and reward of a plan: retrained with the seed on what it leaves."""
+    model = disclosure.retrained(plan, seed)
+    by_user = yardstick.by_user(model)
+    quality, violation = float(by_user.mean()), plan.violation / len(by_user)
+    scores: dict[str, float | None] = dict.fromkeys(metrics)
+    if plan.n_disclosed:
+        scores.update(yardstick.metrics(model, metrics))
+    return {
+        "quality": quality,
+        "wv": violation,
+        "reward": reward(quality, violation, disclosure.lam),
+        "n": plan.n_disclosed,
+        "share": plan.share,
+        **scores,
+    }
+
+
+def paired_differences(runs: pl.DataFrame, measure: str = "reward") -> pl.DataFrame:
+    """Differences between what was measured with the same seed.
+
+    Parameters
+    ----------
+    runs : polars.DataFrame
+        As `Comparison.runs`.
+    measure : str
+
+    Returns
+    -------
+    polars.DataFrame
+        For each strategy that is not matched: ``strategy``, ``than`` (another one, or a control
+        of its size), ``matched``, ``difference`` (mean over the seeds of the paired differences),
+        ``±`` (half its 95% interval) and ``better`` ("yes", "no", or "unclear" where the interval
+        holds 0).
+    """
+    by = {
+        key: dict(zip(part["seed"].to_list(), part[measure].to_list()))
+        for key, part in runs.group_by(KEYS, maintain_order=True)
+    }
+    rows = []
+    for first in (key for key in by if not key[1]):
+        for other in by:
+            if other == first or other[2] not in ("", first[0]):
+                continue
+            gaps = np.array([by[first][seed] - by[other][seed] for seed in by[first]])
+            mean, half = float(gaps.mean()), half_width(gaps)
+            clear = half is not None and abs(mean) > half
+            rows.append(
+                {
+                    "strategy": first[0],
+                    "than": other[0],
+                    "matched": other[1],
+                    "difference": mean,
+                    "±": half,
+                    "better": ("yes" if mean > 0 else "no") if clear else "unclear",
+                }
+            )
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def reward(quality: float, violation: float, lam: float) -> float:
+    """``quality - λ violation``: quality enters with a plus."""
+    return quality - lam * violation
+
+
+def half_width(values: Any) -> float | None:
+    """Half the width of the 95% interval of a mean, by Student's t; None for a single value."""
+    from scipy import stats
+
+    count = len(values)
+    if count < 2:
+        return None
+    return float(stats.t.ppf(0.975, count - 1) * np.std(values, ddof=1) / np.sqrt(count))

@@ -1,0 +1,277 @@
+"""The disclosure experiment: which strategy gives the best recommendations for its violation?
+
+For each seed the rows are split anew, violations are drawn (or taken from a column), a model is
+trained; strategies are chosen on the validation data, each is retrained on what it leaves, and all
+are measured on test data. Each strategy has controls of as many interactions, and of as much
+violation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from whence.curation.disclosure import Disclosure, paired_differences, simulate_willingness
+from whence.curation.disclosure.comparison import FREE, KEYS, Key, compared, plans_of, worth_of
+from whence.curation.disclosure.retraining import Yardstick
+from whence.data import Interactions, split_rows
+from whence.errors import DataError, ParameterError, check_choice, check_float, check_int
+from whence.experiments.results import Store
+from whence.influence.functions import factor_loss, to_optimum
+
+PENALTY = 20.0
+"""Ratings that the penalty of a user or item weighs as much as, where no model is given."""
+_DIM = 8
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class DisclosureExperiment:
+    """Strategies of disclosure retrained and compared on test data, over λ and over seeds.
+
+    Parameters
+    ----------
+    model : callable, optional
+        ``model(train, seed)`` makes the model, not yet fitted; by default a `BiasedMF` of 8
+        dimensions whose penalty is that of 20 ratings for each user and item.
+    willingness : str, optional
+        Column of violations; by default they are drawn by `simulate_willingness`, anew for each
+        seed.
+    shares : sequence of float
+        λ, as multiples of `Disclosure.lam_ref`.
+    strategies, controls : sequence of str
+        As of `Disclosure.evaluate`.
+    seeds : sequence of int
+        Of the split, of the violations, of the model and of what strategies draw.
+    fractions : tuple of float
+        Shares of training, validation and test data.
+    metrics : sequence of str
+        Ranking metrics beside the loss.
+    """
+
+    model: Callable[[Interactions, int], Any] | None = None
+    willingness: str | None = None
+    shares: Sequence[float] = (0.1, 0.3, 1.0, 3.0, 10.0)
+    strategies: Sequence[str] = ("social", "trust_region", "all", "none")
+    controls: Sequence[str] = ("threshold", "random", "influence_only")
+    seeds: Sequence[int] = (0, 1, 2)
+    fractions: tuple[float, float, float] = (0.5, 0.3, 0.2)
+    metrics: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if not len(self.seeds) or not len(self.shares):
+            raise ParameterError("Give at least one seed and one of shares.")
+        for seed in self.seeds:
+            check_int("seeds", seed, minimum=0)
+        for share in self.shares:
+            check_float("shares", share, minimum=0.0)
+        compared(self.strategies, self.controls)
+
+    def run(
+        self, data: Any, *, folder: str | Path | None = None, progress: Progress | None = None
+    ) -> DisclosureResult:
+        """Run what has not been run yet.
+
+        Parameters
+        ----------
+        data : Interactions or table
+            Users with their items, and ratings where the model needs them.
+        folder : path, optional
+            Keeps each result, so that an interrupted run goes on where it stopped.
+        progress : callable, optional
+            ``progress(done, total, message)``.
+
+        Raises
+        ------
+        DataError
+            If the rows are not those of users, or nothing has any violation.
+        """
+        interactions = Interactions.from_frame(data)
+        if not interactions.by_user:
+            raise DataError(
+                "The disclosure experiment splits the rows of users; give data with a user column."
+            )
+        settings = {
+            "model": _described(self._make(interactions, 0)),
+            "data": interactions.fingerprint,
+            "willingness": self.willingness,
+            "fractions": list(self.fractions),
+            "metrics": list(self.metrics),
+        }
+        store, keys = Store(folder, settings), compared(self.strategies, self.controls)
+        for number, seed in enumerate(self.seeds):
+            _Seed(self, interactions, seed, store, keys, _part(progress, number, self, keys)).run()
+        names = [_name(share, key) for share in self.shares for key in keys]
+        return DisclosureResult(store.frame(self.seeds, names).drop("arm"), settings)
+
+    def _make(self, train: Interactions, seed: int) -> Any:
+        return usual_model(train, seed) if self.model is None else self.model(train, seed)
+
+
+def usual_model(train: Interactions, seed: int = 0) -> Any:
+    """The model that is fitted where none is given."""
+    from whence.models import BiasedMF
+
+    return BiasedMF(
+        embedding_dim=_DIM, weight_decay=PENALTY / max(train.n_rows, 1), learning_rate=5e-3,
+        seed=seed,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Seed:
+    """All that is measured with one seed."""
+
+    experiment: DisclosureExperiment
+    data: Interactions
+    seed: int
+    store: Store
+    keys: list[Key]
+    tell: Callable[[int, str], None]
+
+    def run(self) -> None:
+        """Measure and record what is not in the store."""
+        todo = {
+            share: [key for key in self.keys if not self.store.has(self.seed, _name(share, key))]
+            for share in self.experiment.shares
+        }
+        if not any(todo.values()):
+            return
+        self.tell(0, "all data")
+        asked, test = self._asked()
+        usual = asked.lam_ref
+        if usual is None:
+            raise DataError(
+                "No interaction has any willingness violation, so that all may be disclosed; give "
+                "data in which something is withheld."
+            )
+        yardstick = Yardstick.of(asked.model, test)
+        for place, (share, missing) in enumerate(todo.items()):
+            here = asked.at(share * usual)
+            for done, (key, plan) in enumerate(plans_of(here, missing)):
+                message = f"{share:g} lam_ref, {' '.join(key).strip()}"
+                self.tell(place * len(self.keys) + done, message)
+                row = worth_of(here, plan, yardstick, self.seed, tuple(self.experiment.metrics))
+                facts = {"seed": self.seed, "arm": _name(share, key), "lam_share": share}
+                self.store.add({**facts, "lam": here.lam, **dict(zip(KEYS, key)), **row})
+
+    def _asked(self) -> tuple[Disclosure, Interactions]:
+        own, seed = self.experiment, self.seed
+        train, validation, test = split_rows(self.data, own.fractions, seed=seed)
+        model = own._make(train, seed).fit(train)
+        if factor_loss(model) is not None:
+            model = to_optimum(model, tolerance=1e-4)
+        beta: Any = own.willingness
+        if beta is None:
+            beta = simulate_willingness(train, seed=seed)
+        return Disclosure(model, beta, validation, seed=seed), test
+
+
+@dataclass(frozen=True)
+class DisclosureResult:
+    """What the disclosure experiment measured.
+
+    Attributes
+    ----------
+    rows : polars.DataFrame
+        One row per seed, λ and plan: ``lam``, ``lam_share`` (λ / lam_ref), ``strategy``,
+        ``matched``, ``to`` (see `Comparison`), ``quality``, ``wv``, ``reward``, ``n``, ``share``
+        and the metrics, all of retrained models on test data.
+    settings : dict
+        What was run.
+    """
+
+    rows: pl.DataFrame
+    settings: dict[str, Any]
+
+    def to_frame(self, measure: str = "reward") -> pl.DataFrame:
+        """Paired differences of the strategies at each λ; see `paired_differences`."""
+        check_choice("measure", measure, [c for c in self.rows.columns if c not in (*KEYS, "seed")])
+        parts = [
+            paired_differences(part, measure).insert_column(0, pl.lit(share[0]).alias("lam_share"))
+            for share, part in self.rows.group_by("lam_share", maintain_order=True)
+        ]
+        return pl.concat(parts)
+
+    def means(self) -> pl.DataFrame:
+        """Means over the seeds, one row per λ and plan."""
+        names = ["lam_share", *KEYS]
+        rest = [c for c in self.rows.columns if c not in (*names, "seed")]
+        return self.rows.group_by(names, maintain_order=True).agg(pl.col(rest).cast(float).mean())
+
+    def to_markdown(self, measure: str = "reward") -> str:
+        """The strategies, and how much better they are than the controls of their size."""
+        lines = []
+        differences, means = self.to_frame(measure), self.means()
+        for (share,), part in means.group_by("lam_share", maintain_order=True):
+            lines += [
+                f"| λ = {share:g} λ_ref | disclosed | violation | quality | reward |",
+                "|---|---:|---:|---:|---:|",
+            ]
+            for row in part.filter(matched="").iter_rows(named=True):
+                numbers = f"{row['quality']:.4f} | {row['reward']:.4f}"
+                lines.append(
+                    f"| {row['strategy']} | {row['share']:.1%} | {row['wv']:.3f} | {numbers} |"
+                )
+            lines.append("")
+        found = differences.filter(~pl.col("strategy").is_in(FREE), pl.col("matched") != "")
+        controls = found["than"].unique(maintain_order=True).to_list()
+        head = [f"{measure} above", *controls]
+        lines += ["| " + " | ".join(head) + " |", "|---|" + "---:|" * len(controls)]
+        for key, part in found.group_by("lam_share", "strategy", "matched", maintain_order=True):
+            cells = {row["than"]: _interval(row) for row in part.iter_rows(named=True)}
+            label = f"{key[1]}, {key[0]:g} λ_ref, equal {key[2]}"
+            lines.append("| " + " | ".join([label, *(cells[name] for name in controls)]) + " |")
+        return "\n".join(lines)
+
+    def frontier(self) -> pl.DataFrame:
+        """Means over the seeds of the first strategy, and of its controls at equal violation."""
+        means = self.means()
+        first = means["strategy"][0]
+        alone = (pl.col("matched") == "") & ~pl.col("strategy").is_in(FREE)
+        return means.filter(alone | ((pl.col("matched") == "violation") & (pl.col("to") == first)))
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw quality against violation; see `plot_frontier`.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+        """
+        from whence.curation.disclosure import plot_frontier
+
+        return plot_frontier(self.frontier(), ax)
+
+
+def _name(share: float, key: Key) -> str:
+    return f"{share:g} {' '.join(key)}".strip()
+
+
+def _interval(row: dict[str, Any]) -> str:
+    half = "" if row["±"] is None else f" ± {row['±']:.4f}"
+    mark = {"yes": " ✓", "no": " ✗"}.get(row["better"], "")
+    return f"{row['difference']:+.4f}{half}{mark}"
+
+
+def _described(model: Any) -> dict[str, Any]:
+    params = {name: value for name, value in model.params.items() if name != "seed"}
+    return {"class": type(model).__name__, **params}
+
+
+def _part(
+    progress: Progress | None, number: int, experiment: DisclosureExperiment, keys: Sequence[Key]
+) -> Callable[[int, str], None]:
+    """Progress of one seed as progress of all."""
+    each = len(experiment.shares) * len(keys)
+
+    def tell(done: int, message: str) -> None:
+        if progress is not None:
+            seed = experiment.seeds[number]
+            total = len(experiment.seeds) * each
+            progress(number * each + done, total, f"seed {seed}: {message}")
+
+    return tell

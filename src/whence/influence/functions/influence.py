@@ -1,0 +1,411 @@
+"""Influence functions: what a fitted model owes to each training interaction."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from whence.attribution import Attribution, describe_run
+from whence.data import Interactions
+from whence.errors import (
+    DataError,
+    ParameterError,
+    UnsupportedError,
+    check_choice,
+    check_float,
+    check_int,
+)
+from whence.influence.credit import BY, credited
+from whence.influence.functions.closed import als_prediction, ease_influence
+from whence.influence.functions.objective import FloatArray, IntArray, Objective
+from whence.influence.functions.outcomes import OUTCOMES, Question, ask
+from whence.influence.functions.passes import Work, of_prediction
+from whence.influence.functions.reading import objective_of
+from whence.influence.functions.solvers import SOLVERS, Settings
+from whence.influence.result import Influence
+from whence.models.matrix.als import ALS
+from whence.models.matrix.ease import EASE
+
+
+class InfluenceFunction:
+    """Influence of training interactions by the inverse Hessian of the training objective.
+
+    With ``F(θ, o) = (1/Z) Σ_s o_s l_s(θ) + ½ρ‖θ‖²`` and θ its minimum at o = 1, the influence of
+    the training example s on an outcome Y(θ) is ``-(1/Z) ∇Yᵀ (H + damping I)⁻¹ ∇l_s``: what Y
+    gains, to first order, because s is trained on. Above zero: a proponent. For a loss, Y is minus
+    the loss. Z, the number of loss terms, does not change when an example goes; its sampled
+    negatives go with it, and stay what they are in the epoch `epoch`.
+
+    Parameters
+    ----------
+    solver : {"cg", "exact", "block", "lissa", "dot"}
+        How the inverse of the Hessian is applied. "cg": conjugate gradients with products, users
+        eliminated exactly where the model is a factor model; "exact": Cholesky factorisation, up
+        to some thousand parameters, the same result; "block": Fast Influence Analysis, only
+        the embeddings and biases of the user and items of each prediction, over the training rows
+        that touch them; "lissa": Neumann series; "dot": no Hessian at all, as a control.
+    outcome : {"loss", "ndcg", "mrr"}
+        "loss": per user (or session) the mean of the model's own loss over the validation
+        examples. "ndcg", "mrr": the metric with soft ranks, over all items that the user does not
+        have in the training data.
+    by : {"interaction", "user", "session", "item", "example"}
+        Who is credited; the influences of several examples add up.
+    damping : float
+        Added to the diagonal of the Hessian.
+    layers : {"all", "last"} or list of str
+        Parameters that count, for neural models: all, those of the last layer, or by name.
+    tolerance, max_iterations
+        "cg" and "lissa": stop when the residual relative to the right-hand side is this.
+    scale : float, optional
+        "lissa": what the Hessian is divided by; its largest eigenvalue by default.
+    batch_size : int, optional
+        "lissa": examples drawn for each term of the series; all by default.
+    temperature : float
+        "ndcg" and "mrr": of the soft ranks, in units of scores.
+    epoch : int
+        Whose negatives are kept.
+    seed : int
+        Of the draws of "lissa".
+    threads : int
+        Threads over queries, where each has its own equations. The result does not depend on it.
+
+    Notes
+    -----
+    Influence is defined at an optimum: call `to_optimum` first. The metadata of the result say how
+    large the gradient is where the model stands, what residual the solver left and the smallest
+    curvature it saw, and a `DataWarning` is given where one of them makes the values doubtful.
+
+    References
+    ----------
+    -  Koh and Liang. Understanding black-box predictions via influence functions. ICML 2017.
+    -  Cheng, Shen, Zhu, Kuang and Tang. Incorporating interpretability into latent factor
+       models via fast influence analysis. KDD 2019.
+    -  Agarwal, Bullins and Hazan. Second-order stochastic optimization for machine learning in
+       linear time. JMLR 18, 2017.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from whence import BiasedMF, InfluenceFunction, to_optimum
+    >>> ratings = pl.DataFrame(
+    ...     {"user": [1, 1, 2, 2, 3], "item": ["a", "b", "a", "b", "a"], "rating": [5, 1, 5, 1, 4]}
+    ... )
+    >>> model = to_optimum(BiasedMF(embedding_dim=1, weight_decay=0.1).fit(ratings))
+    >>> asked = pl.DataFrame({"user": [3], "item": ["b"], "rating": [1]})
+    >>> InfluenceFunction("exact").attribute(model, asked).top(1)["item"].to_list()
+    ['b']
+    """
+
+    def __init__(
+        self,
+        solver: str = "cg",
+        *,
+        outcome: str = "loss",
+        by: str = "interaction",
+        damping: float = 0.0,
+        layers: Any = "all",
+        tolerance: float = 1e-6,
+        max_iterations: int = 1000,
+        scale: float | None = None,
+        batch_size: int | None = None,
+        temperature: float = 1.0,
+        epoch: int = 0,
+        seed: int = 0,
+        threads: int = 1,
+    ) -> None:
+        self.solver = solver
+        self.outcome = outcome
+        self.by = by
+        self.damping = damping
+        self.layers = layers
+        self.tolerance = tolerance
+        self.max_iterations = max_iterations
+        self.scale = scale
+        self.batch_size = batch_size
+        self.temperature = temperature
+        self.epoch = epoch
+        self.seed = seed
+        self.threads = threads
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Arguments of the constructor, as plain values."""
+        names = inspect.signature(type(self).__init__).parameters
+        return {name: getattr(self, name) for name in names if name != "self"}
+
+    def attribute(self, model: Any, validation: Any) -> Influence:
+        """Influence of all training data on the mean outcome of the queries, by one solve.
+
+        EASE is answered exactly and by user, by a formula for its refitting; see
+        `whence.influence.functions.closed.ease_influence`.
+
+        Parameters
+        ----------
+        model : fitted differentiable model
+            At its optimum; see `to_optimum`.
+        validation : Interactions or data frame
+            One query per user, or per session.
+
+        Returns
+        -------
+        Influence
+            ``score``: what the mean outcome over the queries gains by the source.
+            ``for_query(q)``, ``proponents(q)`` and ``opponents(q)`` solve for one query.
+
+        Raises
+        ------
+        UnsupportedError
+            If the model has no loss per training example, or the combination is not defined.
+        DataError
+            If the Hessian is singular, or no query is left.
+        """
+        if isinstance(model, EASE):
+            return self._ease(model, validation)
+        work = self.work_on(model, validation)
+        scores = work.mean()
+        return self._answer(work, scores, validation)
+
+    def matrix(self, model: Any, validation: Any) -> FloatArray:
+        """Influence of each source on the outcome of each query, V[u, s].
+
+        Parameters
+        ----------
+        model, validation
+            As in `attribute`.
+
+        Returns
+        -------
+        float64 [Q, S]
+            Queries in order of first appearance in the validation data, sources as in the table of
+            `attribute`. Its mean over the queries are the scores of `attribute`.
+        """
+        work = self.work_on(model, validation)
+        rows: list[FloatArray] = []
+        for numbers, scores in work.by_query():
+            tables = (self._credit(work, scores[i])[1] for i in range(len(numbers)))
+            rows += [table["score"].to_numpy() for table in tables]
+        return np.array(rows)
+
+    def own(self, model: Any, validation: Any) -> FloatArray:
+        """Influence of each interaction on its own user: V[u(s), s], float64 [n_rows].
+
+        0 for rows of users who have nothing in the validation data. See `matrix`.
+        """
+        own = self.work_on(model, validation).own()
+        return credited(model.train_, model.examples_, own, "interaction")[1]["score"].to_numpy()
+
+    def effects(self, model: Any, validation: Any, removals: list[IntArray]) -> FloatArray:
+        """Predicted change of each query's outcome when examples are removed from training.
+
+        One solve per removal, whatever the number of queries.
+
+        Parameters
+        ----------
+        model, validation
+            As in `attribute`.
+        removals : list of int64 arrays
+            Numbers of the training examples that are removed together.
+
+        Returns
+        -------
+        float64 [Q, number of removals]
+            Above zero where the outcome gets better.
+        """
+        return self.work_on(model, validation).effects(removals)
+
+    def explain_prediction(
+        self, model: Any, user: Any, item: Any, *, own: bool = True
+    ) -> Attribution:
+        """Which past interactions led to the score of an item for a user.
+
+        For ALS exactly what the user's factors would be without each row, the items' held fixed.
+
+        Parameters
+        ----------
+        model : fitted model of users and items
+            At its optimum; see `to_optimum`.
+        user, item : ids
+        own : bool
+            Only the user's own interactions; else those of everybody.
+
+        Returns
+        -------
+        Attribution
+            ``score``: what the predicted score (the rating, for a rating model) gains because the
+            row is trained on.
+
+        Raises
+        ------
+        DataError
+            If the user or the item is not in the training data.
+        """
+        started = time.perf_counter()
+        exact = isinstance(model, ALS)
+        objective = None if exact else self._objective(model)
+        model._check_fitted()
+        train: Interactions = model.train_
+        codes = train.vocabulary.source_codes([user]), train.vocabulary.item_codes([item])
+        for name, value, code in zip(("user", "item"), (user, item), codes):
+            if code[0] < 0:
+                raise DataError(
+                    f"The {name} {value!r} is not in the training data, so that no prediction can "
+                    "be explained; give ids of the training data."
+                )
+        who, what = int(codes[0][0]), int(codes[1][0])
+        facts: dict[str, Any] = {}
+        if objective is None:
+            shares, prediction = als_prediction(model, who, what)
+            table = row_table(train, shares)
+        else:
+            prediction = float(objective.item_scores(np.array([who]))[0, what])
+            scores, facts = of_prediction(objective, self.settings, who, what)
+            table = credited(train, model.examples_, scores, "interaction")[1]
+        if own:
+            table = table.filter(table[train.columns.source] == train.source_ids[who])
+        metadata = describe_run(
+            "influence-function", by="interaction", source="row", metric="predicted score",
+            model=model, params=self._described(), train=train,
+            elapsed_seconds=time.perf_counter() - started, prediction=prediction,
+            user=user, item=item, **facts,
+        )  # fmt: skip
+        return Attribution(table, source="row", metadata=metadata, backend=train.backend)
+
+    def work_on(
+        self, model: Any, validation: Any, *, objective: Objective | None = None,
+        question: Question | None = None,
+    ) -> Work:  # fmt: skip
+        """Resolve a question to a model; behind the other methods.
+
+        Parameters
+        ----------
+        model, validation
+            As in `attribute`.
+        objective : Objective, optional
+            Another point, or other weights, than the model's.
+        question : Question, optional
+            Made of the validation data before.
+        """
+        here = self._objective(model) if objective is None else objective
+        if question is None:
+            question = ask(model, validation, outcome=self.outcome, temperature=self.temperature)
+        return Work(model, here, question, self.settings, self.threads)
+
+    @property
+    def settings(self) -> Settings:
+        """How the inverse Hessian is applied."""
+        return Settings(
+            self.solver, self.damping, self.tolerance, self.max_iterations, self.scale,
+            self.batch_size, self.seed,
+        )  # fmt: skip
+
+    def _objective(self, model: Any) -> Objective:
+        self._check_params()
+        return objective_of(model, epoch=self.epoch, layers=self.layers)
+
+    def _check_params(self) -> None:
+        check_choice("solver", self.solver, SOLVERS)
+        check_choice("outcome", self.outcome, OUTCOMES)
+        check_choice("by", self.by, BY)
+        for name in ("damping", "tolerance"):
+            check_float(name, getattr(self, name), minimum=0.0)
+        for name, least in (("max_iterations", 1), ("threads", 1), ("epoch", 0), ("seed", 0)):
+            check_int(name, getattr(self, name), minimum=least)
+        if check_float("temperature", self.temperature, minimum=0.0) == 0.0:
+            raise ParameterError("temperature must be above 0; the ranks have no gradient at 0.")
+        if self.scale is not None and check_float("scale", self.scale, minimum=0.0) == 0.0:
+            raise ParameterError("scale must be above 0; leave it out to have it estimated.")
+        if self.batch_size is not None:
+            check_int("batch_size", self.batch_size, minimum=1)
+
+    def _ease(self, model: EASE, validation: Any) -> Influence:
+        started = time.perf_counter()
+        model._check_fitted()
+        train = model.train_
+        kind = "user" if train.by_user or train.kind == "baskets" else "session"
+        if self.by not in ("interaction", kind) or self.outcome != "loss":
+            raise UnsupportedError(
+                f"The influence on EASE is known exactly by {kind} and for outcome='loss'; leave "
+                f"by out, or give by={kind!r}."
+            )
+        scores, facts = ease_influence(model, validation)
+        metadata = describe_run(
+            "influence-function", by=kind, source=train.columns.source, metric="loss",
+            model=model, params={"solver": "closed form"}, train=train,
+            elapsed_seconds=time.perf_counter() - started, **facts,
+        )  # fmt: skip
+        ids = train.source_ids
+        table = pl.DataFrame({ids.name: ids, "score": scores})
+        return Influence(table, source=ids.name, metadata=metadata, backend=train.backend)
+
+    def _described(self) -> dict[str, Any]:
+        skipped = ("by", "threads", "outcome")
+        return {name: value for name, value in self.params.items() if name not in skipped}
+
+    def _credit(self, work: Work, scores: FloatArray) -> tuple[str, pl.DataFrame]:
+        return credited(work.model.train_, work.model.examples_, scores, self.by)
+
+    def _answer(self, work: Work, scores: FloatArray, validation: Any) -> Influence:
+        def scores_of(query: int) -> FloatArray:
+            row: FloatArray = work.of_queries(np.array([query]))[0]
+            return row
+
+        def recompute(query: int) -> Attribution:
+            started, row = time.perf_counter(), work.question.ids.row(query, named=True)
+            return self._wrap(work, scores_of(query), None, started, query=row)
+
+        return self._wrap(
+            work, scores, validation, work.started, recompute=recompute, scores_of=scores_of
+        )
+
+    def _wrap(
+        self, work: Work, scores: FloatArray, validation: Any, started: float, *,
+        recompute: Any = None, scores_of: Any = None, **more: Any,
+    ) -> Influence:  # fmt: skip
+        source, table = self._credit(work, scores)
+        train = work.model.train_
+        metadata = describe_run(
+            "influence-function", by=self.by, source=source, metric=self.outcome,
+            model=work.model, params=self._described(), seed=self.seed, train=train,
+            validation=validation if isinstance(validation, Interactions) else None,
+            elapsed_seconds=time.perf_counter() - started, n_queries=len(work.question),
+            value_all=float(work.question.values(work.objective).mean()),
+            **work.facts, **more,
+        )  # fmt: skip
+        return Influence(
+            table, source=source, metadata=metadata, backend=train.backend,
+            recompute=recompute, scores_of=scores_of, about=About(work.model, work.question),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class About:
+    """Describes examples and queries for the tables of an `Influence`."""
+
+    model: Any
+    question: Question
+
+    def examples(self, numbers: IntArray) -> dict[str, Any]:
+        """Columns about training examples: whose they are, and their last item."""
+        train: Interactions = self.model.train_
+        rows, offsets = self.model.examples_.rows(numbers)
+        last = rows[offsets[1:] - 1]
+        columns = {train.columns.source: train.frame[train.columns.source][last]}
+        columns[train.columns.item] = train.frame[train.columns.item][last]
+        return columns
+
+    def queries(self) -> pl.DataFrame:
+        """One row per query: its number, the user or session, and how many items are asked."""
+        counts = np.diff(self.question.starts)
+        return self.question.ids.with_row_index("query").with_columns(n_asked=pl.Series(counts))
+
+
+def row_table(train: Interactions, scores: FloatArray) -> pl.DataFrame:
+    """A table of single rows with what identifies them."""
+    names = (train.columns.source, train.columns.item)
+    known = {name: train.frame[name] for name in names if name not in ("row", "score")}
+    return pl.DataFrame({"row": np.arange(train.n_rows), **known, "score": scores})

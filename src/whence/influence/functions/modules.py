@@ -1,0 +1,344 @@
+"""The training objective of any differentiable model, by automatic differentiation.
+
+Products with the Hessian are made by differentiating twice, batch after batch, in double precision
+and without dropout; nothing of the size of the Hessian, or of all gradients, is ever held.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from whence.errors import UnsupportedError
+from whence.influence.functions.objective import (
+    Arrays,
+    Equations,
+    FloatArray,
+    Hessian,
+    IntArray,
+    Objective,
+)
+
+_NUMBERS_PER_BATCH = 1 << 17
+_PROBES = 4
+_SAMPLE = 64
+
+
+@dataclass(frozen=True)
+class ModuleObjective(Objective):
+    """F of a torch module; see `Objective`.
+
+    Attributes
+    ----------
+    model : DifferentiableRecommender
+        A copy with a module of its own, in double precision.
+    names : list of str
+        The parameters that θ is made of.
+    epoch : int
+        Whose negatives are kept.
+    vector : float64 [P]
+        θ.
+    n_terms, ridge, weights
+        As of `Objective`.
+    """
+
+    model: Any
+    names: list[str]
+    epoch: int
+    vector: FloatArray = field(repr=False)
+    n_terms: float
+    ridge: float
+    weights: FloatArray = field(repr=False)
+
+    @classmethod
+    def of(cls, model: Any, *, epoch: int, layers: Any) -> ModuleObjective:
+        """The objective of a fitted model at its parameters."""
+        own = copy.copy(model)
+        own.module_ = copy.deepcopy(model.module_).double().eval()
+        examples = model.examples_
+        names = _selected(own, layers, examples)
+        for name, parameter in own.module_.named_parameters():
+            parameter.requires_grad_(name in names)
+        with torch.no_grad():
+            parameters = [own.module_.get_parameter(name).reshape(-1) for name in names]
+            vector = torch.cat(parameters).cpu().numpy().copy()
+        count = len(examples)
+        terms = sum(
+            model._n_terms(examples.batch(np.arange(a, min(a + 4096, count)), epoch))
+            for a in range(0, count, 4096)
+        )
+        return cls(
+            own, names, epoch, vector, float(terms), float(model.weight_decay), np.ones(count)
+        )
+
+    @property
+    def n_examples(self) -> int:
+        """E."""
+        return len(self.weights)
+
+    @property
+    def theta(self) -> FloatArray:
+        """θ, float64 [P]; see `Objective`."""
+        return self.vector
+
+    def at(self, theta: FloatArray) -> ModuleObjective:
+        """The same objective at another point; see `Objective`."""
+        return replace(self, vector=theta)
+
+    def weighted(self, weights: FloatArray) -> ModuleObjective:
+        """The same objective with other weights; see `Objective`."""
+        return replace(self, weights=np.ascontiguousarray(weights, dtype=np.float64))
+
+    @cached_property
+    def _shapes(self) -> list[torch.Size]:
+        return [self.model.module_.get_parameter(name).shape for name in self.names]
+
+    def placed(self) -> list[nn.Parameter]:
+        """The parameters, with θ in them: objectives at several points share one module."""
+        parameters = [self.model.module_.get_parameter(name) for name in self.names]
+        with torch.no_grad():
+            for parameter, value in zip(parameters, self.split(self.vector)):
+                parameter.copy_(value)
+        return parameters
+
+    def split(self, vector: FloatArray) -> list[Tensor]:
+        """A vector [P] as tensors of the parameters' shapes."""
+        sizes = [shape.numel() for shape in self._shapes]
+        parts: tuple[Tensor, ...] = torch.split(torch.from_numpy(vector), sizes)
+        device = self.model.device
+        return [part.reshape(shape).to(device) for part, shape in zip(parts, self._shapes)]
+
+    def batches(self) -> Iterator[tuple[IntArray, Tensor]]:
+        """Numbers and losses of the examples that have a weight."""
+        examples, numbers = self.model.examples_, np.flatnonzero(self.weights)
+        if not len(numbers):
+            return
+        few = examples.batch(numbers[:1], self.epoch)
+        size = max(1, _NUMBERS_PER_BATCH // max(1, sum(t.numel() for t in few.values()) * 32))
+        for first in range(0, len(numbers), size):
+            some = numbers[first : first + size]
+            batch = self.model._to_device(examples.batch(some, self.epoch))
+            with _plain_attention():
+                yield some, self.model.example_loss(batch)
+
+    def value(self) -> float:
+        """F."""
+        self.placed()
+        total = 0.0
+        with torch.no_grad():
+            for numbers, losses in self.batches():
+                total += float(losses.cpu().numpy() @ self.weights[numbers])
+        return total / self.n_terms + 0.5 * self.ridge * float(self.vector @ self.vector)
+
+    def gradient(self) -> FloatArray:
+        """∇F, float64 [P]; see `Objective`."""
+        parameters, total = self.placed(), np.zeros(len(self.vector))
+        for numbers, losses in self.batches():
+            weights = self._tensor(self.weights[numbers])
+            total += _flat(
+                torch.autograd.grad(losses @ weights, parameters, allow_unused=True), parameters
+            )
+        return total / self.n_terms + self.ridge * self.vector
+
+    def gradient_scale(self) -> float:
+        """Mean of ‖∇l_s‖/Z over a sample of the examples; see `Objective`."""
+        rng = np.random.default_rng(0)
+        count = min(_SAMPLE, self.n_examples)
+        gradients = self.example_gradients(rng.choice(self.n_examples, count, replace=False))
+        return float(np.linalg.norm(gradients, axis=1).mean()) / self.n_terms
+
+    def hessian(self, damping: float = 0.0) -> ModuleHessian:
+        """The Hessian here; see `Objective`."""
+        return ModuleHessian(self, damping)
+
+    def slopes(self, rows: FloatArray) -> FloatArray:
+        """∇l_s · row, float64 [R, E]; see `Objective`."""
+        return self.slopes_of(rows, np.arange(self.n_examples))
+
+    def slopes_of(self, rows: FloatArray, wanted: IntArray) -> FloatArray:
+        """∇l_s · row of some examples, ascending, float64 [R, n]."""
+        only = np.zeros(self.n_examples)
+        only[wanted] = 1.0
+        some = self.weighted(only)
+        parameters, out = some.placed(), np.zeros((len(rows), self.n_examples))
+        ways = [self.split(row) for row in rows]
+        for numbers, losses in some.batches():
+            # Derivatives of a sum by the weights of its terms: all slopes by two backward passes.
+            weights = torch.ones_like(losses, requires_grad=True)
+            slopes = torch.autograd.grad(
+                losses, parameters, grad_outputs=weights, create_graph=True, allow_unused=True
+            )
+            for row, way in enumerate(ways):
+                along = _along(slopes, way)
+                if along is None:
+                    continue
+                (each,) = torch.autograd.grad(along, weights, retain_graph=True)
+                out[row, numbers] = each.cpu().numpy()
+        return out[:, wanted]
+
+    def example_gradients(self, numbers: IntArray) -> FloatArray:
+        """∇l_s of some examples, float64 [n, P]; see `Objective`."""
+        parameters, out = self.placed(), np.empty((len(numbers), len(self.vector)))
+        for row, number in enumerate(numbers):
+            batch = self.model.examples_.batch(np.array([number]), self.epoch)
+            out[row] = self._gradient_of(self.model._to_device(batch), np.ones(1), parameters)
+        return out
+
+    def example_losses(self, arrays: Arrays) -> FloatArray:
+        """Losses of any examples, float64 [N]; see `Objective`."""
+        self.placed()
+        parts = []
+        with torch.no_grad():
+            for _, batch in self._of_arrays(arrays):
+                with _plain_attention():
+                    parts.append(self.model.example_loss(batch).cpu().numpy())
+        result: FloatArray = np.concatenate(parts)
+        return result
+
+    def loss_gradient(self, arrays: Arrays, weights: FloatArray) -> FloatArray:
+        """Σ weight ∇loss of any examples, float64 [P]; see `Objective`."""
+        parameters, total = self.placed(), np.zeros(len(self.vector))
+        for window, batch in self._of_arrays(arrays):
+            total += self._gradient_of(batch, weights[window], parameters)
+        return total
+
+    def item_scores(self, users: IntArray) -> FloatArray:
+        """Scores of all items, float64 [N, n_items]; see `Objective`."""
+        self.placed()
+        with torch.no_grad():
+            scores: FloatArray = self._scores(users).cpu().numpy()
+        return scores
+
+    def score_gradient(self, user: int, weights: FloatArray) -> FloatArray:
+        """Σ_i weight_i ∇s(user, i), float64 [P]; see `Objective`."""
+        parameters = self.placed()
+        total = self._scores(np.array([user]))[0] @ self._tensor(weights)
+        return _flat(torch.autograd.grad(total, parameters, allow_unused=True), parameters)
+
+    def write(self, model: Any) -> None:
+        """Put θ into a model's module, in double precision; see `Objective`."""
+        module = model.module_.double()
+        with torch.no_grad():
+            for name, value in zip(self.names, self.split(self.vector)):
+                module.get_parameter(name).copy_(value)
+
+    def _scores(self, users: IntArray) -> Tensor:
+        scores = getattr(self.model.module_, "item_scores", None)
+        if scores is None or self.model.asks != "users":
+            raise UnsupportedError(
+                f"{type(self.model).__name__} has no scores of users, so that single predictions "
+                "cannot be asked for; take outcome='loss'."
+            )
+        result: Tensor = scores(torch.from_numpy(users).to(self.model.device))
+        return result
+
+    def _gradient_of(
+        self, batch: dict[str, Tensor], weights: FloatArray, parameters: list[nn.Parameter]
+    ) -> FloatArray:
+        with _plain_attention():
+            total = self.model.example_loss(batch) @ self._tensor(weights)
+        return _flat(torch.autograd.grad(total, parameters, allow_unused=True), parameters)
+
+    def _of_arrays(self, arrays: Arrays) -> Iterator[tuple[slice, dict[str, Tensor]]]:
+        count = len(next(iter(arrays.values())))
+        for first in range(0, count, 512):
+            window = slice(first, min(first + 512, count))
+            tensors = {name: torch.from_numpy(array[window]) for name, array in arrays.items()}
+            yield window, self.model._to_device(tensors)
+
+    def _tensor(self, values: FloatArray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self.model.device)
+
+
+class ModuleHessian(Hessian):
+    """Products with the Hessian by differentiating twice."""
+
+    def __init__(self, objective: ModuleObjective, damping: float) -> None:
+        self.objective = objective
+        self.ridge = objective.ridge + damping
+
+    @property
+    def n_parameters(self) -> int:
+        """P."""
+        return len(self.objective.vector)
+
+    def apply(self, rows: FloatArray) -> FloatArray:
+        """Product with each row; see `Hessian`."""
+        objective = self.objective
+        parameters, out = objective.placed(), np.zeros_like(rows)
+        ways = [objective.split(row) for row in rows]
+        for numbers, losses in objective.batches():
+            weights = objective._tensor(objective.weights[numbers])
+            slopes = torch.autograd.grad(
+                losses @ weights, parameters, create_graph=True, allow_unused=True
+            )
+            for row, way in enumerate(ways):
+                along = _along(slopes, way)
+                if along is None or not along.requires_grad:
+                    continue
+                bent = torch.autograd.grad(along, parameters, retain_graph=True, allow_unused=True)
+                out[row] += _flat(bent, parameters)
+        product: FloatArray = out / objective.n_terms + self.ridge * rows
+        return product
+
+    def equations(self, rows: FloatArray) -> Equations:
+        """The equations as they are, the diagonal as preconditioner; see `Hessian`."""
+        diagonal = self._diagonal
+        return Equations(self.apply, lambda r: r / diagonal, rows, lambda x: x)
+
+    @cached_property
+    def _diagonal(self) -> FloatArray:
+        """Diagonal, estimated by products with random signs (Hutchinson), one value per row.
+
+        The rows of a table of embeddings differ by how often they are used, the entries of one row
+        little, so that their mean is a better estimate than each of them.
+        """
+        rng = np.random.default_rng(0)
+        signs = rng.choice([-1.0, 1.0], size=(_PROBES, self.n_parameters))
+        estimate = (signs * self.apply(signs)).mean(axis=0)
+        parts = []
+        for part in self.objective.split(estimate):
+            means = part.reshape(len(part), -1).mean(1, keepdim=True) if part.dim() > 1 else part
+            parts.append(means.expand_as(part.reshape(len(part), -1) if part.dim() > 1 else part))
+        flat = torch.cat([part.reshape(-1) for part in parts]).cpu().numpy()
+        floor = max(self.ridge, 1e-3 * float(np.abs(flat).mean()))
+        result: FloatArray = np.maximum(np.abs(flat), floor)
+        return result
+
+
+def _selected(model: Any, layers: Any, examples: Any) -> list[str]:
+    """Names of the parameters that count."""
+    from whence.influence.checkpoints import State
+    from whence.influence.selection import selected_names
+    from whence.influence.weights import Weights
+
+    trainable = [name for name, p in model.module_.named_parameters() if p.requires_grad]
+    few = examples.batch(np.arange(min(3, len(examples))))
+    return selected_names(State(model, 1.0, 0, Weights()), trainable, layers, few)
+
+
+def _along(slopes: tuple[Tensor | None, ...], way: list[Tensor]) -> Tensor | None:
+    parts = [(slope * part).sum() for slope, part in zip(slopes, way) if slope is not None]
+    return torch.stack(parts).sum() if parts else None
+
+
+def _flat(gradients: tuple[Tensor | None, ...], parameters: list[nn.Parameter]) -> FloatArray:
+    parts = [
+        torch.zeros_like(p).reshape(-1) if g is None else g.detach().reshape(-1)
+        for g, p in zip(gradients, parameters)
+    ]
+    flat: FloatArray = torch.cat(parts).cpu().numpy()
+    return flat
+
+
+def _plain_attention() -> Any:
+    """Attention in a form that can be differentiated twice, which the fused one cannot."""
+    return sdpa_kernel(SDPBackend.MATH)

@@ -1,0 +1,240 @@
+"""The work of an influence function: gradients, one or more solves, and products with examples."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from whence.engines import map_ordered
+from whence.errors import DataWarning, UnsupportedError
+from whence.influence.functions.conjugate import Solution
+from whence.influence.functions.factors import FactorObjective
+from whence.influence.functions.module_blocks import block_influence, training_arrays
+from whence.influence.functions.modules import ModuleObjective
+from whence.influence.functions.objective import Arrays, FloatArray, IntArray, Objective
+from whence.influence.functions.optimum import relative_gradient
+from whence.influence.functions.outcomes import Question
+from whence.influence.functions.solvers import Settings, solve
+from whence.influence.functions.terms import Terms
+
+_QUERIES_PER_SOLVE = 32
+_MUCH = 1.0
+
+
+@dataclass
+class Work:
+    """One question to one model.
+
+    Attributes
+    ----------
+    model : DifferentiableRecommender
+    objective : Objective
+    question : Question
+    settings : Settings
+    threads : int
+    facts : dict
+        What is to be known of the result: gradient, residual and so on.
+    started : float
+    """
+
+    model: Any
+    objective: Objective
+    question: Question
+    settings: Settings
+    threads: int = 1
+    facts: dict[str, Any] = field(default_factory=dict)
+    started: float = field(default_factory=time.perf_counter)
+
+    def mean(self) -> FloatArray:
+        """Influence of each example on the mean outcome, float64 [E]; by one solve."""
+        objective, question = self.objective, self.question
+        if self.settings.solver == "block":
+            self.facts.update(diagnose(objective, self.settings, None))
+            everyone = np.arange(len(question))
+            total: FloatArray = self._blocks(everyone, together=True)[0]
+            return total / len(question)
+        solution = self._solve(question.mean_gradient(objective)[None])
+        self.facts.update(diagnose(objective, self.settings, solution))
+        scores: FloatArray = objective.slopes(solution.x)[0]
+        return -scores / objective.n_terms
+
+    def by_query(self) -> Iterable[tuple[IntArray, FloatArray]]:
+        """Numbers of queries and their influences [n, E], block after block."""
+        count = len(self.question)
+        starts = range(0, count, _QUERIES_PER_SOLVE)
+        blocks = [np.arange(a, min(a + _QUERIES_PER_SOLVE, count)) for a in starts]
+        return map_ordered(lambda n: (n, self.of_queries(n)), blocks, self.threads)
+
+    def of_queries(self, queries: IntArray) -> FloatArray:
+        """Influence of each example on the outcome of some queries, float64 [n, E]."""
+        if self.settings.solver == "block":
+            return self._blocks(queries)
+        solution = self._solve(self.question.gradients(self.objective, queries))
+        scores: FloatArray = -self.objective.slopes(solution.x) / self.objective.n_terms
+        return scores
+
+    def own(self) -> FloatArray:
+        """Influence of each example on its own user's outcome, float64 [E]; else 0."""
+        numbers = np.arange(self.objective.n_examples)
+        if self.settings.solver == "block":
+            everyone = np.arange(len(self.question))
+            row: FloatArray = self._blocks(everyone, together=True, only_own=True)[0]
+            return row
+        owner, own = self.model.examples_.sources(numbers), np.zeros(len(numbers))
+        for queries, scores in self.by_query():
+            for place, query in enumerate(queries):
+                mine = np.flatnonzero(owner == self.question.sources[query])
+                own[mine] = scores[place, mine]
+        return own
+
+    def effects(self, removals: list[IntArray]) -> FloatArray:
+        """Predicted change of each outcome without some examples, float64 [Q, R]."""
+        objective, question = self.objective, self.question
+        if self.settings.solver == "block":
+            each = (row for _, scores in self.by_query() for row in scores)
+            return np.array([[-row[gone].sum() for gone in removals] for row in each])
+        out = np.empty((len(question), len(removals)))
+        for first in range(0, len(removals), _QUERIES_PER_SOLVE):
+            some = removals[first : first + _QUERIES_PER_SOLVE]
+            rows = np.array([sum_of_gradients(objective, gone) for gone in some])
+            out[:, first : first + len(some)] = self._along(self._solve(rows).x)
+        scaled: FloatArray = out / objective.n_terms
+        return scaled
+
+    def _along(self, rows: FloatArray) -> FloatArray:
+        """∇Y of each query times each row, float64 [Q, R]."""
+        parts = []
+        for first in range(0, len(self.question), _QUERIES_PER_SOLVE):
+            some = np.arange(first, min(first + _QUERIES_PER_SOLVE, len(self.question)))
+            parts.append(self.question.gradients(self.objective, some) @ rows.T)
+        return np.concatenate(parts)
+
+    def _blocks(
+        self, queries: IntArray, *, together: bool = False, only_own: bool = False
+    ) -> FloatArray:
+        """As `of_queries` by Fast Influence Analysis; added up in one row if `together`."""
+        if self.question.outcome != "loss":
+            raise UnsupportedError(
+                "solver='block' looks at single predictions, so that it needs outcome='loss'; for "
+                "a metric choose solver='cg'."
+            )
+        if isinstance(self.objective, FactorObjective):
+            terms, slope, query = self.question.terms(self.objective, queries)
+            row = np.zeros_like(query) if together else query
+            count = 1 if together else len(queries)
+            return self.objective.block_influence(
+                terms, slope, row, count, damping=self.settings.damping, only_own=only_own
+            )
+        rows = np.zeros((1 if together else len(queries), self.objective.n_examples))
+        for place, query in enumerate(queries):
+            rows[0 if together else place] += self._module_block(int(query), only_own)
+        return rows
+
+    def _module_block(self, query: int, only_own: bool) -> FloatArray:
+        """Influence on the outcome of one query by its block, float64 [E]."""
+        question, objective = self.question, _as_module(self.objective)
+        training = self._training
+        window = slice(question.starts[query], question.starts[query + 1])
+        items = [question.arrays[n][window].ravel() for n in ("item", "negatives") if n in training]
+        user = int(question.arrays["user"][window][0])
+        gradient = question.gradients(objective, np.array([query]))[0]
+        scores = block_influence(
+            objective, gradient, user, np.concatenate(items), self.settings, training
+        )
+        return np.where(training["user"] == user, scores, 0.0) if only_own else scores
+
+    @cached_property
+    def _training(self) -> Arrays:
+        return training_arrays(_as_module(self.objective))
+
+    def _solve(self, rows: FloatArray) -> Solution:
+        return solve(self.objective, rows, self.settings)
+
+
+def of_prediction(
+    objective: Objective, settings: Settings, user: int, item: int
+) -> tuple[FloatArray, dict[str, Any]]:
+    """Influence of each example on one score, float64 [E], and what is to be known of it."""
+    facts = diagnose(objective, settings, None)
+    if settings.solver == "block" and isinstance(objective, FactorObjective):
+        scores = objective.block_influence(
+            Terms.single(user, item), np.ones(1), np.zeros(1, dtype=np.int64), 1,
+            damping=settings.damping,
+        )[0]  # fmt: skip
+        return scores, facts
+    weights = np.zeros(objective.item_scores(np.array([user])).shape[1])
+    weights[item] = 1.0
+    gradient = objective.score_gradient(user, weights)
+    if settings.solver == "block":
+        module = _as_module(objective)
+        pair = training_arrays(module)
+        return block_influence(module, gradient, user, np.array([item]), settings, pair), facts
+    solution = solve(objective, gradient[None], settings)
+    facts.update(diagnose_solution(objective, settings, solution))
+    return -objective.slopes(solution.x)[0] / objective.n_terms, facts
+
+
+def diagnose(objective: Objective, settings: Settings, solution: Solution | None) -> dict[str, Any]:
+    """What is to be known of a result, with a warning where it makes the result doubtful."""
+    gradient = relative_gradient(objective)
+    facts: dict[str, Any] = {
+        "gradient": gradient,
+        "n_parameters": len(objective.theta),
+        "n_terms": objective.n_terms,
+        "ridge": objective.ridge,
+    }
+    if gradient > _MUCH and settings.solver != "dot":
+        _warn(
+            f"The model is not at an optimum: its gradient is that of {gradient:.3g} training "
+            "examples, so that what one of them does is not what these values say; call "
+            "to_optimum(model) first."
+        )
+    if solution is not None:
+        facts.update(diagnose_solution(objective, settings, solution))
+    return facts
+
+
+def diagnose_solution(
+    objective: Objective, settings: Settings, solution: Solution
+) -> dict[str, Any]:
+    """As `diagnose`, of what a solver left."""
+    if not solution.converged:
+        _warn(
+            f"The solver {settings.solver!r} stopped after {solution.iterations} steps with a "
+            f"residual of {solution.residual:.2g}, above the tolerance {settings.tolerance:g}; "
+            "give more max_iterations or some damping."
+        )
+    if solution.smallest_curvature < -1e-3 * (objective.ridge + settings.damping) - 1e-14:
+        _warn(
+            f"The Hessian is indefinite (smallest curvature {solution.smallest_curvature:.2g}): "
+            "the model is at no minimum; call to_optimum(model), train with a larger "
+            "weight_decay, or give damping."
+        )
+    return {
+        "residual": solution.residual,
+        "iterations": solution.iterations,
+        "smallest_curvature": solution.smallest_curvature,
+    }
+
+
+def sum_of_gradients(objective: Objective, numbers: IntArray) -> FloatArray:
+    """Σ ∇l_s over some examples, float64 [P]."""
+    one = np.zeros(objective.n_examples)
+    one[numbers] = 1.0
+    total: FloatArray = objective.weighted(one).gradient() - objective.ridge * objective.theta
+    return total * objective.n_terms
+
+
+def _as_module(objective: Objective) -> ModuleObjective:
+    assert isinstance(objective, ModuleObjective)
+    return objective
+
+
+def _warn(sentence: str) -> None:
+    warnings.warn(sentence, DataWarning, stacklevel=5)

@@ -1,0 +1,119 @@
+"""``whence experiment explanation-fidelity``, and how ``whence explain`` prints numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+pytest.importorskip("torch")
+
+import whence
+from whence.cli import app
+
+
+def run(*arguments):
+    """Exit code, output and errors of a command."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.fixture(scope="module")
+def ratings(tmp_path_factory):
+    """Users who walk along a ring of items."""
+    rng = np.random.default_rng(0)
+    items = (rng.integers(0, 20, 30)[:, None] + np.arange(14)) % 20
+    path = tmp_path_factory.mktemp("data") / "ratings.csv"
+    pl.DataFrame(
+        {
+            "user_id": np.repeat(np.arange(30), 14),
+            "item_id": items.ravel(),
+            "timestamp": np.tile(np.arange(14), 30),
+        }
+    ).write_csv(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def neighbours(ratings, tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "itemknn.whence"
+    whence.ItemKNN(k=10).fit(whence.read_interactions(ratings)).save(path)
+    return path
+
+
+def test_fidelity_of_a_model_that_is_trained_here(ratings, tmp_path):
+    asked = ["experiment", "explanation-fidelity", ratings, "--epochs", 1, "--users", 4]
+    asked += ["--events", 4, "-k", 2, "--budget", 20, "--masking", "pad"]
+    asked += ["--method", "exact", "--method", "occlusion", "-o", tmp_path / "out"]
+    code, out, err = run(*asked)
+    assert code == 0, err
+    assert "recall@10 on the last item of each user" in out
+    assert "Masking pad, 4 histories: means" in out
+    assert "differences from recency (95%)" in out
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written >= {"model.whence", "table.md", "table.csv", "rows.csv", "deletion_auc.png"}
+    assert pl.read_csv(tmp_path / "out" / "rows.csv").height == 4 * 5
+
+
+def test_fidelity_of_a_saved_model(ratings, neighbours, tmp_path):
+    code, out, err = run(
+        "experiment", "explanation-fidelity", ratings, "--model", neighbours, "--users", 3,
+        "--events", 4, "--masking", "remove", "--method", "exact", "-k", 2, "-o", tmp_path / "out",
+    )  # fmt: skip
+    assert code == 0, err
+    assert "recall@10" not in out
+    assert not (tmp_path / "out" / "model.whence").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--masking", "padding"], "masking"),
+        (["--method", "shap"], "methods"),
+        (["--users", 1], "n_users"),
+        (["--events", 99], "have 99 items"),
+        (["--model", "NEIGHBOURS", "--masking", "pad", "--users", 2], "it has no padding"),
+        (["--model", "DATA"], "neither a run nor a saved model"),
+        (["--model", "NEIGHBOURS", "--epochs", 2], "leave it out"),
+    ],
+)
+def test_bad_input(ratings, neighbours, tmp_path, options, words):
+    names = {"NEIGHBOURS": neighbours, "DATA": ratings}
+    given = [names.get(part, part) for part in options]
+    code, _, err = run(
+        "experiment", "explanation-fidelity", ratings, "-o", tmp_path / "out", *given
+    )
+    assert code == 2
+    assert words in err
+    assert "Traceback" not in err
+
+
+def test_an_item_in_the_place_of_events(ratings, neighbours, tmp_path):
+    asked = ["explain", neighbours, "--history", "1,2", "-k", 2]
+    code, out, err = run(*asked, "--masking", "item=7")
+    assert code == 0, err
+    assert "masking item=7" in out
+    code, _, err = run(*asked, "--masking", "item=")
+    assert code == 2
+    assert "--masking item=ID" in err
+    code, out, err = run(
+        "experiment", "explanation-fidelity", ratings, "--model", neighbours, "--users", 2,
+        "--events", 4, "-k", 2, "--method", "exact", "--masking", "item=7", "-o", tmp_path / "out",
+    )  # fmt: skip
+    assert code == 0, err
+    assert "Masking item=7, 2 histories" in out
+
+
+def test_the_last_events_are_at_least_one(neighbours):
+    code, _, err = run("explain", neighbours, "--history", "1,2", "--last", 0)
+    assert code == 2
+    assert "--last" in err
+
+
+def test_numbers_of_events_stand_below_each_other(neighbours):
+    history = ",".join(str(item) for item in range(12))
+    code, out, err = run("explain", neighbours, "--history", history, "-k", 2)
+    assert code == 0, err
+    lines = out[out.index("Because of") :].splitlines()[2:14]
+    assert [line[:5] for line in lines] == [f"{place:>5}" for place in range(12)]
