@@ -14,9 +14,10 @@ import pytest
 from test_docs import configuration_rows
 
 from whence.config import MODELS
-from whence.config.models import TRAINING_ARGUMENTS, arguments, defaults, model_class
+from whence.config.models import TRAINING_ARGUMENTS, arguments, model_class
 from whence.config.recbole import known_keys, table
 from whence.config.recbole_keys import NOT_OFFERED, WITHOUT_USE
+from whence.models.parameters import defaults
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 UPDATE = os.environ.get("WHENCE_UPDATE_DOCS") == "1"

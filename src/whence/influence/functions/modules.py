@@ -27,7 +27,7 @@ from whence.influence.functions.objective import (
     Objective,
 )
 
-_NUMBERS_PER_BATCH = 1 << 17
+_NUMBERS_PER_BATCH = 1 << 21
 _PROBES = 4
 _SAMPLE = 64
 
