@@ -92,6 +92,8 @@ def disclose_command(
     For example: whence disclose --data ratings.csv --willingness private --output disclosed
     """
     from whence.cli._output import check_free
+    from whence.curation.disclosure.strategies import STRATEGIES
+    from whence.errors import check_choice, check_float
 
     chosen = _configured(
         config, set_, model, data__path=data, data__train=train, data__validation=valid,
@@ -101,6 +103,9 @@ def disclose_command(
     )  # fmt: skip
     folder = Path(chosen.output.directory or DEFAULT_OUTPUT)
     check_free(folder, overwrite=chosen.output.overwrite)
+    check_choice("strategy", strategy, STRATEGIES)
+    if lam is not None:
+        check_float("lam", lam, minimum=0.0)
     parts = _read(chosen)
     beta = _violations(parts.train, willingness, category, rule, simulate, seed or 0)
     asked = _asked(chosen, parts, beta, lam, calibrate, seed or 0)
@@ -167,6 +172,7 @@ def _read(config: Config) -> _Parts:
     from whence.config.parts import read_more
     from whence.config.reading import is_public
     from whence.curation.disclosure.masking import RowFile
+    from whence.curation.disclosure.willingness import PLACE
     from whence.data import Interactions, split_rows
     from whence.errors import ConfigError
 
@@ -204,9 +210,8 @@ def _read(config: Config) -> _Parts:
     whole = read_more(data.path, config)
     file = RowFile.of(data.path, whole.n_rows)
     named: dict[str, Any] = {k: v for k, v in whole.columns.as_arguments().items() if v is not None}
-    place = "whence row"
     numbered = Interactions.from_frame(
-        whole.frame.with_columns(pl.Series(place, np.arange(whole.n_rows))), **named
+        whole.frame.with_columns(pl.Series(PLACE, np.arange(whole.n_rows))), **named
     ).with_tables(items=whole.item_table, users=whole.user_table)
     given = "fractions" in config.split.model_fields_set
     fractions = config.split.fractions if given else _FRACTIONS
@@ -218,7 +223,7 @@ def _read(config: Config) -> _Parts:
             "split.fractions must be the shares of training, validation and test data."
         )
     names = ("disclosed", "validation", "test")
-    files = {name: (file, part.frame[place].to_numpy()) for name, part in zip(names, parts)}
+    files = {name: (file, part.frame[PLACE].to_numpy()) for name, part in zip(names, parts)}
     return _Parts(parts[0], parts[1], parts[2], files)
 
 

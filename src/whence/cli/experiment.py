@@ -62,10 +62,10 @@ def opponents_command(
 
     experiment = _experiment(protocol, epochs, n, seeds, planted, max_queries)
     interactions = read_interactions(data)
-    output.mkdir(parents=True, exist_ok=True)
     with progress("Fitting") as report:
         tell: Any = report if callable(report) else None
         result = experiment.run(interactions, folder=output, progress=tell)
+    output.mkdir(parents=True, exist_ok=True)
     heading("Opponents left out, fitted again")
     say(result.to_markdown())
     _write(result, output)

@@ -64,10 +64,10 @@ def disclosure_command(
     given = {name: value for name, value in changes.items() if value is not None}
     experiment = DisclosureExperiment(willingness=willingness, seeds=tuple(range(seeds)), **given)
     interactions = read_interactions(data, rating=rating)
-    output.mkdir(parents=True, exist_ok=True)
     with progress("Retraining") as report:
         tell: Any = report if callable(report) else None
         found = experiment.run(interactions, folder=output, progress=tell)
+    output.mkdir(parents=True, exist_ok=True)
     heading("Strategies of disclosure, retrained and measured on test data")
     say(found.to_markdown())
     _write(found, output)

@@ -77,10 +77,10 @@ def explanation_fidelity_command(
         epochs=epochs,
         seed=seed,
     )
-    output.mkdir(parents=True, exist_ok=True)
     with progress("Explaining") as report:
         tell: Any = report if callable(report) else None
         result = experiment.run(interactions, folder=output, progress=tell)
+    output.mkdir(parents=True, exist_ok=True)
     heading("Fidelity of explanations")
     accuracy = result.settings["accuracy"]
     if accuracy is not None:

@@ -62,10 +62,10 @@ def fidelity_command(
         seed=seed,
     )
     interactions = read_interactions(data, rating=rating)
-    output.mkdir(parents=True, exist_ok=True)
     with progress("Retraining") as report:
         tell: Any = report if callable(report) else None
         found = experiment.run(interactions, folder=output, progress=tell)
+    output.mkdir(parents=True, exist_ok=True)
     heading("Predicted and actual changes without interactions")
     say(found.to_markdown())
     _write(found, output)

@@ -21,6 +21,8 @@ from whence.errors import (
 
 FloatArray = npt.NDArray[np.float64]
 _STREAM = 0xBE7A
+PLACE = "whence row"
+"""Column with the number of a row in the file that it came from, where files are masked."""
 
 
 def violations(train: Interactions, willingness: Any) -> FloatArray:
@@ -45,10 +47,10 @@ def violations(train: Interactions, willingness: Any) -> FloatArray:
     """
     if isinstance(willingness, str):
         if willingness not in train.frame.columns:
+            columns = [name for name in train.frame.columns if name != PLACE]
             raise ColumnError(
                 f"The training data has no column {willingness!r} of willingness violations; its "
-                f"columns are {', '.join(train.frame.columns)}."
-                f"{did_you_mean(willingness, train.frame.columns)}"
+                f"columns are {', '.join(columns)}.{did_you_mean(willingness, columns)}"
             )
         column = train.frame[willingness]
         if not column.dtype.is_numeric():
