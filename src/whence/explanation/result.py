@@ -208,7 +208,7 @@ class Explanation(Attribution):
             If shap is not installed.
         """
         try:
-            import shap  # type: ignore[import-untyped,unused-ignore]
+            import shap
         except ImportError as error:
             raise UnsupportedError(
                 "shap is not installed, which to_shap() needs; pip install 'whence[shap]', or use "
