@@ -96,7 +96,7 @@ RUNS = {
             **SEQUENCES,
             "data": "ml-100k",
             "model": name,
-            "params": {**WINDOWS, "epochs": 20, "batch_size": 32},
+            "params": {**WINDOWS, "positions": "all", "epochs": 20, "batch_size": 32},
         }
         for name in ("LSTMRec", "SASRec")
     },
