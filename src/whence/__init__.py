@@ -116,7 +116,17 @@ def __getattr__(name: str) -> Any:
     home = _HOME_OF.get(name)
     if home is None:
         raise AttributeError(f"module 'whence' has no attribute {name!r}")
-    value = getattr(importlib.import_module(home), name)
+    try:
+        value = getattr(importlib.import_module(home), name)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        from whence.errors import UnsupportedError
+
+        raise UnsupportedError(
+            f"{name} needs torch, which is not installed; install it with "
+            "pip install 'whence[torch]'."
+        ) from error
     globals()[name] = value
     return value
 

@@ -39,6 +39,14 @@ class _Commands(TyperGroup):
         except WhenceError as error:
             complain(f"Error: {error}")
             raise typer.Exit(BAD_INPUT) from None
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            complain(
+                "Error: This command needs torch, which is not installed; install it with "
+                "pip install 'whence[torch]'."
+            )
+            raise typer.Exit(BAD_INPUT) from None
         except BrokenPipeError:  # the reader, such as head, has had enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(1) from None
