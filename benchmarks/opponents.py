@@ -24,9 +24,10 @@ def main() -> None:
     parser.add_argument("--max-queries", type=int)
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--arms", nargs="+")
+    parser.add_argument("--metrics", nargs="+")
     chosen = parser.parse_args()
     seeds = tuple(range(chosen.seeds))
-    names = ("n", "planted", "max_queries", "epochs", "arms")
+    names = ("n", "planted", "max_queries", "epochs", "arms", "metrics")
     changes = {name: value for name in names if (value := getattr(chosen, name)) is not None}
     if chosen.protocol == "original":
         experiment = OpponentsExperiment.original(seeds=seeds, **changes)

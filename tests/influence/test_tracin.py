@@ -25,7 +25,14 @@ from whence.errors import (  # noqa: E402
     UnsupportedError,
 )
 from whence.evaluation import make_queries  # noqa: E402
-from whence.influence import Influence, TracIn, query_examples, state, tracin  # noqa: E402
+from whence.influence import (  # noqa: E402
+    Influence,
+    TracIn,
+    _kernels,
+    query_examples,
+    state,
+    tracin,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore::whence.errors.DataWarning")
 
@@ -197,7 +204,7 @@ def test_lists_are_those_of_the_sorted_matrix(lstm, queries):
 def test_equal_scores_are_in_the_order_of_examples():
     best, numbers = np.full((1, 3), -np.inf), np.full((1, 3), -1)
     for first, block in ((0, [1.0, 2.0, 1.0]), (3, [2.0, 1.0, 2.0, 2.0])):
-        tracin.keep_largest(np.array(block)[:, None], 1.0, first, best, numbers)
+        _kernels.keep_largest(np.array(block)[:, None], 1.0, first, best, numbers)
     lists = tracin._lists(
         {
             "top_scores": best, "top_examples": numbers,

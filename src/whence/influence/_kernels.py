@@ -260,31 +260,53 @@ def keep_largest(scores, sign, first, best, numbers):
     numbers : int64 [Q, n]
         Their examples. Among equal scores the earliest example stays.
     """
-    n = best.shape[1]
     least = best[:, 0].copy()
     for row in range(scores.shape[0]):
         for query in range(scores.shape[1]):
             score = sign * scores[row, query]
-            if not score > least[query]:
-                continue
-            heap, who = best[query], numbers[query]
-            place = 0
-            while True:
-                child = 2 * place + 1
-                if child >= n:
-                    break
-                # Of equal scores the later example is nearer to leaving.
-                if child + 1 < n and (
-                    heap[child + 1] < heap[child]
-                    or (heap[child + 1] == heap[child] and who[child + 1] > who[child])
-                ):
-                    child += 1
-                if heap[child] >= score:
-                    break
-                heap[place], who[place] = heap[child], who[child]
-                place = child
-            heap[place], who[place] = score, first + row
-            least[query] = heap[0]
+            if score > least[query]:
+                _replace_least(best[query], numbers[query], score, first + row)
+                least[query] = best[query, 0]
+
+
+@njit(nogil=True, cache=True)
+def keep_largest_of_pairs(rows, columns, values, sign, first, best, numbers):
+    """Take the scores of some pairs into the running lists; see `keep_largest`.
+
+    Parameters
+    ----------
+    rows, columns : int64 [P]
+        Example, less `first`, and query of each pair, by example.
+    values : float [P]
+    sign, first, best, numbers
+        As in `keep_largest`.
+    """
+    for pair in range(len(rows)):
+        heap = best[columns[pair]]
+        score = sign * values[pair]
+        if score > heap[0]:
+            _replace_least(heap, numbers[columns[pair]], score, first + rows[pair])
+
+
+@njit(nogil=True, cache=True)
+def _replace_least(heap, who, score, number):
+    """Replace what leaves a heap [n] first by a score that is later than all in it."""
+    n, place = len(heap), 0
+    while True:
+        child = 2 * place + 1
+        if child >= n:
+            break
+        # Of equal scores the later example is nearer to leaving.
+        if child + 1 < n and (
+            heap[child + 1] < heap[child]
+            or (heap[child + 1] == heap[child] and who[child + 1] > who[child])
+        ):
+            child += 1
+        if heap[child] >= score:
+            break
+        heap[place], who[place] = heap[child], who[child]
+        place = child
+    heap[place], who[place] = score, number
 
 
 @njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})

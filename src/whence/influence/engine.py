@@ -6,10 +6,12 @@ so that what has been done is final: a pass that was broken off goes on with the
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,9 +19,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from whence.influence import screening
+from whence.influence._kernels import add_row_sums, keep_largest
 from whence.influence.capture import Batch
 from whence.influence.checkpoints import State
 from whence.influence.factors import Factors, joined_factors
+from whence.influence.screening import Limits, Near
 from whence.influence.strategies import Strategy
 
 FloatArray = npt.NDArray[np.float64]
@@ -31,6 +36,55 @@ T = TypeVar("T")
 _WRITTEN, _HELD = 1 << 24, 1 << 23
 _LARGEST_CHUNK, _SMALLEST_CHUNK = 2048, 16
 _QUERY_BYTES = 1 << 30
+_LOOKED_AT = 128
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Gradients of Q queries.
+
+    Attributes
+    ----------
+    factors : list of Factors
+        One for each checkpoint.
+    scales : list of float64 [Q]
+        What products with them are multiplied with, besides the learning rates.
+    wide : Tensor [Q, checkpoints, K] or None
+        All that is written out, in one place; the factors have parts of it.
+    """
+
+    factors: list[Factors]
+    scales: list[FloatArray]
+    wide: Tensor | None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of some examples.
+
+    Attributes
+    ----------
+    values : float [m, Q]
+    sums : float64 [m]
+        Over the queries.
+    """
+
+    values: npt.NDArray[Any]
+    sums: FloatArray
+
+    @classmethod
+    def of(cls, values: Tensor) -> Scores:
+        """Add up."""
+        sums = np.zeros(len(values))
+        add_row_sums(values.numpy(), sums)
+        return cls(values.numpy(), sums)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def keep(self, sign: float, first: int, best: FloatArray, numbers: IntArray) -> None:
+        """Take them into running lists; see `keep_largest`."""
+        keep_largest(self.values, sign, first, best, numbers)
 
 
 @dataclass
@@ -67,6 +121,7 @@ class Engine:
     batch_size: int | None = None
     threads: int = 1
     _rates: list[float] = field(default_factory=list)
+    _memory: threading.local = field(default_factory=threading.local)
 
     def __post_init__(self) -> None:
         rates = [state.rate for state in self.states]
@@ -96,7 +151,7 @@ class Engine:
                 batch = self.batch_of(state, self._numbers(first))
                 values = self.strategy.along(state, batch, direction)
                 if self.cosine:
-                    factors = self.strategy.factors(state, batch, passing=True)
+                    factors = self.strategy.factors(state, batch)
                     values = values * _inverse_norms(factors)
                 total += rate * values
             return total
@@ -104,26 +159,93 @@ class Engine:
         yield from self._in_order(work, self.starts(after))
 
     def blocks(
-        self, queries: Sequence[Factors], after: int = 0
-    ) -> Iterator[tuple[int, npt.NDArray[Any]]]:
-        """Scores of chunks of examples for some queries: first number, float [m, Q]."""
-        inverse = [_inverse_norms(factors) for factors in queries] if self.cosine else []
+        self, asked: Asked, after: int = 0, limits: Limits | None = None
+    ) -> Iterator[tuple[int, Scores | Near]]:
+        """Scores of chunks of examples for some queries, with the number of the first example.
 
-        def work(first: int) -> npt.NDArray[Any]:
-            total: Tensor | None = None
-            for place, (state, rate) in enumerate(zip(self.states, self._rates)):
-                batch = self.batch_of(state, self._numbers(first))
-                factors = self.strategy.factors(state, batch, passing=True)
-                block = factors.inner(queries[place], half=self.half)
-                if self.cosine:
-                    block *= torch.from_numpy(_inverse_norms(factors)).to(block.dtype).unsqueeze(1)
-                    block *= torch.from_numpy(inverse[place]).to(block.dtype)
-                block *= rate
-                total = block if total is None else total.add_(block)
-            assert total is not None
-            return total.numpy()
-
+        Parameters
+        ----------
+        asked : Asked
+            From `ask`.
+        after : int
+            Examples that are done already.
+        limits : Limits, optional
+            Scores that are beyond them are not needed.
+        """
+        work = partial(self._multiplied, asked)
+        if limits is not None and asked.wide is not None and not self.half:
+            wide = asked.wide.flatten(1)
+            if screening.pays(wide, limits):
+                for place, rate in enumerate(self._rates):
+                    scale = torch.from_numpy(rate * asked.scales[place])
+                    asked.wide[:, place] *= scale.to(wide.dtype).unsqueeze(1)
+                work = partial(self._screened, asked, self._screen(asked, limits))
         yield from self._in_order(work, self.starts(after))
+
+    def _multiplied(self, asked: Asked, first: int) -> Scores | Near:
+        """Scores of one chunk."""
+        numbers = self._numbers(first)
+        room = self._room(len(numbers), 1)
+        total: Tensor | None = None
+        for place, (state, rate) in enumerate(zip(self.states, self._rates)):
+            batch = self.batch_of(state, numbers)
+            factors = self.strategy.factors(state, batch, None if room is None else room[:, 0])
+            block = factors.inner(asked.factors[place], half=self.half)
+            self._scale_rows(factors, block)
+            if self.cosine:
+                block *= torch.from_numpy(asked.scales[place]).to(block.dtype)
+            block *= rate
+            total = block if total is None else total.add_(block)
+        assert total is not None
+        return Scores.of(total)
+
+    def _screen(self, asked: Asked, limits: Limits) -> screening.Screen:
+        """Prepare to leave out pairs that are far from the lists, by a look at some examples."""
+        assert asked.wide is not None
+        some = np.unique(np.linspace(0, self.n - 1, _LOOKED_AT).astype(np.int64))
+        return screening.Screen(asked.wide.flatten(1), limits, *self._written(asked, some))
+
+    def _screened(self, asked: Asked, screen: screening.Screen, first: int) -> Scores | Near:
+        """Scores of those pairs of one chunk that can be among the strongest."""
+        numbers = self._numbers(first)
+        examples, kept = self._written(asked, numbers)
+        if screen.is_early(first):
+            return Scores.of(kept.addmm_(examples, screen.queries.T))
+        room: Tensor | None = getattr(self._memory, "copy", None)
+        if room is None or len(room) < len(numbers) or self._memory.screen is not screen:
+            room = self._memory.copy = screen.new_room(len(numbers))
+            self._memory.screen = screen
+        return screen.near(examples, kept, room[: len(numbers)])
+
+    def _written(self, asked: Asked, numbers: IntArray) -> tuple[Tensor, Tensor]:
+        """What is written out of some examples [m, K], and the rest of their scores [m, Q]."""
+        room = self._room(len(numbers), len(self.states))
+        assert room is not None
+        total: Tensor | None = None
+        for place, (state, rate) in enumerate(zip(self.states, self._rates)):
+            batch = self.batch_of(state, numbers)
+            factors = self.strategy.factors(state, batch, room[:, place])
+            kept = factors.inner_kept(asked.factors[place])
+            self._scale_rows(factors, kept, factors.wide)
+            kept *= torch.from_numpy(rate * asked.scales[place]).to(kept.dtype)
+            total = kept if total is None else total.add_(kept)
+        assert total is not None
+        return room.flatten(1), total
+
+    def _scale_rows(self, factors: Factors, *blocks: Tensor) -> None:
+        """Divide what belongs to each example by the norm of its gradient, if that is wanted."""
+        if not self.cosine:
+            return
+        scale = torch.from_numpy(_inverse_norms(factors))
+        for block in blocks:
+            block *= scale.to(block.dtype).unsqueeze(1)
+
+    def _room(self, n: int, n_states: int) -> Tensor | None:
+        """Memory of this thread for gradients; to get it from the system each time is slow."""
+        kept: Tensor | None = getattr(self._memory, "room", None)
+        if kept is None or len(kept) < n or kept.shape[1] < n_states:
+            kept = self._memory.room = self.strategy.room(n, n_states)
+        return None if kept is None else kept[:n]
 
     def own(self, after: int = 0) -> Iterator[tuple[int, FloatArray]]:
         """Scores of chunks of examples for themselves: first number, float64 [m]."""
@@ -149,22 +271,28 @@ class Engine:
         """Tensors of some queries."""
         return typed(self.queries.batch(numbers), self.strategy.dtype)
 
-    def query_factors(self, numbers: IntArray) -> list[Factors]:
+    def ask(self, numbers: IntArray) -> Asked:
         """Gradients of some queries at each checkpoint."""
-        step = self.chunk
-        out = []
-        for state in self.states:
+        step, out = self.chunk, []
+        wide = self.strategy.room(len(numbers), len(self.states))
+        for place, state in enumerate(self.states):
+            room = None if wide is None else wide[:, place]
             parts = [
-                self.strategy.factors(state, self.query_batch(numbers[first : first + step]))
+                self.strategy.factors(
+                    state,
+                    self.query_batch(numbers[first : first + step]),
+                    None if room is None else room[first : first + step],
+                )
                 for first in range(0, len(numbers), step)
             ]
-            out.append(joined_factors(parts))
-        return out
+            out.append(joined_factors(parts, room))
+        scales = [_inverse_norms(f) if self.cosine else np.ones(f.n) for f in out]
+        return Asked(out, scales, wide)
 
     def query_blocks(self) -> list[IntArray]:
         """Numbers of the queries whose gradients are in memory together."""
         few = np.arange(min(8, self.n_queries))
-        each = sum(factors.n_bytes for factors in self.query_factors(few)) / max(len(few), 1)
+        each = sum(factors.n_bytes for factors in self.ask(few).factors) / max(len(few), 1)
         size = max(1, int(_QUERY_BYTES // max(each, 1.0)))
         return [
             np.arange(first, min(first + size, self.n_queries))

@@ -132,10 +132,19 @@ class Factors:
             out = (self.wide.bfloat16() @ other.wide_half.T).to(self.wide.dtype)
         else:
             out = self.wide @ other.wide.T
+        self._add_kept(other, out)
+        return out
+
+    def inner_kept(self, other: Factors) -> Tensor:
+        """The share that the blocks which are not written out have in `inner`, [n, m]."""
+        out = self.wide.new_zeros(self.n, other.n)
+        self._add_kept(other, out)
+        return out
+
+    def _add_kept(self, other: Factors, out: Tensor) -> None:
         for key, pieces in self.kept.items():
             if key in other.kept:
                 add_inner(pieces, other.kept[key], out, self.weights.metric(key))
-        return out
 
     @property
     def wide_half(self) -> Tensor:
@@ -161,15 +170,15 @@ class Factors:
         return size * (self.wide.numel() + held)
 
 
-def joined_factors(batches: list[Factors]) -> Factors:
-    """Gradients of several batches as those of one."""
+def joined_factors(batches: list[Factors], wide: Tensor | None = None) -> Factors:
+    """Gradients of several batches as those of one; `wide` has what is written out already."""
     if len(batches) == 1:
         return batches[0]
     kept: Blocks = {}
     for key in batches[0].kept:
         lists = [batch.kept[key] for batch in batches]
         kept[key] = [joined(list(pieces)) for pieces in zip(*lists)]
-    wide = torch.cat([batch.wide for batch in batches])
+    wide = torch.cat([batch.wide for batch in batches]) if wide is None else wide
     return Factors(sum(batch.n for batch in batches), wide, kept, batches[0].weights)
 
 

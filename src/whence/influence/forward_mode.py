@@ -7,8 +7,9 @@ at once, whatever the module is made of, and nothing has to be kept for a pass b
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -24,24 +25,44 @@ from whence.influence.checkpoints import State
 forward_ad: Any = _forward_ad  # its functions have no types
 _lock = threading.Lock()
 _inside = 0
+_LARGEST_TABLE = 1 << 24
+"""Numbers in the products of all rows of an embedding."""
+
+Tables = dict[tuple[int, int], tuple[Tensor, Tensor]]
 
 
-def along(state: State, batch: Batch, direction: Mapping[str, Tensor]) -> Tensor:
+@dataclass(frozen=True)
+class Direction:
+    """A vector over parameters, along which many batches are differentiated.
+
+    Attributes
+    ----------
+    vectors : mapping of str to Tensor
+        By name of the parameter, in its shape.
+    tables : dict
+        What does not depend on the batch, kept once it was computed.
+    """
+
+    vectors: Mapping[str, Tensor]
+    tables: Tables = field(default_factory=dict)
+
+
+def along(state: State, batch: Batch, direction: Direction) -> Tensor:
     """Derivative of each example's loss along a vector over parameters, [n].
 
     Parameters
     ----------
     state : State
     batch : dict of str to Tensor
-    direction : mapping of str to Tensor
-        By name of the parameter, in its shape.
+    direction : Direction
+        Of this state alone.
     """
     with torch.no_grad(), _level():
         duals = {}
-        for name, vector in direction.items():
+        for name, vector in direction.vectors.items():
             parameter = state.module.get_parameter(name)
             duals[id(parameter)] = forward_ad.make_dual(parameter.detach(), vector)
-        with _Dual(duals):
+        with _Dual(duals, direction.tables):
             losses = state.model.example_loss(batch)
         tangent = forward_ad.unpack_dual(losses).tangent
         return torch.zeros_like(losses) if tangent is None else tangent.clone()
@@ -67,9 +88,11 @@ def _level() -> Iterator[None]:
 class _Dual(TorchFunctionMode):
     """Gives every function dual numbers in place of the parameters."""
 
-    def __init__(self, duals: dict[int, Tensor]) -> None:
+    def __init__(self, duals: dict[int, Tensor], tables: Tables) -> None:
         super().__init__()
         self._duals = duals
+        self._tables = tables
+        self._lookups: dict[int, _Lookup] = {}
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -78,9 +101,11 @@ class _Dual(TorchFunctionMode):
         args = self._replaced(args)
         kwargs = {name: self._replaced(value) for name, value in (kwargs or {}).items()}
         if func is torch.lstm and len(args) == 9 and not args[6] and not args[7]:
-            return _lstm(*args)
-        if func is functional.embedding:
-            return _embedding(*args, **kwargs)
+            return _lstm(self._lookups.get(id(args[0])), self._tables, *args)
+        if func is functional.embedding and not kwargs.get("max_norm"):
+            found = _Lookup.make(*args, **kwargs)
+            self._lookups[id(found.rows)] = found
+            return found.rows
         return func(*args, **kwargs)
 
     def _replaced(self, value: Any) -> Any:
@@ -91,20 +116,42 @@ class _Dual(TorchFunctionMode):
         return value
 
 
-def _embedding(
-    numbers: Tensor, weight: Tensor, padding_idx: int | None = None, *args: Any, **kwargs: Any
-) -> Tensor:
-    """Rows of a table; as in a pass back, that of padding is a constant."""
-    rows = functional.embedding(numbers, weight, padding_idx, *args, **kwargs)
-    if padding_idx is None:
-        return rows
-    value, derivative = _parts(rows)
-    is_padding = (numbers == padding_idx % len(weight)).unsqueeze(-1)
-    dual: Tensor = forward_ad.make_dual(value, derivative.masked_fill(is_padding, 0.0))
-    return dual
+@dataclass(frozen=True)
+class _Lookup:
+    """Rows of a table: their numbers [B, T], the table, and the rows themselves [B, T, D]."""
+
+    numbers: Tensor
+    weight: Tensor
+    padding: int | None
+    rows: Tensor
+
+    @classmethod
+    def make(
+        cls,
+        input: Tensor,
+        weight: Tensor,
+        padding_idx: int | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> _Lookup:
+        """Look up; as in a pass back, the row of padding is a constant."""
+        rows = functional.embedding(input, weight, padding_idx, *args, **kwargs)
+        if padding_idx is None:
+            return cls(input, weight, None, rows)
+        padding = padding_idx % len(weight)
+        value, derivative = _parts(rows)
+        is_padding = (input == padding).unsqueeze(-1)
+        dual: Tensor = forward_ad.make_dual(value, derivative.masked_fill(is_padding, 0.0))
+        return cls(input, weight, padding, dual)
+
+    def has_small_table(self, w_in: Tensor) -> bool:
+        """Whether the products of all rows with the weights [4H, D] of a layer fit into memory."""
+        return self.numbers.dim() == 2 and len(self.weight) * len(w_in) <= _LARGEST_TABLE
 
 
 def _lstm(
+    lookup: _Lookup | None,
+    tables: Tables,
     x: Tensor,
     states: tuple[Tensor, Tensor],
     weights: list[Tensor],
@@ -115,42 +162,96 @@ def _lstm(
     _both_ways: bool,
     batch_first: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    x = x.transpose(0, 1) if batch_first else x
     per_layer = 4 if has_bias else 2
     last_h, last_c = [], []
+    steps = x.transpose(0, 1) if batch_first else x
     for layer in range(n_layers):
-        given = weights[layer * per_layer : (layer + 1) * per_layer]
-        x, cell = _layer(x, states[0][layer], states[1][layer], given)
-        last_h.append(x[-1])
+        w_in, w_state, *biases = weights[layer * per_layer : (layer + 1) * per_layer]
+        if layer == 0 and lookup is not None and lookup.has_small_table(w_in):
+            write = _from_table(lookup, w_in, biases, tables, batch_first)
+        else:
+            write = _from_products(steps, w_in, biases)
+        state = states[0][layer], states[1][layer]
+        steps, cell = _layer(write, len(steps), state, w_state)
+        last_h.append(steps[-1])
         last_c.append(cell)
-    output = x.transpose(0, 1) if batch_first else x
+    output = steps.transpose(0, 1) if batch_first else steps
     return output, torch.stack(last_h), torch.stack(last_c)
 
 
-def _layer(x: Tensor, h0: Tensor, c0: Tensor, weights: list[Tensor]) -> tuple[Tensor, Tensor]:
+Write = Callable[[int, Tensor], None]
+"""Puts what the inputs of a step give to the gates into [2n, 4H], values above derivatives."""
+
+
+def _from_products(x: Tensor, w_in: Tensor, biases: list[Tensor]) -> Write:
+    """Products of the inputs [T, n, D] with their weights [4H, D]."""
+    weight, weight_along = _parts(w_in)
+    n, inputs = x.shape[1], torch.cat(_parts(x), 1)
+    bias = torch.stack(_bias(weight, biases)).unsqueeze(1)
+    bias = bias.expand(2, n, len(weight)).reshape(2 * n, len(weight))
+
+    def write(step: int, gates: Tensor) -> None:
+        torch.addmm(bias, inputs[step], weight.T, out=gates)
+        gates[n:].addmm_(inputs[step][:n], weight_along.T)
+
+    return write
+
+
+def _from_table(
+    lookup: _Lookup, w_in: Tensor, biases: list[Tensor], tables: Tables, batch_first: bool
+) -> Write:
+    """The same for rows of an embedding: all of its rows are multiplied once for all batches."""
+    weight, weight_along = _parts(w_in)
+    rows, rows_along = _parts(lookup.weight)
+    key = rows.data_ptr(), weight.data_ptr()
+    if key not in tables:
+        if lookup.padding is not None:
+            rows_along = rows_along.clone()
+            rows_along[lookup.padding] = 0.0
+        bias, bias_along = _bias(weight, biases)
+        along = torch.addmm(bias_along, rows_along, weight.T).addmm_(rows, weight_along.T)
+        tables[key] = torch.addmm(bias, rows, weight.T), along
+    values, derivatives = tables[key]
+    numbers = (lookup.numbers.T if batch_first else lookup.numbers).contiguous()
+    n = numbers.shape[1]
+
+    def write(step: int, gates: Tensor) -> None:
+        torch.index_select(values, 0, numbers[step], out=gates[:n])
+        torch.index_select(derivatives, 0, numbers[step], out=gates[n:])
+
+    return write
+
+
+def _bias(weight: Tensor, biases: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Sum of the biases [4H], and its derivative."""
+    parts = [_parts(bias) for bias in biases]
+    nothing = weight.new_zeros(len(weight))
+    return (
+        sum((value for value, _ in parts), nothing),
+        sum((derivative for _, derivative in parts), nothing),
+    )
+
+
+def _layer(
+    write: Write, n_steps: int, state: tuple[Tensor, Tensor], w_state: Tensor
+) -> tuple[Tensor, Tensor]:
     """Outputs [T, B, H] and last cell [B, H] of one layer, as dual numbers.
 
     Values and derivatives lie one below the other, so that they share products.
     """
-    (w_in, v_in), (w_state, v_state), *biases = (_parts(weight) for weight in weights)
-    weight, weight_along = torch.cat([w_in, w_state], 1).T, torch.cat([v_in, v_state], 1).T
-    steps, n, width = len(x), x.shape[1], w_state.shape[1]
-    inputs = torch.cat(_parts(x), 1)
-    gates = x.new_empty(2 * n, 4 * width)
-    bias = gates.new_zeros(2, 1, 4 * width)
-    for value, derivative in biases:
-        bias += torch.stack([value, derivative]).unsqueeze(1)
-    bias = bias.expand(2, n, 4 * width).reshape(2 * n, 4 * width)
-    out = x.new_empty(steps, 2 * n, width)
-    cell, cell_along = (part.clone() for part in _parts(c0))
+    weight, weight_along = _parts(w_state)
+    h = torch.cat(_parts(state[0]))
+    cell, cell_along = (part.clone() for part in _parts(state[1]))
+    n, width = cell.shape
+    gates = cell.new_empty(2 * n, 4 * width)
+    out = cell.new_empty(n_steps, 2 * n, width)
     squashed = torch.empty_like(cell)
-    h = torch.cat(_parts(h0))
-    for step in range(steps):
-        before = torch.cat([inputs[step], h], 1)
-        torch.addmm(bias, before, weight, out=gates)
-        gate, gate_along = gates[:n], gates[n:]
-        gate_along.addmm_(before[:n], weight_along)
-        i, f, g, o = torch.split(gate, width, 1)
+    gate, gate_along = gates[:n], gates[n:]
+    i, f, g, o = torch.split(gate, width, 1)
+    for step in range(n_steps):
+        write(step, gates)
+        gates.addmm_(h, weight.T)
+        gate_along.addmm_(h[:n], weight_along.T)
         gate[:, : 2 * width].sigmoid_()
         g.tanh_()
         o.sigmoid_()
@@ -161,8 +262,8 @@ def _layer(x: Tensor, h0: Tensor, c0: Tensor, weights: list[Tensor]) -> tuple[Te
         kernels.lstm_state_along(
             gate.numpy(), gate_along.numpy(), squashed.numpy(), cell_along.numpy(), h[n:].numpy()
         )
-    state = forward_ad.make_dual(out[:, :n], out[:, n:])
-    return state, forward_ad.make_dual(cell, cell_along)
+    outputs = forward_ad.make_dual(out[:, :n], out[:, n:])
+    return outputs, forward_ad.make_dual(cell, cell_along)
 
 
 def _parts(tensor: Tensor) -> tuple[Tensor, Tensor]:

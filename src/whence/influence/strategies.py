@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
@@ -44,8 +43,12 @@ class Strategy(ABC):
         """Look at a few examples of both sides before the work begins."""
 
     @abstractmethod
-    def factors(self, state: State, batch: Batch, *, passing: bool = False) -> Factors:
-        """Gradients of a batch; `passing` ones are lost when the thread asks for the next."""
+    def factors(self, state: State, batch: Batch, room: Tensor | None = None) -> Factors:
+        """Gradients of a batch, what is written out in `room` [n, K] if there is one."""
+
+    def room(self, n: int, n_states: int) -> Tensor | None:
+        """Memory [n, n_states, K] for gradients at some checkpoints, if they can be put there."""
+        return None
 
     def total(self, state: State, batches: Iterable[tuple[Batch, Tensor]]) -> Any:
         """Sum of the gradients of batches, each with a weight for every example [n]."""
@@ -81,7 +84,6 @@ class ByFactors(Strategy):
     shapes: dict[str, tuple[int, int]] = field(default_factory=dict)
     n_held: int = 1
     forward: bool = False
-    memory: threading.local = field(default_factory=threading.local)
 
     def prepare(self, state: State, train: Batch, queries: Batch) -> None:
         """Check the factors against autograd, and decide which blocks are written out."""
@@ -126,7 +128,7 @@ class ByFactors(Strategy):
 
     def _can_go_forward(self, state: State, batch: Batch) -> bool:
         """Whether the module's functions have a forward mode, and it gives the same."""
-        direction = _sum_of_gradients(state, batch, self.names)
+        direction = forward_mode.Direction(_sum_of_gradients(state, batch, self.names))
         try:
             got = forward_mode.along(state, batch, direction).double().numpy()
         except (NotImplementedError, RuntimeError):
@@ -134,24 +136,22 @@ class ByFactors(Strategy):
         want = self._along_factors(state, batch, direction)
         return bool(np.abs(got - want).max() <= _TOLERANCE * np.abs(want).max())
 
-    def factors(self, state: State, batch: Batch, *, passing: bool = False) -> Factors:
+    def factors(self, state: State, batch: Batch, room: Tensor | None = None) -> Factors:
         """Gradients of a batch, the blocks of the plan written out."""
         blocks, losses = gradients(
             state.model.example_loss, state.module, batch, self.names, fuse=state.weights.plain
         )
-        wide = self._memory(len(losses), passing)
-        return Factors.make(blocks, self.plan, state.weights, wide)
+        if room is None:
+            room = torch.empty(len(losses), self.plan.width, dtype=self.dtype)
+        return Factors.make(blocks, self.plan, state.weights, room)
 
-    def _memory(self, n: int, passing: bool) -> Tensor:
-        """Room for what is written out, [n, K]; to get it from the system each time is slow."""
-        if not passing:
-            return torch.empty(n, self.plan.width, dtype=self.dtype)
-        kept: Tensor | None = getattr(self.memory, "wide", None)
-        if kept is None or len(kept) < n:
-            kept = self.memory.wide = torch.empty(n, self.plan.width, dtype=self.dtype)
-        return kept[:n]
+    def room(self, n: int, n_states: int) -> Tensor:
+        """See `Strategy`."""
+        return torch.empty(n, n_states, self.plan.width, dtype=self.dtype)
 
-    def total(self, state: State, batches: Iterable[tuple[Batch, Tensor]]) -> dict[str, Tensor]:
+    def total(
+        self, state: State, batches: Iterable[tuple[Batch, Tensor]]
+    ) -> forward_mode.Direction:
         """Sum of the gradients, by ordinary back-propagation."""
         total: dict[str, Tensor] = {}
         for batch, weights in batches:
@@ -159,9 +159,12 @@ class ByFactors(Strategy):
             for name, value in part.items():
                 total[name] = total[name] + value.double() if name in total else value.double()
         weighted = state.weights.times(total)
-        return {name: value.to(self.dtype) for name, value in weighted.items()}
+        vectors = {name: value.to(self.dtype) for name, value in weighted.items()}
+        return forward_mode.Direction(vectors)
 
-    def along(self, state: State, batch: Batch, direction: dict[str, Tensor]) -> FloatArray:
+    def along(
+        self, state: State, batch: Batch, direction: forward_mode.Direction
+    ) -> FloatArray:
         """Inner products with one vector, no gradient being written out."""
         if self.forward:
             products: FloatArray = forward_mode.along(state, batch, direction).double().numpy()
@@ -169,10 +172,10 @@ class ByFactors(Strategy):
         return self._along_factors(state, batch, direction)
 
     def _along_factors(
-        self, state: State, batch: Batch, direction: dict[str, Tensor]
+        self, state: State, batch: Batch, direction: forward_mode.Direction
     ) -> FloatArray:
         blocks, losses = gradients(state.model.example_loss, state.module, batch, self.names)
-        return contract(blocks, by_block(direction, list(blocks), self.shapes), len(losses))
+        return contract(blocks, by_block(direction.vectors, list(blocks), self.shapes), len(losses))
 
     @property
     def width(self) -> int:
@@ -189,7 +192,7 @@ class ByFactors(Strategy):
 class ByAutograd(Strategy):
     """Gradients by back-propagation of one example at a time: for any module, but slow."""
 
-    def factors(self, state: State, batch: Batch, *, passing: bool = False) -> Factors:
+    def factors(self, state: State, batch: Batch, room: Tensor | None = None) -> Factors:
         """Gradients of a batch, written out."""
         n = len(next(iter(batch.values())))
         rows = []
@@ -249,7 +252,7 @@ class BySketch(Strategy):
         """Numbers per example."""
         return sum(many * few for many, few in self.sizes.values())
 
-    def factors(self, state: State, batch: Batch, *, passing: bool = False) -> Factors:
+    def factors(self, state: State, batch: Batch, room: Tensor | None = None) -> Factors:
         """Sketches of the gradients of a batch."""
         if not state.weights.plain:
             raise UnsupportedError(

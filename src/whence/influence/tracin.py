@@ -11,15 +11,17 @@ import numpy.typing as npt
 import torch
 
 from whence.errors import OutputExistsError, ParameterError, check_choice, check_int
-from whence.influence._kernels import add_row_sums, keep_largest
 from whence.influence.base import InfluenceMethod, Work
 from whence.influence.progress import Report
 from whence.influence.result import Influence
+from whence.influence.screening import Limits
 from whence.influence.state import Progressed
 from whence.influence.strategies import ByAutograd, ByFactors, Strategy
 from whence.models.training.loop import torch_threads
 
 FloatArray = npt.NDArray[np.float64]
+Arrays = dict[str, npt.NDArray[Any]]
+_SIDES = {"top": 1.0, "bottom": -1.0}
 
 
 class TracIn(InfluenceMethod):
@@ -170,17 +172,16 @@ class TracIn(InfluenceMethod):
         engine = work.engine
         n = min(n, engine.n)
         shape = (engine.n_queries, n)
-        arrays: dict[str, npt.NDArray[Any]] = {"scores": np.zeros(engine.n)}
-        for side in ("top", "bottom"):
+        arrays: Arrays = {"scores": np.zeros(engine.n)}
+        for side in _SIDES:
             arrays[f"{side}_scores"] = np.full(shape, -np.inf)
             arrays[f"{side}_examples"] = np.full(shape, -1, dtype=np.int64)
         kept = self._kept(work, f"per_query {n}", arrays)
         with self._running(kept) as report:
-            for numbers, first, block in _all_blocks(work, kept, report):
-                rows = slice(first, first + len(block))
-                add_row_sums(block, arrays["scores"][rows])
-                _keep(arrays, "top", 1.0, numbers, block, first)
-                _keep(arrays, "bottom", -1.0, numbers, block, first)
+            for numbers, first, block in _all_blocks(work, kept, report, arrays):
+                arrays["scores"][first : first + len(block)] += block.sums
+                for side, sign in _SIDES.items():
+                    block.keep(sign, first, *_window(arrays, side, numbers))
         kept.finish()
         return self._answer(
             work, arrays["scores"], state=_lists(arrays), scores_of=_on_demand(work), n_kept=n
@@ -215,7 +216,8 @@ class TracIn(InfluenceMethod):
         out = _matrix(part, shape, dtype, kept)
         with self._running(kept) as report:
             for numbers, first, block in _all_blocks(work, kept, report):
-                out[first : first + len(block), numbers[0] : numbers[-1] + 1] = block
+                window = slice(int(numbers[0]), int(numbers[-1]) + 1)
+                out[first : first + len(block), window] = block.values
         if target is not None and part is not None:
             out.flush()
             part.rename(target)
@@ -270,11 +272,12 @@ class TracIn(InfluenceMethod):
 
 
 def _all_blocks(
-    work: Work, kept: Progressed, report: Report
-) -> Iterator[tuple[npt.NDArray[np.int64], int, npt.NDArray[Any]]]:
-    """Scores of all pairs: numbers of queries, first number of the examples, float [m, Q].
+    work: Work, kept: Progressed, report: Report, lists: Arrays | None = None
+) -> Iterator[tuple[npt.NDArray[np.int64], int, Any]]:
+    """Scores of all pairs: numbers of queries, first number of the examples, their scores.
 
-    Queries whose gradients fit into memory go together through all training examples.
+    Queries whose gradients fit into memory go together through all training examples. With
+    `lists` that the scores are taken into, those that cannot get into them may be missing.
     """
     engine = work.engine
     parts = engine.query_blocks()
@@ -283,12 +286,16 @@ def _all_blocks(
         after = kept.done["examples"] if part == kept.done["part"] else 0
         if after >= engine.n:
             continue
-        for first, block in engine.blocks(engine.query_factors(numbers), after):
+        heaps = None if lists is None else [_window(lists, side, numbers) for side in _SIDES]
+        limits = None if heaps is None else Limits(heaps[0][0].shape[1], len(numbers))
+        for first, block in engine.blocks(engine.ask(numbers), after, limits):
             kept.busy = True
             yield numbers, first, block
-            kept.advance(part, first + len(block))
-            done = part + (first + len(block)) / engine.n
-            report(done * engine.n, len(parts) * engine.n, "training examples")
+            last = first + len(block)
+            kept.advance(part, last)
+            if limits is not None and heaps is not None:
+                limits.raise_to(*(scores for scores, _ in heaps))
+            report((part + last / engine.n) * engine.n, len(parts) * engine.n, "training examples")
 
 
 def _on_demand(work: Work) -> Callable[[int], FloatArray]:
@@ -297,32 +304,26 @@ def _on_demand(work: Work) -> Callable[[int], FloatArray]:
     def scores_of(query: int) -> FloatArray:
         scores = np.empty(work.engine.n)
         with torch_threads(1):
-            factors = work.engine.query_factors(np.array([query]))
-            for first, block in work.engine.blocks(factors):
-                scores[first : first + len(block)] = block[:, 0]
+            asked = work.engine.ask(np.array([query]))
+            for first, block in work.engine.blocks(asked):
+                scores[first : first + len(block)] = block.sums
         return scores
 
     return scores_of
 
 
-def _keep(
-    arrays: dict[str, npt.NDArray[Any]],
-    side: str,
-    sign: float,
-    numbers: npt.NDArray[np.int64],
-    block: npt.NDArray[Any],
-    first: int,
-) -> None:
-    """Take a block into the running lists of some queries."""
+def _window(
+    arrays: Arrays, side: str, numbers: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Running lists of some queries: scores and examples."""
     window = slice(int(numbers[0]), int(numbers[-1]) + 1)
-    scores, examples = arrays[f"{side}_scores"][window], arrays[f"{side}_examples"][window]
-    keep_largest(block, sign, first, scores, examples)
+    return arrays[f"{side}_scores"][window], arrays[f"{side}_examples"][window]
 
 
-def _lists(arrays: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+def _lists(arrays: Arrays) -> Arrays:
     """The lists in order, the strongest first."""
     lists = {}
-    for side, sign in (("top", 1.0), ("bottom", -1.0)):
+    for side, sign in _SIDES.items():
         scores, examples = arrays[f"{side}_scores"], arrays[f"{side}_examples"]
         order = np.lexsort((examples, -scores, examples < 0), axis=1)
         scores = np.take_along_axis(scores, order, 1)
