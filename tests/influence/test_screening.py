@@ -41,8 +41,8 @@ def everything(examples, queries, kept, sign, n):
     return np.sort(best, 1), np.sort(who, 1), scores.sum(1)
 
 
-@pytest.mark.parametrize("width", (700, 5000))
-@pytest.mark.parametrize("n", (1, 10))
+@pytest.mark.parametrize("width", [700, 5000])
+@pytest.mark.parametrize("n", [1, 10])
 def test_near_has_the_strongest(width, n, halves):
     examples, queries = gradients(900, width, 1), gradients(60, width, 2)
     kept = torch.from_numpy(np.random.default_rng(3).standard_normal((900, 60)) * 0.3).float()
@@ -121,7 +121,7 @@ def fitted():
 
 
 @pytest.mark.parametrize(
-    "arguments", ({}, {"normalise": "cosine"}, {"weighting": "adam-factored"}, {"threads": 2})
+    "arguments", [{}, {"normalise": "cosine"}, {"weighting": "adam-factored"}, {"threads": 2}]
 )
 def test_lists_are_those_of_the_matrix(arguments, fitted, halves, monkeypatch):
     model, validation = fitted

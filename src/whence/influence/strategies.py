@@ -162,9 +162,7 @@ class ByFactors(Strategy):
         vectors = {name: value.to(self.dtype) for name, value in weighted.items()}
         return forward_mode.Direction(vectors)
 
-    def along(
-        self, state: State, batch: Batch, direction: forward_mode.Direction
-    ) -> FloatArray:
+    def along(self, state: State, batch: Batch, direction: forward_mode.Direction) -> FloatArray:
         """Inner products with one vector, no gradient being written out."""
         if self.forward:
             products: FloatArray = forward_mode.along(state, batch, direction).double().numpy()
