@@ -25,6 +25,7 @@ def gradients(
     names: Iterable[str],
     *,
     fuse: bool = True,
+    tables: dict[Any, Tensor] | None = None,
 ) -> tuple[Blocks, Tensor]:
     """Gradients of the loss of each example of a batch.
 
@@ -39,6 +40,8 @@ def gradients(
         Parameters to be looked at.
     fuse : bool
         Keep the parameters of a layer together where they share factors.
+    tables : dict, optional
+        Keeps what follows from the parameters alone, for other batches with the same parameters.
 
     Returns
     -------
@@ -51,7 +54,7 @@ def gradients(
     UnsupportedError
         If one of them is used in a way for which there is no rule.
     """
-    capture = Capture(module, names, batch)
+    capture = Capture(module, names, batch, tables)
     losses = capture.run(loss)
     return _blocks(capture.collect(losses), fuse), losses.detach()
 
@@ -59,7 +62,13 @@ def gradients(
 class Capture(TorchFunctionMode):
     """Watches one forward pass; `collect` then makes the pieces by one pass back."""
 
-    def __init__(self, module: nn.Module, names: Iterable[str], batch: Batch) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        names: Iterable[str],
+        batch: Batch,
+        tables: dict[Any, Tensor] | None = None,
+    ) -> None:
         super().__init__()
         wanted = set(names)
         self.n = len(next(iter(batch.values())))
@@ -69,6 +78,8 @@ class Capture(TorchFunctionMode):
         self._taps: list[tuple[Tensor, Build]] = []
         self._alive: list[Tensor] = []  # so that no id is given twice
         self._error: UnsupportedError | None = None
+        self._tables = tables
+        self._lookups: dict[int, tuple[Tensor, str]] = {}
         self._terms = _owners_of_terms(batch)
         self.batch: Batch = {}
         for name, tensor in batch.items():
@@ -149,6 +160,30 @@ class Capture(TorchFunctionMode):
     def parameter(self, name: str) -> Tensor:
         """The parameter itself."""
         return self._parameters[name]
+
+    def whole(self, tensor: Tensor) -> str | None:
+        """Name of the tracked parameter that a tensor is, as it stands."""
+        view = self.view_of(tensor)
+        return view.name if view is not None and tensor is self._parameters[view.name] else None
+
+    def note_lookup(self, rows: Tensor, numbers: Tensor, weight: Tensor) -> None:
+        """Say that `rows` are those of a table with some numbers."""
+        name = self.whole(weight)
+        if name is not None:
+            self._alive.append(rows)
+            self._lookups[id(rows)] = numbers, name
+
+    def looked_up(self, rows: Tensor) -> tuple[Tensor, str] | None:
+        """Numbers of the rows of a tracked parameter that a tensor consists of, and its name."""
+        return self._lookups.get(id(rows))
+
+    def table(self, key: Any, make: Callable[[], Tensor]) -> Tensor | None:
+        """What follows from the parameters alone, if such is kept."""
+        if self._tables is None:
+            return None
+        if key not in self._tables:
+            self._tables[key] = make()
+        return self._tables[key]
 
     def is_batched(self, tensor: Tensor) -> bool:
         """Whether a tensor comes from the batch, so that its rows belong to examples."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from whence.errors import DataError, NotFittedError, ParameterError, UnsupportedError
 from whence.influence.weights import Weights, adam_weights
@@ -31,12 +31,15 @@ class State:
     epoch : int
         Negatives are those that training drew in this epoch.
     weights : Weights
+    tables : dict
+        What follows from the parameters alone and is kept from batch to batch.
     """
 
     model: Any
     rate: float
     epoch: int
     weights: Weights
+    tables: dict[Any, Tensor] = field(default_factory=dict)
 
     @property
     def module(self) -> nn.Module:

@@ -28,7 +28,7 @@ _inside = 0
 _LARGEST_TABLE = 1 << 24
 """Numbers in the products of all rows of an embedding."""
 
-Tables = dict[tuple[int, int], tuple[Tensor, Tensor]]
+Tables = dict[tuple[int, ...], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,8 @@ def along(state: State, batch: Batch, direction: Direction) -> Tensor:
         for name, vector in direction.vectors.items():
             parameter = state.module.get_parameter(name)
             duals[id(parameter)] = forward_ad.make_dual(parameter.detach(), vector)
-        with _Dual(duals, direction.tables):
+        own = {parameter.data_ptr() for parameter in state.module.parameters()}
+        with _Dual(duals, own, direction.tables):
             losses = state.model.example_loss(batch)
         tangent = forward_ad.unpack_dual(losses).tangent
         return torch.zeros_like(losses) if tangent is None else tangent.clone()
@@ -88,9 +89,10 @@ def _level() -> Iterator[None]:
 class _Dual(TorchFunctionMode):
     """Gives every function dual numbers in place of the parameters."""
 
-    def __init__(self, duals: dict[int, Tensor], tables: Tables) -> None:
+    def __init__(self, duals: dict[int, Tensor], own: set[int], tables: Tables) -> None:
         super().__init__()
         self._duals = duals
+        self._own = own
         self._tables = tables
         self._lookups: dict[int, _Lookup] = {}
 
@@ -104,7 +106,9 @@ class _Dual(TorchFunctionMode):
             return _lstm(self._lookups.get(id(args[0])), self._tables, *args)
         if func is functional.embedding and not kwargs.get("max_norm"):
             found = _Lookup.make(*args, **kwargs)
-            self._lookups[id(found.rows)] = found
+            if found.address in self._own:
+                # What is made anew for every batch has no place among what is kept.
+                self._lookups[id(found.rows)] = found
             return found.rows
         return func(*args, **kwargs)
 
@@ -143,6 +147,11 @@ class _Lookup:
         is_padding = (input == padding).unsqueeze(-1)
         dual: Tensor = forward_ad.make_dual(value, derivative.masked_fill(is_padding, 0.0))
         return cls(input, weight, padding, dual)
+
+    @property
+    def address(self) -> int:
+        """Of the table in memory."""
+        return int(_parts(self.weight)[0].data_ptr())
 
     def has_small_table(self, w_in: Tensor) -> bool:
         """Whether the products of all rows with the weights [4H, D] of a layer fit into memory."""
@@ -203,7 +212,7 @@ def _from_table(
     """The same for rows of an embedding: all of its rows are multiplied once for all batches."""
     weight, weight_along = _parts(w_in)
     rows, rows_along = _parts(lookup.weight)
-    key = rows.data_ptr(), weight.data_ptr()
+    key = lookup.address, *rows.shape, weight.data_ptr()
     if key not in tables:
         if lookup.padding is not None:
             rows_along = rows_along.clone()

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from whence.errors import UnsupportedError
 from whence.influence import forward_mode
-from whence.influence.capture import Batch, gradients
+from whence.influence.capture import Batch, Blocks, gradients
 from whence.influence.checkpoints import State
 from whence.influence.factors import Factors, Plan, by_block, contract
 from whence.influence.pieces import Outer, Piece, Rows, as_matrix
@@ -91,13 +91,8 @@ class ByFactors(Strategy):
             name: tuple(as_matrix(state.module.get_parameter(name)).shape)  # type: ignore[misc]
             for name in self.names
         }
-        fuse = state.weights.plain
-        of_train, _ = gradients(
-            state.model.example_loss, state.module, train, self.names, fuse=fuse
-        )
-        of_queries, _ = gradients(
-            state.model.example_loss, state.module, queries, self.names, fuse=fuse
-        )
+        of_train, _ = self._gradients(state, train)
+        of_queries, _ = self._gradients(state, queries)
         self.plan = Plan.make(of_train, of_queries, self.shapes)
         self.n_held = sum(piece.n_numbers for pieces in of_train.values() for piece in pieces)
         self.n_held //= len(next(iter(train.values())))
@@ -138,12 +133,20 @@ class ByFactors(Strategy):
 
     def factors(self, state: State, batch: Batch, room: Tensor | None = None) -> Factors:
         """Gradients of a batch, the blocks of the plan written out."""
-        blocks, losses = gradients(
-            state.model.example_loss, state.module, batch, self.names, fuse=state.weights.plain
-        )
+        blocks, losses = self._gradients(state, batch)
         if room is None:
             room = torch.empty(len(losses), self.plan.width, dtype=self.dtype)
         return Factors.make(blocks, self.plan, state.weights, room)
+
+    def _gradients(self, state: State, batch: Batch) -> tuple[Blocks, Tensor]:
+        return gradients(
+            state.model.example_loss,
+            state.module,
+            batch,
+            self.names,
+            fuse=state.weights.plain,
+            tables=state.tables,
+        )
 
     def room(self, n: int, n_states: int) -> Tensor:
         """See `Strategy`."""

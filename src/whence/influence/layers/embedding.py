@@ -97,4 +97,6 @@ def _looked_up(call: Call, weight: Tensor, view: View, numbers: Tensor, padding:
                 owner, index, values = owner[kept], index[kept], values[kept]
         return [Rows((view.name,), recorder.n, owner, index, values, n_rows)]
 
-    return recorder.tap(output, build)
+    rows = recorder.tap(output, build)
+    recorder.note_lookup(rows, numbers, weight)
+    return rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,6 +11,9 @@ from torch import Tensor
 from whence.influence import _kernels as kernels
 from whence.influence.layers.registry import Call, Recorder, register_layer
 from whence.influence.pieces import Piece, by_time
+
+_LARGEST_TABLE = 1 << 24
+"""Numbers in the products of all rows of an embedding."""
 
 
 @register_layer(torch.lstm)
@@ -26,22 +30,55 @@ def lstm(call: Call) -> Any:
         return NotImplemented
     if len(weights) != n_layers * per_layer:
         return NotImplemented
+    lookup = _from_table(call.recorder, x, list(weights[:per_layer]), batch_first)
     x = x.transpose(0, 1) if batch_first else x
     last_h, last_c = [], []
     for layer in range(n_layers):
         given = list(weights[layer * per_layer : (layer + 1) * per_layer])
-        x, cell = _layer(call.recorder, x, states[0][layer], states[1][layer], given)
+        state = states[0][layer], states[1][layer]
+        x, cell = _layer(call.recorder, x, state, given, lookup if layer == 0 else None)
         last_h.append(x[-1])
         last_c.append(cell)
     output = x.transpose(0, 1) if batch_first else x
     return output, torch.stack(last_h), torch.stack(last_c)
 
 
+Lookup = tuple[Tensor, Tensor]
+"""Numbers of the inputs [T, B], and what each row of their table gives to the gates [rows, 4H]."""
+
+
+def _from_table(
+    recorder: Recorder, x: Tensor, weights: list[Tensor], batch_first: bool
+) -> Lookup | None:
+    """Products of all possible inputs, where these are rows of an embedding."""
+    w_in, _, *biases = weights
+    found, name = recorder.looked_up(x), recorder.whole(w_in)
+    if found is None or name is None or found[0].dim() != 2:
+        return None
+    numbers, table = found[0], recorder.parameter(found[1]).detach()
+    if len(table) * len(w_in) > _LARGEST_TABLE:
+        return None
+    products = recorder.table(
+        ("lstm", found[1], name), lambda: torch.addmm(_sum(biases, w_in), table, w_in.detach().T)
+    )
+    if products is None:
+        return None
+    return (numbers.T if batch_first else numbers).contiguous(), products
+
+
+def _sum(biases: Sequence[Tensor], weight: Tensor) -> Tensor:
+    return torch.stack(list(biases)).sum(0) if biases else weight.new_zeros(1)
+
+
 def _layer(
-    recorder: Recorder, x: Tensor, h0: Tensor, c0: Tensor, weights: list[Tensor]
+    recorder: Recorder,
+    x: Tensor,
+    state: tuple[Tensor, Tensor],
+    weights: list[Tensor],
+    lookup: Lookup | None,
 ) -> tuple[Tensor, Tensor]:
     """Outputs [T, B, H] and the last cell [B, H] of one layer."""
-
+    h0, c0 = state
     steps = x.detach().contiguous()
 
     def build(grad: Tensor) -> list[Piece]:
@@ -52,7 +89,9 @@ def _layer(
     # Adding nothing to the inputs of the gates gives their gradient a name.
     nothing = x.new_zeros(1).expand(*x.shape[:2], weights[0].shape[0])
     nothing = recorder.tap(nothing, build)
-    out, cell = _Recurrence.apply(x, steps, nothing, h0, c0, *weights)  # type: ignore[no-untyped-call]
+    out, cell = _Recurrence.apply(  # type: ignore[no-untyped-call]
+        x, steps, lookup, nothing, h0, c0, *weights
+    )
     return out, cell
 
 
@@ -64,6 +103,7 @@ class _Recurrence(torch.autograd.Function):
         ctx: Any,
         x: Tensor,
         steps: Tensor,
+        lookup: Lookup | None,
         nothing: Tensor,
         h0: Tensor,
         c0: Tensor,
@@ -73,10 +113,11 @@ class _Recurrence(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         """Outputs [T, B, H] and the last cell [B, H] for inputs [T, B, D].
 
-        `steps` are the inputs by place in memory, without a gradient.
+        `steps` are the inputs by place in memory, without a gradient; with a lookup, their
+        products with the weights are known.
         """
         n_steps, n, width = *x.shape[:2], w_state.shape[1]
-        bias = torch.stack(biases).sum(0) if biases else x.new_zeros(1)
+        bias = _sum(biases, w_in)
         gates = x.new_empty(n_steps, n, 4 * width)
         cells = x.new_empty(n_steps + 1, n, width)
         squashed, out = x.new_empty(n_steps, n, width), x.new_empty(n_steps, n, width)
@@ -84,7 +125,12 @@ class _Recurrence(torch.autograd.Function):
         h = h0
         for step in range(n_steps):
             # Both products step by step, while the gates are in the processor's cache.
-            gate = torch.addmm(bias, steps[step], w_in.T, out=gates[step]).addmm_(h, w_state.T)
+            gate = gates[step]
+            if lookup is None:
+                torch.addmm(bias, steps[step], w_in.T, out=gate)
+            else:
+                torch.index_select(lookup[1], 0, lookup[0][step], out=gate)
+            gate.addmm_(h, w_state.T)
             i, f, g, o = torch.split(gate, width, 1)
             gate[:, : 2 * width].sigmoid_()
             g.tanh_()
@@ -111,4 +157,4 @@ class _Recurrence(torch.autograd.Function):
                 given[step], before[step], after[step], dh.numpy(), dc.numpy(), written[step]
             )
         dx = (grads.view(-1, grads.shape[2]) @ w_in).view(*grads.shape[:2], -1)
-        return dx, None, grads, *(None,) * 6
+        return dx, None, None, grads, *(None,) * 6

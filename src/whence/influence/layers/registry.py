@@ -93,6 +93,18 @@ class Recorder(Protocol):
     def parameter(self, name: str) -> Tensor:
         """The parameter itself."""
 
+    def whole(self, tensor: Tensor) -> str | None:
+        """Name of the tracked parameter that a tensor is, as it stands."""
+
+    def note_lookup(self, rows: Tensor, numbers: Tensor, weight: Tensor) -> None:
+        """Say that `rows` are those of a table with some numbers."""
+
+    def looked_up(self, rows: Tensor) -> tuple[Tensor, str] | None:
+        """Numbers of the rows of a tracked parameter that a tensor consists of, and its name."""
+
+    def table(self, key: Any, make: Callable[[], Tensor]) -> Tensor | None:
+        """What follows from the parameters alone, if such is kept."""
+
     def is_batched(self, tensor: Tensor) -> bool:
         """Whether a tensor comes from the batch, so that its rows belong to examples."""
 
