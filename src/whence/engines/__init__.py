@@ -1,5 +1,6 @@
-"""Where work runs: threads of this machine."""
+"""Where work runs: threads of this machine, and their memory."""
 
+from whence.engines.memory import kept_memory
 from whence.engines.threads import map_ordered, thread_count
 
-__all__ = ["map_ordered", "thread_count"]
+__all__ = ["kept_memory", "map_ordered", "thread_count"]

@@ -16,6 +16,7 @@ import torch
 
 from whence.attribution import describe_run
 from whence.data import Interactions
+from whence.engines import kept_memory
 from whence.errors import ParameterError, check_choice, check_int
 from whence.influence.checkpoints import check_model, resolve_states, weigh
 from whence.influence.credit import BY, credited
@@ -172,7 +173,7 @@ class InfluenceMethod:
     @contextmanager
     def _running(self, kept: Progressed) -> Iterator[Any]:
         """One thread for torch in each worker; the state is saved when the pass is broken off."""
-        with torch_threads(1), reporter(self.progress) as report:
+        with torch_threads(1), kept_memory(), reporter(self.progress) as report:
             try:
                 yield report
             except BaseException:

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from whence.engines import kept_memory
 from whence.errors import FileFormatError, OutputExistsError, ParameterError, TrainingError
 from whence.models.training.checkpoints import BEST, LAST, Checkpoint, checkpoint_name, copied
 from whence.models.training.logs import Log
@@ -63,7 +64,8 @@ class Training:
         """Train until the last epoch, or until patience is over."""
         self._open_folder()
         epochs = self.model.epochs
-        with torch_threads(self.settings.threads), Log(self.settings, epochs) as log:
+        threads = torch_threads(self.settings.threads)
+        with threads, kept_memory(), Log(self.settings, epochs) as log:
             log.resume(self.history)
             while self.epoch < epochs and not self._has_converged():
                 entry = self._epoch(log)
