@@ -25,6 +25,7 @@ import torch
 import whence
 from whence.influence import TracIn
 from whence.influence.result import Influence
+from whence.influence.screening import has_fast_bfloat16
 
 RESULTS = Path(__file__).resolve().parent / "TRACIN_RESULTS.md"
 N_ITEMS, WINDOW = 3706, 50
@@ -258,61 +259,78 @@ def main():
     chances = popularity(arguments.data)
     rows = []
 
-    def note(what, size, seconds, remark=""):
-        rows.append((what, size, seconds, remark))
-        print(f"{what:44} {size:>18} {seconds:10.2f} s  {remark}", flush=True)
+    def note(what, size, seconds, remark="", aim=None):
+        wanted = "" if aim is None else f"{aim} s"
+        rows.append((what, size, seconds, wanted, remark))
+        print(f"{what:44} {size:>18} {seconds:10.2f} s  {wanted:>5}  {remark}", flush=True)
 
     n_large = 10_000 if arguments.quick else 100_000
     model, full = lstm_model(n_large, chances)
     method = TracIn("final")
-    sized(model, full, 300, 10)
-    streamed(method, *sized(model, full, 300, 10))  # kernels are compiled
+    sized(model, full, 2000, 100)
+    streamed(method, *sized(model, full, 2000, 100))  # kernels are compiled
     method.attribute(*sized(model, full, 300, 10))
-
-    _, queries = sized(model, full, 10_000, 1000)
-    found = error(model, queries, method)
-    for n_queries in (100, 1000):
-        _, queries = sized(model, full, 10_000, n_queries)
-        seconds = cpu_seconds(lambda q=queries: streamed(method, model, q), arguments.runs)[0]
-        note("Whence, top 10 per query", f"10,000 x {n_queries:,}", seconds, f"error {found:.0e}")
-    half = TracIn("final", precision="bfloat16")
-    seconds = cpu_seconds(lambda: streamed(half, model, queries), arguments.runs)[0]
-    note(
-        "Whence, bfloat16 products",
-        "10,000 x 1,000",
-        seconds,
-        f"error {error(model, queries, half):.0e}",
-    )
-    seconds = cpu_seconds(lambda: method.attribute(model, queries), arguments.runs)[0]
-    note("Whence, summed over queries", "10,000 x 1,000", seconds)
-    last = TracIn("final", layers="last")
-    seconds = cpu_seconds(lambda: streamed(last, model, queries), arguments.runs)[0]
-    note("Whence, last layer", "10,000 x 1,000", seconds)
+    lstm_of_10_000(model, full, method, arguments.runs, note)
     if not arguments.quick:
-        _, queries = sized(model, full, 100_000, 1000)
-        seconds = cpu_seconds(lambda: method.attribute(model, queries), arguments.runs)[0]
-        note("Whence, summed over queries", "100,000 x 1,000", seconds)
-        note("one epoch of training", "100,000", epoch_seconds(model, 100_000, 1))
-        seconds = cpu_seconds(lambda: streamed(method, model, queries))[0]
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        note("Whence, top 10 per query", "100,000 x 1,000", seconds, f"{memory:.1f} GB at most")
-        numbers = np.random.default_rng(2).permutation(101_000)
-        for name, extra in (
-            ("NeuMF by default", {}),
-            ("NeuMF of 8 factors", {"gmf_dim": 8, "mlp_dim": 16, "layers": (16, 8)}),
-        ):
-            pairs = neumf_model(101_000, chances, **extra)
-            pairs, queries = sized(pairs, numbers, 100_000, 1000)
-            run = partial(streamed, method, pairs, queries)
-            seconds = cpu_seconds(run, arguments.runs)[0]
-            remark = f"error {error(pairs, queries, method):.0e}"
-            note(f"Whence, {name}", "100,000 x 1,000", seconds, remark)
-            seconds = cpu_seconds(partial(method.attribute, pairs, queries), arguments.runs)[0]
-            note(f"Whence, {name}, summed over queries", "100,000 x 1,000", seconds)
+        lstm_of_100_000(model, full, method, arguments.runs, note)
+        neumf(chances, method, arguments.runs, note)
     if not arguments.no_peers:
         peers(model, full, note)
     if arguments.write:
         write(rows)
+
+
+def lstm_of_10_000(model, full, method, runs, note):
+    """Lists, matrix and sums of 10,000 examples."""
+    _, queries = sized(model, full, 10_000, 1000)
+    found = error(model, queries, method)
+    for n_queries, aim in ((100, 3), (1000, None)):
+        _, queries = sized(model, full, 10_000, n_queries)
+        size = f"10,000 x {n_queries:,}"
+        seconds = cpu_seconds(lambda q=queries: streamed(method, model, q), runs)[0]
+        note("Whence, top 10 per query", size, seconds, f"error {found:.0e}", aim)
+        seconds = cpu_seconds(lambda q=queries: method.matrix(model, q), runs)[0]
+        note("Whence, all scores", size, seconds, f"error {found:.0e}")
+    half = TracIn("final", precision="bfloat16")
+    seconds = cpu_seconds(lambda: half.matrix(model, queries), runs)[0]
+    remark = f"error {error(model, queries, half):.0e}"
+    note("Whence, all scores, bfloat16 products", "10,000 x 1,000", seconds, remark)
+    seconds = cpu_seconds(lambda: method.attribute(model, queries), runs)[0]
+    note("Whence, summed over queries", "10,000 x 1,000", seconds)
+    last = TracIn("final", layers="last")
+    seconds = cpu_seconds(lambda: streamed(last, model, queries), runs)[0]
+    note("Whence, last layer, top 10 per query", "10,000 x 1,000", seconds)
+
+
+def lstm_of_100_000(model, full, method, runs, note):
+    """Sums and lists of 100,000 examples, and an epoch of training."""
+    size = "100,000 x 1,000"
+    _, queries = sized(model, full, 100_000, 1000)
+    seconds = cpu_seconds(lambda: method.attribute(model, queries), runs)[0]
+    note("Whence, summed over queries", size, seconds, aim=18)
+    note("one epoch of training", "100,000", epoch_seconds(model, 100_000, runs))
+    seconds = cpu_seconds(lambda: streamed(method, model, queries))[0]
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    note("Whence, top 10 per query", size, seconds, f"{memory:.1f} GB at most", 60)
+
+
+def neumf(chances, method, runs, note):
+    """NeuMF, as it is by default and smaller."""
+    numbers = np.random.default_rng(2).permutation(101_000)
+    size = "100,000 x 1,000"
+    for name, extra in (
+        ("NeuMF by default", {}),
+        ("NeuMF of 8 factors", {"gmf_dim": 8, "mlp_dim": 16, "layers": (16, 8)}),
+    ):
+        pairs = neumf_model(101_000, chances, **extra)
+        pairs, queries = sized(pairs, numbers, 100_000, 1000)
+        run = partial(streamed, method, pairs, queries)
+        run()
+        seconds = cpu_seconds(run, runs)[0]
+        remark = f"error {error(pairs, queries, method):.0e}"
+        note(f"Whence, {name}, top 10 per query", size, seconds, remark, 3)
+        seconds = cpu_seconds(partial(method.attribute, pairs, queries), runs)[0]
+        note(f"Whence, {name}, summed over queries", size, seconds)
 
 
 def peers(model, full, note):
@@ -348,25 +366,35 @@ def free_memory():
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
+def processor():
+    """Name of the processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
 def write(rows):
+    half = "with" if has_fast_bfloat16() else "without"
     lines = [
-        "# TracIn: time",
+        "# TracIn: results",
         "",
-        "Made by `python benchmarks/tracin.py --write`. CPU seconds of one thread; LSTM with",
-        "embedding 64, hidden 64, windows of 50, 3,706 items, all parameters, one checkpoint,",
-        "float32. Errors are the largest difference from float64 relative to the largest score.",
-        f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, torch "
-        f"{torch.__version__}. The machine was shared with other work.",
+        "Made by `python benchmarks/tracin.py --write`. CPU seconds of one thread, all in one run;",
+        "LSTM with embedding 64, hidden 64, windows of 50, 3,706 items, all parameters, one",
+        "checkpoint, float32. Errors are the largest difference from float64 relative to the",
+        f"largest score. {processor()}, {half} products in bfloat16, Python",
+        f"{platform.python_version()}, torch {torch.__version__}.",
         "",
-        "| what | training examples x queries | CPU seconds | |",
-        "|---|---|---:|---|",
+        "| what | training examples x queries | CPU seconds | aim | |",
+        "|---|---|---:|---:|---|",
         *(
-            f"| {what} | {size} | {seconds:.2f} | {remark} |"
-            for what, size, seconds, remark in rows
+            f"| {what} | {size} | {seconds:.2f} | {aim} | {remark} |"
+            for what, size, seconds, aim, remark in rows
         ),
         "",
     ]
-    RESULTS.write_text("\n".join(lines), encoding="utf-8")
+    RESULTS.write_text("\n".join(lines))
 
 
 if __name__ == "__main__":

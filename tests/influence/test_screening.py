@@ -34,6 +34,10 @@ def lists(n_queries, n):
     return np.full((n_queries, n), -np.inf), np.full((n_queries, n), -1)
 
 
+def no_limits(n_queries, n):
+    return Limits(lists(n_queries, n)[0], lists(n_queries, n)[0])
+
+
 def everything(examples, queries, kept, sign, n):
     best, who = lists(len(queries), n)
     scores = (examples.double() @ queries.double().T + kept.double()).numpy()
@@ -46,11 +50,11 @@ def everything(examples, queries, kept, sign, n):
 def test_near_has_the_strongest(width, n, halves):
     examples, queries = gradients(900, width, 1), gradients(60, width, 2)
     kept = torch.from_numpy(np.random.default_rng(3).standard_normal((900, 60)) * 0.3).float()
-    limits = Limits(n, 60)
+    sides = {1.0: lists(60, n), -1.0: lists(60, n)}
+    limits = Limits(sides[1.0][0], sides[-1.0][0])
     screen = Screen(queries, limits, examples[::10], kept[::10])
     assert screen.new_room(1).dtype == (torch.bfloat16 if halves else torch.float32)
     assert screen.new_room(1).shape[1] < 0.9 * width
-    sides = {1.0: lists(60, n), -1.0: lists(60, n)}
     sums, n_pairs = [], 0
     for first in range(0, 900, 100):
         part = slice(first, first + 100)
@@ -59,7 +63,7 @@ def test_near_has_the_strongest(width, n, halves):
         n_pairs += len(found.rows)
         for sign, heaps in sides.items():
             found.keep(sign, first, *heaps)
-        limits.raise_to(sides[1.0][0], sides[-1.0][0])
+        limits.rise()
     for sign, (best, who) in sides.items():
         values, numbers, totals = everything(examples, queries, kept, sign, n)
         np.testing.assert_allclose(np.sort(best, 1), values, rtol=1e-5, atol=1e-5)
@@ -71,7 +75,7 @@ def test_near_has_the_strongest(width, n, halves):
 def test_bounds_hold_for_all_pairs(halves):
     examples, queries = gradients(200, 3000, 4), gradients(50, 3000, 5)
     kept = torch.zeros(200, 50)
-    screen = Screen(queries, Limits(10, 50), examples, kept)
+    screen = Screen(queries, no_limits(50, 10), examples, kept)
     copy, lengths, _ = screen._condensed(examples)
     product = (copy @ screen._copy.T).double().numpy()
     slack = lengths.T @ screen._reach + screen._relative * np.abs(product)
@@ -104,7 +108,7 @@ def test_rows_of_zeros(halves):
     queries = gradients(50, 600, 6)
     examples = torch.zeros(40, 600)
     kept = torch.arange(40.0).unsqueeze(1).repeat(1, 50)
-    screen = Screen(queries, Limits(3, 50), examples[:5], kept[:5])
+    screen = Screen(queries, no_limits(50, 3), examples[:5], kept[:5])
     found = screen.near(examples, kept)
     best, who = lists(50, 3)
     found.keep(1.0, 0, best, who)

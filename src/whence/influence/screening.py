@@ -40,22 +40,28 @@ _SUMMING, _LAST_PLACE, _ROUNDED_OFF = 2.0**-12, 1.01 * 2.0**-9, 0.0017
 class Limits:
     """The weakest score that is in the lists of each query by now.
 
+    Parameters
+    ----------
+    tops, bottoms : float64 [Q, n]
+        The heaps of `keep_largest` with the largest scores, and the smallest times -1.
+
     Attributes
     ----------
     n : int
         Length of the lists.
     top, bottom : float64 [Q]
-        Of the largest, and of the smallest times -1; -inf while a list is not full. They only
+        What their places 0 were when `rise` was called; -inf while a list is not full. They only
         rise, so that a worker may use old ones.
     """
 
-    def __init__(self, n: int, n_queries: int) -> None:
-        self.n = n
-        self.top = self.bottom = np.full(n_queries, -np.inf)
+    def __init__(self, tops: FloatArray, bottoms: FloatArray) -> None:
+        self.n: int = tops.shape[1]
+        self._heaps = tops, bottoms
+        self.rise()
 
-    def raise_to(self, top: FloatArray, bottom: FloatArray) -> None:
-        """Take the weakest of the heaps [Q, n] of `keep_largest`, their places 0."""
-        self.top, self.bottom = top[:, 0].copy(), bottom[:, 0].copy()
+    def rise(self) -> None:
+        """Look at the heaps, which nobody must be changing meanwhile."""
+        self.top, self.bottom = (heaps[:, 0].copy() for heaps in self._heaps)
 
 
 @dataclass(frozen=True)

@@ -286,16 +286,21 @@ def _all_blocks(
         after = kept.done["examples"] if part == kept.done["part"] else 0
         if after >= engine.n:
             continue
-        heaps = None if lists is None else [_window(lists, side, numbers) for side in _SIDES]
-        limits = None if heaps is None else Limits(heaps[0][0].shape[1], len(numbers))
+        limits = None if lists is None else _limits(lists, numbers)
         for first, block in engine.blocks(engine.ask(numbers), after, limits):
             kept.busy = True
             yield numbers, first, block
             last = first + len(block)
             kept.advance(part, last)
-            if limits is not None and heaps is not None:
-                limits.raise_to(*(scores for scores, _ in heaps))
+            if limits is not None:
+                limits.rise()
             report((part + last / engine.n) * engine.n, len(parts) * engine.n, "training examples")
+
+
+def _limits(lists: Arrays, numbers: npt.NDArray[np.int64]) -> Limits:
+    """What scores must exceed to get into the lists of some queries."""
+    top, bottom = (_window(lists, side, numbers)[0] for side in _SIDES)
+    return Limits(top, bottom)
 
 
 def _on_demand(work: Work) -> Callable[[int], FloatArray]:
