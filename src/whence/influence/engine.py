@@ -36,7 +36,8 @@ T = TypeVar("T")
 _WRITTEN, _HELD = 1 << 24, 1 << 23
 _LARGEST_CHUNK, _SMALLEST_CHUNK = 2048, 16
 _QUERY_BYTES = 1 << 30
-_LOOKED_AT = 128
+# Numbers in memory for a chunk at all checkpoints, and examples by which screening is set up.
+_SCREENED, _LOOKED_AT = 1 << 27, 128
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,13 @@ class Asked:
     factors: list[Factors]
     scales: list[FloatArray]
     wide: Tensor | None
+
+    def multiply(self, rates: Sequence[float]) -> None:
+        """Multiply what is written out by the scales and learning rates, for good."""
+        assert self.wide is not None
+        for place, (rate, scale) in enumerate(zip(rates, self.scales)):
+            factor = torch.from_numpy(rate * scale).to(self.wide.dtype)
+            self.wide[:, place] *= factor.unsqueeze(1)
 
 
 @dataclass(frozen=True)
@@ -173,14 +181,20 @@ class Engine:
             Scores that are beyond them are not needed.
         """
         work = partial(self._multiplied, asked)
-        if limits is not None and asked.wide is not None and not self.half:
-            wide = asked.wide.flatten(1)
-            if screening.pays(wide, limits):
-                for place, rate in enumerate(self._rates):
-                    scale = torch.from_numpy(rate * asked.scales[place])
-                    asked.wide[:, place] *= scale.to(wide.dtype).unsqueeze(1)
-                work = partial(self._screened, asked, self._screen(asked, limits))
+        if limits is not None and asked.wide is not None and self._can_screen:
+            queries = asked.wide.flatten(1)
+            if screening.pays(queries, limits):
+                asked.multiply(self._rates)
+                some = np.unique(np.linspace(0, self.n - 1, _LOOKED_AT).astype(np.int64))
+                screen = screening.Screen(queries, limits, *self._written(asked, some))
+                work = partial(self._screened, asked, screen)
         yield from self._in_order(work, self.starts(after))
+
+    @property
+    def _can_screen(self) -> bool:
+        """Whether a chunk's gradients at all checkpoints fit into memory."""
+        n_written = len(self.states) * min(self.chunk, self.n) * self.strategy.width
+        return not self.half and n_written <= _SCREENED
 
     def _multiplied(self, asked: Asked, first: int) -> Scores | Near:
         """Scores of one chunk."""
@@ -198,12 +212,6 @@ class Engine:
             total = block if total is None else total.add_(block)
         assert total is not None
         return Scores.of(total)
-
-    def _screen(self, asked: Asked, limits: Limits) -> screening.Screen:
-        """Prepare to leave out pairs that are far from the lists, by a look at some examples."""
-        assert asked.wide is not None
-        some = np.unique(np.linspace(0, self.n - 1, _LOOKED_AT).astype(np.int64))
-        return screening.Screen(asked.wide.flatten(1), limits, *self._written(asked, some))
 
     def _screened(self, asked: Asked, screen: screening.Screen, first: int) -> Scores | Near:
         """Scores of those pairs of one chunk that can be among the strongest."""

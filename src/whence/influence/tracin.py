@@ -61,7 +61,8 @@ class TracIn(InfluenceMethod):
         Training examples at a time; by the memory that they take, by default.
     precision : {"float32", "bfloat16", "float64"}
         "bfloat16" rounds factors in the largest products (an error of about 1e-3), which is
-        faster on processors with matrix units for it.
+        faster on processors that multiply in it. Lists of float32 are as fast: `per_query`
+        uses bfloat16 to find the pairs that it multiplies in full.
     threads : int, default 1
         Chunks of examples worked on at once. Scores do not depend on it.
     folder : path, optional
@@ -154,6 +155,7 @@ class TracIn(InfluenceMethod):
         """Find the strongest proponents and opponents of each query.
 
         Scores of chunks of examples go by, and the n largest and smallest of each query stay.
+        Pairs whose score is bounded away from these are not multiplied in full.
 
         Parameters
         ----------
