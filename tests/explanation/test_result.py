@@ -118,7 +118,9 @@ def test_interactions_are_saved_and_other_values_are_refused(model, history, tmp
 
 def test_values_of_subsets(found):
     kept = np.array([[True] * 6, [False] * 6])
-    np.testing.assert_allclose(found.value(kept), [found.value_all, found.value_nothing])
+    # The model computes in float32, and rounds differently in batches of another size.
+    wanted = [found.value_all, found.value_nothing]
+    np.testing.assert_allclose(found.value(kept), wanted, rtol=1e-6)
     with pytest.raises(ParameterError, match="6 truth values"):
         found.value([[True]])
 

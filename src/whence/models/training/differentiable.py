@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from whence.data import Interactions
+from whence.engines import map_ordered
 from whence.errors import ParameterError, check_choice, check_float, check_int
 from whence.evaluation.queries import Queries
 from whence.models.base import Recommender
@@ -23,6 +25,8 @@ from whence.models.training.settings import Progress, Run
 
 Self = TypeVar("Self", bound="DifferentiableRecommender")
 OPTIMIZERS = ("adam", "adamw", "sgd", "adagrad")
+_SCORED = 512
+"""Queries that are scored together."""
 
 
 class DifferentiableRecommender(Recommender):
@@ -246,12 +250,23 @@ class DifferentiableRecommender(Recommender):
         self._check_fitted()
         was_training = self.module_.training
         self.module_.eval()
+        starts = range(0, max(len(queries), 1), _SCORED)
         try:
-            with torch.inference_mode(), torch_threads(threads or 1):
-                scores: npt.NDArray[np.float32] = self._score_batch(queries).cpu().numpy()
+            # Threads work on blocks of their own: torch's would divide, and so round, products
+            # in another way for every number of them.
+            with torch_threads(1):
+                parts = list(map_ordered(partial(self._scores_from, queries), starts, threads or 1))
         finally:
             self.module_.train(was_training)
-        return self._masked(scores, queries)
+        return self._masked(parts[0] if len(parts) == 1 else np.concatenate(parts), queries)
+
+    def _scores_from(self, queries: Queries, start: int) -> npt.NDArray[np.float32]:
+        """Scores of one block of queries."""
+        with torch.inference_mode():
+            scores: npt.NDArray[np.float32] = (
+                self._score_batch(queries.block(start, start + _SCORED)).cpu().numpy()
+            )
+        return scores
 
     def _masked(self, scores: npt.NDArray[np.float32], queries: Queries) -> npt.NDArray[np.float32]:
         """Forbid items never seen in training, those of the history, and all for empty queries."""
