@@ -91,3 +91,23 @@ class Mixing(nn.Module):
         x = self.tokens(tokens).transpose(0, 1).flatten(0, 1)
         x = torch.tanh(self.inner(x)).view(tokens.shape[1], tokens.shape[0], -1)
         return self.output(x.sum(0))
+
+
+class LookedUp(nn.Module):
+    """Layers that read rows of tables: as they are, a part, and made anew for every batch."""
+
+    def __init__(self, n_tokens=9, dim=4):
+        super().__init__()
+        self.tokens = nn.Embedding(n_tokens, dim, padding_idx=1)
+        self.others = nn.Parameter(torch.randn(n_tokens + 2, dim))
+        self.first = nn.LSTM(dim, dim, 2, batch_first=True)
+        self.second = nn.LSTM(dim, dim, batch_first=True)
+        self.output = nn.Linear(dim, n_tokens)
+
+    def forward(self, tokens):
+        x = self.first(self.tokens(tokens))[0]
+        y = self.second(functional.embedding(tokens, self.others[:-1]))[0]
+        for factor in (2.0, 3.0):
+            # One table may get the memory of the other.
+            y = y + self.second(functional.embedding(tokens, self.others.detach() * factor))[0]
+        return self.output(x[:, -1] + y[:, -1])

@@ -8,7 +8,14 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from brute import at, close, gradients  # noqa: E402
-from foreign import Batches, Convolution, Everything, Mixing, Model  # noqa: E402
+from foreign import (  # noqa: E402
+    Batches,
+    Convolution,
+    Everything,
+    LookedUp,
+    Mixing,
+    Model,
+)
 
 from whence.errors import ParameterError, UnsupportedError  # noqa: E402
 from whence.influence import TRAK, TracIn, TracInRandomProjection, factors  # noqa: E402
@@ -30,6 +37,15 @@ def test_every_use_of_a_parameter(overhead, monkeypatch):
     close(method.matrix(model, queries), want, 1e-10)
     close(method.attribute(model, queries).scores, want.sum(1), 1e-10)
     close(TracIn("final", precision="float64", batch_size=5).matrix(model, queries), want, 1e-10)
+
+
+def test_rows_of_tables_that_layers_read():
+    model, queries = Model(LookedUp()), Batches(5, seed=1)
+    want = scores(model, queries)
+    for batch_size in (3, 12):
+        method = TracIn("final", precision="float64", batch_size=batch_size)
+        close(method.matrix(model, queries), want, 1e-10)
+        close(method.attribute(model, queries).scores, want.sum(1), 1e-10)
 
 
 def test_sketch_of_full_size_is_exact():

@@ -103,11 +103,13 @@ class _Dual(TorchFunctionMode):
         args = self._replaced(args)
         kwargs = {name: self._replaced(value) for name, value in (kwargs or {}).items()}
         if func is torch.lstm and len(args) == 9 and not args[6] and not args[7]:
-            return _lstm(self._lookups.get(id(args[0])), self._tables, *args)
-        if func is functional.embedding and not kwargs.get("max_norm"):
+            lookup = self._lookups.get(id(args[0])) if _address(args[2][0]) in self._own else None
+            return _lstm(lookup, self._tables, *args)
+        if func is functional.embedding:
             found = _Lookup.make(*args, **kwargs)
-            if found.address in self._own:
-                # What is made anew for every batch has no place among what is kept.
+            renormed = kwargs.get("max_norm", args[3] if len(args) > 3 else None) is not None
+            if _address(found.weight) in self._own and not renormed:
+                # What is made or changed for every batch has no place among what is kept.
                 self._lookups[id(found.rows)] = found
             return found.rows
         return func(*args, **kwargs)
@@ -147,11 +149,6 @@ class _Lookup:
         is_padding = (input == padding).unsqueeze(-1)
         dual: Tensor = forward_ad.make_dual(value, derivative.masked_fill(is_padding, 0.0))
         return cls(input, weight, padding, dual)
-
-    @property
-    def address(self) -> int:
-        """Of the table in memory."""
-        return int(_parts(self.weight)[0].data_ptr())
 
     def has_small_table(self, w_in: Tensor) -> bool:
         """Whether the products of all rows with the weights [4H, D] of a layer fit into memory."""
@@ -212,7 +209,7 @@ def _from_table(
     """The same for rows of an embedding: all of its rows are multiplied once for all batches."""
     weight, weight_along = _parts(w_in)
     rows, rows_along = _parts(lookup.weight)
-    key = lookup.address, *rows.shape, weight.data_ptr()
+    key = _address(lookup.weight), *rows.shape, _address(w_in)
     if key not in tables:
         if lookup.padding is not None:
             rows_along = rows_along.clone()
@@ -273,6 +270,11 @@ def _layer(
         )
     outputs = forward_ad.make_dual(out[:, :n], out[:, n:])
     return outputs, forward_ad.make_dual(cell, cell_along)
+
+
+def _address(tensor: Tensor) -> int:
+    """Of the values in memory."""
+    return int(_parts(tensor)[0].data_ptr())
 
 
 def _parts(tensor: Tensor) -> tuple[Tensor, Tensor]:
