@@ -56,10 +56,13 @@ def test_nested_blocks_and_threads():
         thread.join()
     with pytest.raises(ZeroDivisionError), kept_memory():
         1 / 0
-    assert memory._inside == 0
+    assert memory._memory.inside == 0
 
 
 def test_nothing_happens_elsewhere(monkeypatch):
+    memory._glibc.cache_clear()
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
     with kept_memory():
-        assert memory._inside == 0
+        assert memory._glibc() is None
+        assert memory._memory.inside == 1
+    memory._glibc.cache_clear()

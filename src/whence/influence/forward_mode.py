@@ -6,9 +6,7 @@ at once, whatever the module is made of, and nothing has to be kept for a pass b
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,13 +16,14 @@ from torch.autograd import forward_ad as _forward_ad
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from whence.engines import Shared
 from whence.influence import _kernels as kernels
 from whence.influence.capture import Batch
 from whence.influence.checkpoints import State
 
 forward_ad: Any = _forward_ad  # its functions have no types
-_lock = threading.Lock()
-_inside = 0
+# torch has one level of dual numbers at a time for all threads.
+_level = Shared(lambda: forward_ad.enter_dual_level(), lambda: forward_ad.exit_dual_level())
 _LARGEST_TABLE = 1 << 24
 """Numbers in the products of all rows of an embedding."""
 
@@ -57,7 +56,7 @@ def along(state: State, batch: Batch, direction: Direction) -> Tensor:
     direction : Direction
         Of this state alone.
     """
-    with torch.no_grad(), _level():
+    with torch.no_grad(), _level:
         duals = {}
         for name, vector in direction.vectors.items():
             parameter = state.module.get_parameter(name)
@@ -67,23 +66,6 @@ def along(state: State, batch: Batch, direction: Direction) -> Tensor:
             losses = state.model.example_loss(batch)
         tangent = forward_ad.unpack_dual(losses).tangent
         return torch.zeros_like(losses) if tangent is None else tangent.clone()
-
-
-@contextmanager
-def _level() -> Iterator[None]:
-    """A level of dual numbers; torch has one at a time for all threads, which they share."""
-    global _inside
-    with _lock:
-        if _inside == 0:
-            forward_ad.enter_dual_level()
-        _inside += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _inside -= 1
-            if _inside == 0:
-                forward_ad.exit_dual_level()
 
 
 class _Dual(TorchFunctionMode):
