@@ -13,6 +13,7 @@ pytest.importorskip("torch")
 import whence
 from whence.errors import DataError, ParameterError
 from whence.experiments import OpponentsExperiment
+from whence.experiments.histories import in_order_of_the_table, split_shares
 from whence.experiments.opponents import ARMS
 
 
@@ -130,9 +131,15 @@ def test_the_study_as_it_was(data):
 
     small = {"epochs": 2, "embedding_dim": 8, "hidden_dim": 8, "batch_size": 64}
     experiment = OpponentsExperiment.original(
-        model=lambda seed: StudyLSTM(seed=seed, **small), checkpoints=(1, 2), n=20, metrics=METRICS
+        model=lambda seed: StudyLSTM(seed=seed, **small), checkpoints=(1, 2), n=20
     )
     result = experiment.run(data)
+    # Its reciprocal ranks are among all items, and items of the history may be recommended.
+    assert result.metrics == [f"mrr@{data.n_items}", "recall@10"]
+    train = split_shares(in_order_of_the_table(data), 0.0, 0.1)
+    popular = whence.Popularity(exclude_seen=False).fit(train.train)
+    wanted = whence.evaluate(popular, train.test, result.metrics).scores
+    assert result.settings["popularity"] == dict(wanted)
     assert result.rows["arm"].to_list() == ["none", "random", "opponents"]
     model = StudyLSTM(**small).fit(data)
     again = StudyLSTM(**{**small, "epochs": 1}).fit(data)

@@ -62,8 +62,9 @@ class OpponentsExperiment:
         epochs.
     max_queries : int, optional
         Queries that opponents are chosen on, drawn at random; all by default.
-    metrics : sequence of str
-        Measured on the test queries.
+    metrics : sequence of str, optional
+        Measured on the test queries. Default: ``"mrr@100"`` and ``"recall@10"``; with the original
+        protocol the reciprocal rank among all items, as the study has it.
     epochs : int, optional
         Of each fit, instead of the model's own.
 
@@ -80,7 +81,7 @@ class OpponentsExperiment:
     protocol: str = "honest"
     checkpoints: int | Sequence[int] = 3
     max_queries: int | None = None
-    metrics: Sequence[str] = ("mrr@100", "recall@10")
+    metrics: Sequence[str] | None = None
     epochs: int | None = None
 
     def __post_init__(self) -> None:
@@ -145,6 +146,7 @@ class OpponentsExperiment:
         if self.protocol == "original":
             interactions = in_order_of_the_table(interactions)
         asked = self._split(interactions)
+        metrics = self._metrics(asked)
         kept = self.checkpoints
         settings = {
             "model": _described(self._make(0)),
@@ -154,13 +156,14 @@ class OpponentsExperiment:
             "protocol": self.protocol,
             "checkpoints": kept if isinstance(kept, int) else list(kept),
             "max_queries": self.max_queries,
-            "metrics": list(self.metrics),
+            "metrics": metrics,
         }
         store = Store(folder, settings)
         for number, seed in enumerate(self.seeds):
-            _Fits(self, asked, seed, store, _part(progress, number, self)).run()
-        popularity = Popularity(exclude_seen=True).fit(asked.train)
-        popular = evaluate(popularity, asked.test, list(self.metrics))
+            _Fits(self, asked, metrics, seed, store, _part(progress, number, self)).run()
+        exclude_seen = bool(getattr(self._make(0), "exclude_seen", True))
+        popularity = Popularity(exclude_seen=exclude_seen).fit(asked.train)
+        popular = evaluate(popularity, asked.test, metrics)
         facts = {
             "share_of_rows_in_time_order": share_in_order,
             "n_test_queries": len(asked.test),
@@ -175,6 +178,12 @@ class OpponentsExperiment:
             asked = split_shares(data, validation=0.0, test=0.1, extra=extra)
             return replace(asked, validation=asked.test)
         return split_shares(data, validation=0.1, test=0.1, extra=extra)
+
+    def _metrics(self, asked: Asked) -> list[str]:
+        if self.metrics is not None:
+            return list(self.metrics)
+        length = asked.train.n_items if self.protocol == "original" else 100
+        return [f"mrr@{length}", "recall@10"]
 
     def _make(self, seed: int) -> Any:
         model = small_lstm(seed) if self.model is None else self.model(seed)
@@ -205,11 +214,13 @@ class _Fits:
         self,
         experiment: OpponentsExperiment,
         asked: Asked,
+        metrics: list[str],
         seed: int,
         store: Store,
         progress: Callable[[int, str], None],
     ) -> None:
         self.experiment, self.asked, self.seed = experiment, asked, seed
+        self.metrics = metrics
         self.store, self.progress = store, progress
 
     def run(self) -> None:
@@ -240,7 +251,7 @@ class _Fits:
         if len(gone):
             again = self.seed + (1000 if self.experiment.protocol == "original" else 0)
             fitted = self.experiment._make(again).fit(self.asked.train, without=gone)
-        result = evaluate(fitted, self.asked.test, list(self.experiment.metrics))
+        result = evaluate(fitted, self.asked.test, self.metrics)
         return {
             "seed": self.seed,
             "arm": arm,
