@@ -41,7 +41,7 @@ class Outer:
         The parameters, one for each of `rights`.
     left : Tensor [n, T, R]
     rights : tuple of Tensor [n, T, C_k] or None
-        None for a bias: a column of ones.
+        None for a bias: a column of ones. Biases come last.
     start : int
         Row of the parameter that the first row of `left` belongs to.
     """
@@ -99,19 +99,23 @@ class Outer:
         target = out[:, :, self.start : self.start + rows]
         if not add and target.shape != out.shape:
             out.zero_()
-        kept, first = (1.0 if add else 0.0), 0
-        for part in self.rights:
-            last = first + (1 if part is None else part.shape[2])
-            columns = target[:, first:last]
-            if part is None:
-                total = self.left.sum(1, keepdim=True)
-                columns.copy_(total + columns if add else total)
-            elif self.places <= _FEW_PLACES:
-                left, right = (side.contiguous().numpy() for side in (self.left, part))
-                kernels.write_products(left, right, add, columns.numpy())
+        # All places of an example side by side: products of strided ones wait for memory.
+        left = self.left.contiguous()
+        inputs = [right for right in self.rights if right is not None]
+        first, n_biases = 0, len(self.rights) - len(inputs)
+        if inputs:
+            right = torch.cat(inputs, 2) if len(inputs) > 1 else inputs[0].contiguous()
+            first = right.shape[2]
+            columns = target[:, :first]
+            if self.places <= _FEW_PLACES:
+                kernels.write_products(left.numpy(), right.numpy(), add, columns.numpy())
             else:
-                torch.baddbmm(columns, part.transpose(1, 2), self.left, beta=kept, out=columns)
-            first = last
+                beta = 1.0 if add else 0.0
+                torch.baddbmm(columns, right.transpose(1, 2), left, beta=beta, out=columns)
+        if n_biases:
+            columns = target[:, first:]
+            total = left.sum(1, keepdim=True)
+            columns.copy_(total + columns if add else total.expand_as(columns))
 
     def contract(self, direction: Tensor, out: npt.NDArray[np.float64]) -> None:
         """Add the inner products with one matrix [rows, C] to float64 [n]."""
