@@ -23,6 +23,7 @@ import polars as pl
 import torch
 
 import whence
+from whence.engines import kept_memory
 from whence.influence import TracIn
 from whence.influence.result import Influence
 from whence.influence.screening import has_fast_bfloat16
@@ -226,7 +227,8 @@ def epoch_seconds(model, n, runs):
 
     for group in training.optimizer.param_groups:
         group["lr"] = 0.0
-    return cpu_seconds(work, runs)[0]
+    with kept_memory():
+        return cpu_seconds(work, runs)[0]
 
 
 def error(model, queries, method, n=200, n_queries=20):
@@ -394,7 +396,7 @@ def write(rows):
         ),
         "",
     ]
-    RESULTS.write_text("\n".join(lines))
+    RESULTS.write_text("\n".join(lines), encoding="utf-8")
 
 
 if __name__ == "__main__":
