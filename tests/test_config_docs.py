@@ -17,7 +17,6 @@ from whence.config import MODELS
 from whence.config.models import TRAINING_ARGUMENTS, arguments, model_class
 from whence.config.recbole import known_keys, table
 from whence.config.recbole_keys import NOT_OFFERED, WITHOUT_USE
-from whence.models.parameters import defaults
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 UPDATE = os.environ.get("WHENCE_UPDATE_DOCS") == "1"
@@ -43,7 +42,7 @@ def shown(value):
 
 def row_of(name):
     wanted = model_class(name)
-    takes, usual = arguments(wanted), defaults(wanted)
+    takes, usual = arguments(wanted), wanted.parameter_defaults()
     own = [f"`{key}: {shown(usual[key])}`" for key in takes if key not in TRAINING_ARGUMENTS]
     shared = [key for key in TRAINING_ARGUMENTS if key in takes]
     words = "all" if set(shared) >= OF_NETWORKS else ", ".join(f"`{key}`" for key in shared)

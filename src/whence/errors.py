@@ -28,6 +28,10 @@ class ParameterError(WhenceError, ValueError):
     """A parameter has a value that makes no sense."""
 
 
+class ArgumentError(ParameterError, TypeError):
+    """A parameter has a name that there is not, or is given by its place."""
+
+
 class MetricError(ParameterError):
     """A metric's name or setting is not understood."""
 
@@ -124,9 +128,17 @@ def check_int(
 
 
 def check_float(
-    name: str, value: object, minimum: float | None = None, maximum: float | None = None
+    name: str,
+    value: object,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    *,
+    above: float | None = None,
+    below: float | None = None,
 ) -> float:
-    """Return `value` as a `float` if it is a finite number within the (inclusive) bounds.
+    """Return `value` as a `float` if it is a finite number within the bounds.
+
+    `minimum` and `maximum` are allowed themselves, `above` and `below` are not.
 
     Raises
     ------
@@ -139,16 +151,19 @@ def check_float(
             math.isfinite(number)
             and (minimum is None or number >= minimum)
             and (maximum is None or number <= maximum)
+            and (above is None or number > above)
+            and (below is None or number < below)
         ):
             return number
-    raise ParameterError(f"{name} must be a number{_bounds(minimum, maximum)}, not {value!r}.")
+    limits = _bounds(minimum, maximum) + _bounds(above, below, "above", "below")
+    raise ParameterError(f"{name} must be a number{limits}, not {value!r}.")
 
 
-def _bounds(minimum: float | None, maximum: float | None) -> str:
-    if minimum is not None and maximum is not None:
-        return f" between {minimum} and {maximum}"
-    if minimum is not None:
-        return f" of at least {minimum}"
-    if maximum is not None:
-        return f" of at most {maximum}"
-    return ""
+def _bounds(
+    low: float | None, high: float | None, least: str = "of at least", most: str = "of at most"
+) -> str:
+    if low is not None and high is not None and least == "of at least":
+        return f" between {low} and {high}"
+    words = [f" {least} {low}"] if low is not None else []
+    words += [f" {most} {high}"] if high is not None else []
+    return " and".join(words)

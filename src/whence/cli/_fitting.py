@@ -110,12 +110,10 @@ def summary(result: Evaluation) -> dict[str, Any]:
 
 def described(model: Any) -> str:
     """A model with its parameters; of many only those that differ from the defaults."""
-    from whence.models.parameters import defaults
-
     given = getattr(model, "params", {})
     params = {name: value for name, value in given.items() if value is not None}
     if len(params) > _MANY:
-        usual = defaults(type(model))
+        usual = model.parameter_defaults()
         params = {name: value for name, value in params.items() if value != usual.get(name)}
     return f"{type(model).__name__}({', '.join(f'{k}={v}' for k, v in params.items())})"
 

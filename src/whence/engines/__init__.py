@@ -1,7 +1,31 @@
-"""Where work runs: threads of this machine, and their memory."""
+"""Where and how work runs: jobs, threads of this machine, progress, checkpoints, memory."""
 
+from whence.engines.checkpoints import Checkpoints, claimed, identity_of
+from whence.engines.jobs import ENGINES, Engine, Job, cut, run
 from whence.engines.memory import kept_memory
+from whence.engines.progress import Progress, Report, part_of, reporter
+from whence.engines.runs import Callback, Run, settled
 from whence.engines.sharing import Shared
 from whence.engines.threads import map_ordered, thread_count
 
-__all__ = ["Shared", "kept_memory", "map_ordered", "thread_count"]
+__all__ = [
+    "ENGINES",
+    "Callback",
+    "Checkpoints",
+    "Engine",
+    "Job",
+    "Progress",
+    "Report",
+    "Run",
+    "Shared",
+    "claimed",
+    "cut",
+    "identity_of",
+    "kept_memory",
+    "map_ordered",
+    "part_of",
+    "reporter",
+    "run",
+    "settled",
+    "thread_count",
+]

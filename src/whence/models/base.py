@@ -22,7 +22,9 @@ from whence.errors import (
 )
 from whence.evaluation.queries import Queries
 from whence.models import _kernels as kernels
-from whence.models.parameters import defaults, parameter_names
+from whence.engines import Run, settled
+from whence.parameters import Configurable, field
+from whence.registry import Registry
 
 FloatArray = npt.NDArray[np.float64]
 ScoreArray = npt.NDArray[np.floating[Any]]
@@ -39,10 +41,20 @@ LEVELS = {
 _BLOCK_BYTES = 1 << 26
 
 
-class Recommender(ABC):
+MODELS: Registry[type[Recommender]] = Registry(
+    "model",
+    homes=("whence.models.knn", "whence.models", "whence.models.matrix", "whence.models.neural"),
+    group="whence.models",
+)
+"""Models by their short names, as configurations and the command line have them."""
+
+
+class Recommender(Configurable, ABC):
     """Base of the recommenders of Whence.
 
-    The constructor stores its arguments; `fit` learns and sets attributes that end in ``_``.
+    A model is one class that declares its parameters as fields (see `whence.parameters`) and is
+    registered under a short name: ``class Last(Recommender, name="last")``. The constructor
+    stores its arguments; `fit` learns and sets attributes that end in ``_``.
     Everywhere lists are ordered by score, then by item number (order of first appearance in the
     training data), and hold only items with a score above `floor`.
 
@@ -69,7 +81,17 @@ class Recommender(ABC):
     protocol: ClassVar[str | None] = None
     levels: ClassVar[frozenset[str]] = frozenset({"score", "refit"})
 
-    train_: Interactions
+    train_: Interactions = field(init=False)
+
+    def __init_subclass__(
+        cls,
+        name: str | None = None,
+        aliases: tuple[str, ...] = (),
+        **options: Any,
+    ) -> None:
+        super().__init_subclass__(**options)
+        if name is not None:
+            MODELS.add(name, cls, aliases)
 
     @abstractmethod
     def _fit(self, train: Interactions) -> None:
@@ -93,25 +115,9 @@ class Recommender(ABC):
         """Take back what `_state` gave; `train_` is there. Without a state, learn again."""
         self._fit(self.train_)
 
-    def _check_params(self) -> None:  # noqa: B027 (most models have nothing to check)
-        """Raise ParameterError where a constructor argument is out of its range."""
-
-    @property
-    def params(self) -> dict[str, Any]:
-        """Arguments of the constructor."""
-        return {name: getattr(self, name) for name in parameter_names(type(self))}
-
     def __repr__(self) -> str:
-        usual = defaults(type(self))
-        # Compared as they are shown, as an argument may be an array.
-        shown = {name: repr(value) for name, value in self.params.items()}
-        given = [
-            f"{name}={value}"
-            for name, value in shown.items()
-            if name not in usual or value != repr(usual[name])
-        ]
         fitted = f" fitted on {str(self.train_).strip('<>')}" if hasattr(self, "train_") else ""
-        return f"<{type(self).__name__}({', '.join(given)}){fitted}>"
+        return f"<{super().__repr__()}{fitted}>"
 
     def fit(self: Self, train: Any, **columns: Any) -> Self:
         """Learn from training data.

@@ -1,0 +1,174 @@
+"""The one seam through which work runs: a job, cut into shards, done by an engine.
+
+What an engine is given can be handed to another process: a job is a frozen dataclass at module
+level, its shards and parts are plain values and arrays. Parts are added up in the order of the
+shards, whatever finished first, so that results do not depend on the engine, on the number of
+threads, or on interruptions.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from whence.engines.progress import reporter
+from whence.engines.threads import map_ordered
+from whence.registry import Registry
+
+if TYPE_CHECKING:
+    from whence.engines.checkpoints import Checkpoints
+    from whence.engines.runs import Run
+
+Shard = TypeVar("Shard")
+Part = TypeVar("Part")
+Total = TypeVar("Total")
+
+
+class Job(ABC, Generic[Shard, Part, Total]):
+    """Work that falls into shards, whose parts add up to a total.
+
+    Subclasses are frozen dataclasses at module level: what the shards share are their fields.
+    """
+
+    @abstractmethod
+    def run(self, shard: Shard) -> Part:
+        """Do the work of one shard; nothing else is changed by it."""
+
+    @abstractmethod
+    def start(self) -> Total:
+        """Return the total before any part is added."""
+
+    @abstractmethod
+    def add(self, total: Total, part: Part) -> Total:
+        """Return the total with one more part; called in the order of the shards."""
+
+    def work(self, shard: Shard) -> float:
+        """Return how much work a shard is, relative to others: for the progress."""
+        return 1.0
+
+    def pack(self, total: Total) -> Any:
+        """Return a total as arrays, numbers, texts, and lists and dicts of them."""
+        return total
+
+    def unpack(self, state: Any) -> Total:
+        """Return the total that `pack` was given."""
+        total: Total = state
+        return total
+
+
+class Engine(ABC):
+    """Where the shards of a job are worked on."""
+
+    @abstractmethod
+    def parts(
+        self, job: Job[Shard, Part, Any], shards: Sequence[Shard], run: Run
+    ) -> Iterator[Part]:
+        """Yield the part of each shard, in the order of the shards."""
+
+
+class Threads(Engine):
+    """Threads of this process, over kernels that release the interpreter lock."""
+
+    def parts(
+        self, job: Job[Shard, Part, Any], shards: Sequence[Shard], run: Run
+    ) -> Iterator[Part]:
+        """Yield the part of each shard; see `Engine.parts`."""
+        return map_ordered(job.run, shards, run.threads)
+
+
+ENGINES: Registry[Engine] = Registry("engine", group="whence.engines")
+ENGINES.add("threads", Threads())
+
+
+def run(
+    job: Job[Shard, Part, Total],
+    shards: Sequence[Shard],
+    run: Run,
+    *,
+    message: str = "",
+    kept: Checkpoints | None = None,
+    stage: str = "work",
+) -> Total:
+    """Do a job.
+
+    Parameters
+    ----------
+    job : Job
+    shards : sequence
+        Cut in the same way whatever the number of threads; see `cut`.
+    run : Run
+        With its engine, threads and progress.
+    message : str
+        What is done, for the progress.
+    kept : Checkpoints, optional
+        Where the total is kept every few seconds, and when the work is broken off.
+    stage : str
+        Name of this job among those that share `kept`.
+
+    Returns
+    -------
+    The total.
+    """
+    total, done = job.start(), 0
+    before = None if kept is None else kept.load(stage)
+    if before is not None:
+        total, done = job.unpack(before["total"]), int(before["done"])
+    works = [job.work(shard) for shard in shards]
+    all_work, worked = sum(works), sum(works[:done])
+    whole = True  # not in the middle of adding a part
+    parts = ENGINES[run.engine].parts(job, shards[done:], run)
+    with reporter(run.progress) as report:
+        try:
+            report(worked, all_work, message)
+            for part in parts:
+                whole = False
+                total = job.add(total, part)
+                worked += works[done]
+                done += 1
+                whole = True
+                if kept is not None and kept.is_due:
+                    kept.save(stage, {"done": done, "total": job.pack(total)})
+                report(worked, all_work, message)
+        except BaseException:
+            if kept is not None and whole and done:
+                kept.save(stage, {"done": done, "total": job.pack(total)})
+            raise
+    return total
+
+
+def cut(work: npt.ArrayLike, shards: int) -> list[tuple[int, int]]:
+    """Cut a row of tasks into shards of about equal work.
+
+    Parameters
+    ----------
+    work : float [n]
+        Of each task, 0 or more.
+    shards : int
+        How many at most.
+
+    Returns
+    -------
+    list of (int, int)
+        First and last (exclusive) number of the tasks of each shard; none is empty.
+
+    Examples
+    --------
+    >>> cut([1, 1, 1, 1, 4], 2)
+    [(0, 4), (4, 5)]
+    """
+    amounts = np.asarray(work, dtype=np.float64)
+    n = len(amounts)
+    if n == 0:
+        return []
+    before = np.concatenate(([0.0], np.cumsum(amounts)))
+    if before[-1] == 0:
+        before = np.arange(n + 1.0)
+    shards = int(np.clip(shards, 1, n))
+    edges = np.searchsorted(before, before[-1] * np.arange(1, shards) / shards)
+    edges = np.unique(np.concatenate(([0], edges, [n])))
+    return [(int(a), int(b)) for a, b in pairwise(edges)]

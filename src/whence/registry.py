@@ -1,0 +1,194 @@
+"""What can be chosen by name: models, methods, metrics, formats. Each registers itself."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from functools import cached_property
+from importlib import metadata
+from typing import Any, Generic, TypeVar
+
+from whence.errors import ParameterError, UnsupportedError, did_you_mean
+
+Entry = TypeVar("Entry")
+
+
+class Registry(Generic[Entry]):
+    """Names and what they stand for.
+
+    Whence's own entries register when their module is imported, which happens when they are
+    first asked for: the module of the same name first, then the others. Other packages offer
+    theirs by entry points of the group, which are loaded when they are asked for.
+
+    Parameters
+    ----------
+    noun : str
+        What an entry is, for messages, such as "model".
+    homes : tuple of str
+        Packages whose modules hold the entries of Whence.
+    group : str, optional
+        Of the entry points.
+    """
+
+    def __init__(self, noun: str, homes: tuple[str, ...] = (), group: str | None = None) -> None:
+        self.noun = noun
+        self._homes = homes
+        self._group = group
+        self._entries: dict[str, Entry] = {}
+        self._aliases: dict[str, str] = {}
+        self._lacking: dict[str, str] = {}
+
+    def add(self, name: str, entry: Entry, aliases: tuple[str, ...] = ()) -> Entry:
+        """Register an entry.
+
+        Raises
+        ------
+        ParameterError
+            If the name stands for something else already. The same class defined again, as in a
+            notebook, replaces what it was.
+        """
+        for one in (name, *aliases):
+            taken = self._entries.get(self._plain(one))
+            if taken is not None and _origin(taken) != _origin(entry):
+                raise ParameterError(
+                    f"There is a {self.noun} {one!r} already, {_described(taken)}; register "
+                    f"{_described(entry)} under another name."
+                )
+        self._entries[self._spelt(name)] = entry
+        self._aliases |= {self._spelt(alias): self._spelt(name) for alias in aliases}
+        return entry
+
+    def find(self, name: Any) -> Entry | None:
+        """Return the entry of a name, or None."""
+        if not isinstance(name, str):
+            return None
+        plain = self._plain(name)
+        if plain not in self._entries:
+            self._search(plain)
+            plain = self._plain(name)
+        return self._entries.get(plain)
+
+    def __getitem__(self, name: str) -> Entry:
+        found = self.find(name)
+        if found is None:
+            raise self.unknown(name)
+        return found
+
+    def unknown(self, name: Any) -> ParameterError:
+        """Return the error that says that there is no such name, and which was meant."""
+        known = self.names()
+        lacking = sorted(set(self._lacking.values()))
+        missing = "".join(
+            f" Others need {package}, which is not installed; install it with "
+            f"pip install 'whence[{package}]'."
+            for package in lacking
+        )
+        return ParameterError(
+            f"There is no {self.noun} {name!r}.{did_you_mean(name, [*known, *self._aliases])} "
+            f"There are {', '.join(known)}.{missing}"
+        )
+
+    def __contains__(self, name: object) -> bool:
+        return self.find(name) is not None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
+
+    def __len__(self) -> int:
+        return len(self.names())
+
+    def items(self) -> list[tuple[str, Entry]]:
+        """All names with their entries; those of other packages are loaded."""
+        return [(name, self[name]) for name in self.names()]
+
+    def names(self) -> list[str]:
+        """All names, those of Whence first."""
+        for module in list(self._modules):
+            self._load(module)
+        own = list(self._entries)
+        return own + [name for name in self._points if name not in self._entries]
+
+    def name_of(self, entry: Any) -> str | None:
+        """Return the name of an entry, None if it has none."""
+        names = (name for name, one in self._entries.items() if one is entry)
+        return next(names, None)
+
+    def plain(self, name: Any) -> Any:
+        """Return the name under which an entry is registered, for any of its names."""
+        return self._plain(name) if self.find(name) is not None else name
+
+    # Where entries come from
+
+    def _search(self, name: str) -> None:
+        """Import modules until one registers the name."""
+        likely = name.replace("-", "").replace("_", "")
+        modules = sorted(
+            self._modules, key=lambda m: m.rsplit(".", 1)[-1].replace("_", "") != likely
+        )
+        for module in modules:
+            self._load(module)
+            if self._plain(name) in self._entries:
+                return
+        point = self._points.get(name)
+        if point is not None:
+            self._load_point(name, point)
+
+    @cached_property
+    def _modules(self) -> list[str]:
+        """Modules that have not been imported yet; a package's own are found by its path."""
+        found = []
+        for home in self._homes:
+            package = importlib.import_module(home)
+            if not hasattr(package, "__path__"):
+                continue
+            parts = pkgutil.walk_packages(package.__path__, f"{home}.")
+            found += [part.name for part in parts if "._" not in part.name]
+        return found
+
+    def _load(self, module: str) -> None:
+        self._modules.remove(module)
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if (error.name or "").startswith("whence"):
+                raise
+            self._lacking[module] = str(error.name)
+
+    @cached_property
+    def _points(self) -> dict[str, metadata.EntryPoint]:
+        if self._group is None:
+            return {}
+        return {self._spelt(point.name): point for point in metadata.entry_points(group=self._group)}
+
+    def _load_point(self, name: str, point: metadata.EntryPoint) -> None:
+        try:
+            entry = point.load()
+        except Exception as error:
+            package = f" of the package {point.dist.name}" if point.dist else ""
+            raise UnsupportedError(
+                f"The {self.noun} {name!r}{package} cannot be loaded: {type(error).__name__}: "
+                f"{error}. Update or remove that package."
+            ) from error
+        if name not in self._entries:
+            self.add(name, entry)
+
+    def _plain(self, name: str) -> str:
+        spelt = self._spelt(name)
+        return self._aliases.get(spelt, spelt)
+
+    @staticmethod
+    def _spelt(name: str) -> str:
+        return name.strip().lower()
+
+
+def _origin(entry: Any) -> tuple[Any, Any]:
+    """Where an entry was defined."""
+    kind = entry if hasattr(entry, "__qualname__") else type(entry)
+    name = getattr(entry, "__qualname__", None) or getattr(entry, "name", None)
+    return kind.__module__, name
+
+
+def _described(entry: Any) -> str:
+    module, name = _origin(entry)
+    return f"{module}.{name}"
