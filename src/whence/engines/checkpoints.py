@@ -157,12 +157,12 @@ class Checkpoints:
         try:
             before = json.loads(path.read_text(encoding="utf-8"))
             changed = sorted(
-                key for key in {*before, *self._identity} if before.get(key) != self._identity.get(key)
+                key
+                for key in {*before, *self._identity}
+                if before.get(key) != self._identity.get(key)
             )
         except (OSError, ValueError, AttributeError, TypeError) as error:
-            raise FileFormatError(
-                f"{path} is damaged; remove {folder} to begin anew."
-            ) from error
+            raise FileFormatError(f"{path} is damaged; remove {folder} to begin anew.") from error
         if changed:
             raise ParameterError(
                 f"The unfinished work in {folder.parent} is of other {' and '.join(changed)}; "
@@ -170,15 +170,15 @@ class Checkpoints:
             )
 
     def _leave(self) -> None:
-        if self._claim is not None:
-            self._claim.__exit__(None, None, None)
-            self._claim = None
-            for path in self._made:  # from the inside out, as long as nothing is in them
-                if not path.is_dir() or any(path.iterdir()):
-                    break
-                path.rmdir()
-            if self._folder is not None and self._folder.is_dir() and not any(self._folder.iterdir()):
-                self._folder.rmdir()
+        if self._claim is None or self._folder is None:
+            return
+        self._claim.__exit__(None, None, None)
+        self._claim = None
+        # From the inside out, as long as nothing is in them.
+        for path in dict.fromkeys((self._folder, *self._made)):
+            if not path.is_dir() or any(path.iterdir()):
+                break
+            path.rmdir()
 
 
 def identity_of(value: Any) -> str:
@@ -215,8 +215,7 @@ def read_state(path: Path) -> Any:
             return _with_arrays(json.loads(str(content["structure"])), content)
     except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise FileFormatError(
-            f"{path} is not unfinished work of Whence, or it is truncated; remove it to begin "
-            "anew."
+            f"{path} is not unfinished work of Whence, or it is truncated; remove it to begin anew."
         ) from error
 
 
