@@ -36,11 +36,11 @@ def parse_metric(
     ----------
     metric : str, Metric or callable
         ``"name@K"`` in any case, such as ``"mrr@20"``, with a name of
-        :mod:`whence.evaluation.metrics`, one of `whence.register_metric`, or another in use (``hit``, ``hr``, ``f1score``,
-        ``itemcoverage``, ``giniindex``, ``sustainabilitycoverage``), or ``"auc"``, ``"rmse"``,
-        ``"mae"``; a Metric, returned as it is apart from
-        what it leaves open; or a function ``(recommended, targets) -> float`` over lists of
-        external ids, called for each query with at most 20 recommended items (another number:
+        :mod:`whence.evaluation.metrics`, one of `whence.register_metric`, or another in use
+        (``hit``, ``hr``, ``f1score``, ``itemcoverage``, ``giniindex``,
+        ``sustainabilitycoverage``), or ``"auc"``, ``"rmse"``, ``"mae"``; a Metric, returned as it
+        is apart from what it leaves open; or a function ``(recommended, targets) -> float`` over
+        lists of external ids, called for each query with at most 20 recommended items (another number:
         :meth:`Metric.custom`).
     sustainable_items : iterable, series or one-column dataframe, optional
         External ids of the sustainable items; necessary for ``st``, ``sustainablemrr`` and
