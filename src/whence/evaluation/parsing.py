@@ -40,8 +40,8 @@ def parse_metric(
         (``hit``, ``hr``, ``f1score``, ``itemcoverage``, ``giniindex``,
         ``sustainabilitycoverage``), or ``"auc"``, ``"rmse"``, ``"mae"``; a Metric, returned as it
         is apart from what it leaves open; or a function ``(recommended, targets) -> float`` over
-        lists of external ids, called for each query with at most 20 recommended items (another number:
-        :meth:`Metric.custom`).
+        lists of external ids, called for each query with at most 20 recommended items (another
+        number: :meth:`Metric.custom`).
     sustainable_items : iterable, series or one-column dataframe, optional
         External ids of the sustainable items; necessary for ``st``, ``sustainablemrr`` and
         ``sustainablendcg``, ignored by the others.
