@@ -1,5 +1,6 @@
 """Evaluation of recommenders: queries, metrics, tests of differences."""
 
+import whence.engines.compiling  # noqa: F401 (before any kernel)
 from whence.evaluation.asking import make_queries
 from whence.evaluation.comparison import Comparison, compare
 from whence.evaluation.evaluate import evaluate

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+import whence.engines.compiling  # noqa: F401 (before any kernel)
 from whence.models.base import Recommender
 from whence.models.files import load_model
 from whence.models.knn import TIFUKNN, VMISKNN, ItemKNN
