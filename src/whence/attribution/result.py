@@ -303,7 +303,7 @@ class Attribution:
         """
         from whence.attribution.files import load
 
-        return load(Path(path))
+        return cls(**load(Path(path)))
 
 
 def as_backend(frame: pl.DataFrame, backend: str) -> Any:
