@@ -145,7 +145,7 @@ class TestAgainstNaive:
 class TestContract:
     def test_no_rows_at_all(self):
         train = Interactions.from_frame(CLICKS)
-        model = MarkovChain(1.0).fit(train.keep_rows(np.zeros(train.n_rows, dtype=bool)))
+        model = MarkovChain(smoothing=1.0).fit(train.keep_rows(np.zeros(train.n_rows, dtype=bool)))
         assert len(model.recommend(["a"], k=3)[0]) == 0
 
     def test_removed_sessions_keep_the_numbering(self):

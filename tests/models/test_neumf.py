@@ -132,7 +132,7 @@ def test_quality_on_real_data(data_dir):
     """RecBole's NeuMF reaches Recall@10 .225 and NDCG@10 .263 on such a split."""
     data = read_interactions(data_dir / "ml-100k" / "u.data")
     train, valid, test = split_rows(data, seed=1)
-    model = NeuMF(seed=1).fit(train, valid, eval_every=3)
+    model = NeuMF(seed=1).fit(train, validation=valid, eval_every=3)
     scores = evaluate(model, test, ["recall@10", "ndcg@10"], history=valid).scores
     assert scores["recall@10"] > 0.23
     assert scores["ndcg@10"] > 0.27

@@ -272,6 +272,6 @@ def test_features_help_on_real_data(data_dir):
     found = []
     for features in (None, []):
         model = WideDeep(user_features=features, item_features=features, seed=1)
-        model.fit(train, valid, eval_every=3)
+        model.fit(train, validation=valid, eval_every=3)
         found.append(evaluate(model, test, "ndcg@10", history=valid).scores["ndcg@10"])
     assert found[0] > found[1] > 0.24

@@ -25,8 +25,8 @@ from whence.errors import (
 )
 from whence.evaluation.queries import Queries
 from whence.models import _kernels as kernels
+from whence.models._registered import MODELS as MODELS
 from whence.parameters import Configurable, field
-from whence.registry import Registry
 
 FloatArray = npt.NDArray[np.float64]
 ScoreArray = npt.NDArray[np.floating[Any]]
@@ -40,14 +40,6 @@ LEVELS = {
     "differentiable": "has a loss with a gradient for each training example",
 }
 _BLOCK_BYTES = 1 << 26
-
-
-MODELS: Registry[type[Recommender]] = Registry(
-    "model",
-    homes=("whence.models.knn", "whence.models", "whence.models.matrix", "whence.models.neural"),
-    group="whence.models",
-)
-"""Models by their short names, as configurations and the command line have them."""
 
 
 class Recommender(Configurable, ABC):

@@ -18,7 +18,8 @@ import polars as pl
 from whence.data import Interactions, Vocabulary
 from whence.data.files import atomic_path
 from whence.errors import FileFormatError, ParameterError, WhenceError
-from whence.models.base import MODELS, Recommender
+from whence.models._registered import MODELS
+from whence.models.base import Recommender
 
 Model = TypeVar("Model", bound=Recommender)
 

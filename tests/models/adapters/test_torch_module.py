@@ -230,12 +230,14 @@ def test_training_is_the_one_of_whence(clicks, tmp_path):
     """The same seed gives the same model, and a run that was broken off goes on."""
     module = Sequences(clicks.train.n_items + 1)
     options = {"max_length": 5, "batch_size": 16, "learning_rate": 0.01, "seed": 5}
-    whole = TorchModel(module, epochs=4, **options).fit(clicks.train, clicks.validation)
+    whole = TorchModel(module, epochs=4, **options).fit(clicks.train, validation=clicks.validation)
     assert whole.history_[-1]["loss"] < whole.history_[0]["loss"]
     assert whole.best_["metric"] == "mrr@10"
-    TorchModel(module, epochs=2, **options).fit(clicks.train, folder=tmp_path, checkpoints=1)
+    TorchModel(module, epochs=2, **options).fit(
+        clicks.train, run=whence.Run(folder=tmp_path), checkpoints=1
+    )
     resumed = TorchModel(module, epochs=4, **options)
-    resumed.fit(clicks.train, folder=tmp_path, resume=True)
+    resumed.fit(clicks.train, run=whence.Run(folder=tmp_path, resume=True))
     plain = TorchModel(module, epochs=4, **options).fit(clicks.train)
     for name, value in plain.module_.state_dict().items():
         torch.testing.assert_close(resumed.module_.state_dict()[name], value, rtol=0, atol=0)
