@@ -23,6 +23,7 @@ from typing_extensions import Self, dataclass_transform
 from whence.errors import (
     ArgumentError,
     ParameterError,
+    WhenceError,
     check_choice,
     check_float,
     check_int,
@@ -206,6 +207,8 @@ def _hinting(init: Callable[..., None]) -> Callable[..., None]:
         try:
             init(self, *args, **params)
         except TypeError as error:
+            if isinstance(error, WhenceError):  # what the constructor itself refuses
+                raise
             raise _misplaced(type(self), args, params, defaults, error) from error
 
     return construct

@@ -10,7 +10,6 @@ from _commands import SESSIONS, scores, whence_, write_ratings, write_sessions
 
 import whence
 from whence.config import MODELS, load_config, read_parts
-from whence.config import MODELS
 
 torch = pytest.importorskip("torch")
 

@@ -117,8 +117,8 @@ def test_dropout_changes_training_alone(train):
         ("layers", (), "layers must be the widths of one hidden layer or more"),
         ("layers", 64, "layers must be the widths of one hidden layer or more"),
         ("layers", (8, 0), "layers must be an integer of at least 1, not 0"),
-        ("dropout", 1.0, "dropout must be a number between 0"),
-        ("dropout", -0.1, "dropout must be a number between 0"),
+        ("dropout", 1.0, "dropout must be a number of at least 0.0 and below 1.0"),
+        ("dropout", -0.1, "dropout must be a number of at least 0.0 and below 1.0"),
         ("n_negatives", 0, "n_negatives must be an integer of at least 1"),
     ],
 )

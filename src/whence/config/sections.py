@@ -11,6 +11,7 @@ from whence.config.models import TrainingConfig
 from whence.config.section import Section
 from whence.config.space import check_place, check_values
 from whence.errors import DataWarning
+from whence.parameters import _parameters
 
 METHODS = {
     "shapley": "Shapley",
@@ -208,7 +209,7 @@ class AttributionConfig(Section):
 
         method = getattr(whence.valuation, METHODS[self.method])
         options = self.given("method", "metric", "seed", "threads")
-        accepted = method.parameter_types()
+        accepted = _parameters(method)[0]
         for key in [key for key in options if key not in accepted]:
             # Settings of another method may stay in a file from which several are run.
             warnings.warn(

@@ -148,7 +148,7 @@ def test_divergence_is_told_and_the_last_good_epoch_kept(data, tmp_path):
 
     model = Exploding(**SMALL, epochs=5)
     with pytest.raises(TrainingError, match=r"batch 1 of \d+ of epoch 3; .* epoch 2 are kept"):
-        model.fit(train, run=Run(progress=spoil, run=Run(folder=tmp_path)))
+        model.fit(train, run=Run(progress=spoil, folder=tmp_path))
     assert len(model.history_) == 2
     good = LSTMRec(**SMALL, epochs=2).fit(train)
     assert same(state(model), state(good))
