@@ -61,7 +61,7 @@ def test_modules_are_imported_when_an_entry_is_asked_for(tmp_path, monkeypatch):
 
     assert THINGS["second"].__name__ == "second"
     assert "homes_of_things.first" not in sys.modules
-    assert THINGS.names() == ["second", "first"]
+    assert THINGS.names() == ["first", "second"]
     with pytest.raises(ParameterError, match="Others need torch_that_is_not_there"):
         THINGS["third"]
 

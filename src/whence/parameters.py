@@ -13,6 +13,7 @@ import inspect
 import sys
 import types
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import field as field
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import numpy as np
@@ -22,6 +23,7 @@ from typing_extensions import Self, dataclass_transform
 from whence.errors import (
     ArgumentError,
     ParameterError,
+    WhenceError,
     check_choice,
     check_float,
     check_int,
@@ -36,8 +38,6 @@ Seed = Annotated[int, Ge(0)]
 NonNegative = Annotated[float, Ge(0.0)]
 Positive = Annotated[float, Gt(0.0)]
 Share = Annotated[float, Ge(0.0), Le(1.0)]
-
-field = dataclasses.field
 
 
 def positional(default: Any) -> Any:
@@ -207,6 +207,8 @@ def _hinting(init: Callable[..., None]) -> Callable[..., None]:
         try:
             init(self, *args, **params)
         except TypeError as error:
+            if isinstance(error, WhenceError):  # what the constructor itself refuses
+                raise
             raise _misplaced(type(self), args, params, defaults, error) from error
 
     return construct

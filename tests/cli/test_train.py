@@ -10,7 +10,6 @@ from _commands import SESSIONS, scores, whence_, write_ratings, write_sessions
 
 import whence
 from whence.config import MODELS, load_config, read_parts
-from whence.config.models import arguments, model_class
 
 torch = pytest.importorskip("torch")
 
@@ -207,7 +206,7 @@ def test_every_model_is_trained_from_the_command_line(folder, model):
         rows = [(u, b, 10 * b + u % 3 + i) for u in range(9) for b in range(5) for i in range(3)]
         frame = pl.DataFrame(rows, schema=["user_id", "basket_id", "item_id"], orient="row")
         frame.write_csv("ratings.csv")
-    more = () if "epochs" not in arguments(model_class(model)) else ("--epochs", 1)
+    more = () if "epochs" not in MODELS[model].parameter_types() else ("--epochs", 1)
     whence_("train", "--data", "ratings.csv", "--model", model, *more, "-o", "run")
     found = scores(folder / "run")["test"]
     assert len(found) in (2, 4)

@@ -15,6 +15,7 @@ from whence.cli._terminal import say, table
 if TYPE_CHECKING:
     from whence.config import Config, Parts
     from whence.data import Interactions
+    from whence.engines import Callback
     from whence.evaluation import Evaluation
 
 _MANY = 6
@@ -27,7 +28,7 @@ def fit(
     model: Any = None,
     folder: Path | None = None,
     resume: bool = False,
-    progress: Any = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Any:
     """Fit the model of a configuration, with validation where the model knows such a thing.
 
@@ -41,20 +42,22 @@ def fit(
         For checkpoints, the log and TensorBoard.
     resume : bool
         Go on from the checkpoints in `folder`.
-    progress : callable, optional
-        Instead of a bar on a terminal.
+    callbacks : sequence of callable, optional
+        Called with the record of each epoch, instead of a bar on a terminal.
     """
+    from whence.engines import Run
+
     model = config.build_model() if model is None else model
     accepted = inspect.signature(model.fit).parameters
     options = config.fit_arguments(model)
+    progress = config.training.progress
     if progress is None:
-        progress = config.training.progress
-        progress = Console(stderr=True).is_terminal if progress is None else progress
-    more = {"validation": _asked_of(model, config, parts), "progress": progress, "folder": folder}
-    if folder is not None:
-        more.update(resume=resume, tensorboard=_wants_curves(config))
-    options.update({name: value for name, value in more.items() if name in accepted})
-    return model.fit(parts.train, **options)
+        progress = Console(stderr=True).is_terminal and not callbacks
+    run = Run(progress=progress, folder=folder, resume=resume, callbacks=callbacks)
+    if folder is not None and "tensorboard" in accepted:
+        options["tensorboard"] = _wants_curves(config)
+    validation = _asked_of(model, config, parts)
+    return model.fit(parts.train, validation=validation, run=run, **options)
 
 
 def evaluate_all(

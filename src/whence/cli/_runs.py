@@ -168,14 +168,16 @@ def described_run(config: Config, model: Any, parts: Parts) -> dict[str, Any]:
 def resolved(config: Config, model: Any, parts: Parts) -> dict[str, Any]:
     """Return all keys that a run used, also those left at their defaults; paths are absolute."""
     from whence.attribution.record import plain_values
-    from whence.config.models import TRAINING_ARGUMENTS, short_name
+    from whence.config import MODELS, TrainingConfig
+    from whence.config.models import own_parameters
 
     keys = config.model_dump(mode="json", exclude_none=True)
     params = {name: value for name, value in model.params.items() if value is not None}
-    name = short_name(type(model).__name__)
-    own = {key: value for key, value in params.items() if key not in TRAINING_ARGUMENTS}
+    name = MODELS.plain(config.model.name)
+    own = {key: value for key, value in params.items() if key in own_parameters(name)}
     fitted = config.fit_arguments(model)
-    training = {key: value for key, value in params.items() if key in TRAINING_ARGUMENTS}
+    shared = TrainingConfig.model_fields
+    training = {key: value for key, value in params.items() if key in shared}
     training |= {key: fitted[key] for key in fitted if key != "metric"}
     training["seed"] = config.training.seed
     if "metric" in fitted:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import inspect
 import json
-import shutil
-import tempfile
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from whence.cli._runs import CONFIG, LOG, resolved, run_folder, write_resolved
+from whence.cli._runs import CONFIG, resolved, run_folder, write_resolved
 from whence.cli._terminal import progress
 from whence.errors import ConfigError, TrainingError, UnsupportedError, WhenceError
 
 if TYPE_CHECKING:
     from whence.config import Config, Parts
+    from whence.engines import Callback
 
 STUDY, TRIALS, BEST = "study.db", "trials.csv", "best.yaml"
 _LOWER_IS_BETTER = ("rmse", "mae")
@@ -187,35 +186,28 @@ class Search:
         config = with_settings(self.config, {**settings, "training.metric": self.metric})
         validation = self.parts.validation
         assert validation is not None
-        # The folder is for the log alone, from which the progress of the metric is read.
-        folder = Path(tempfile.mkdtemp(prefix="whence-tune-"))
-        try:
-            report = self._reporter(trial, folder)
-            quiet = config.training.model_copy(update={"tensorboard": False, "checkpoints": None})
-            config = config.model_copy(update={"training": quiet})
-            model = fit(config, self.parts, folder=folder, progress=report)
-            results = evaluate_all(
-                model,
-                {"validation": validation},
-                config,
-                self.parts,
-                metrics=[self.metric],
-                threads=config.training.threads,
-            )
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        quiet = config.training.model_copy(update={"checkpoints": None})
+        config = config.model_copy(update={"training": quiet})
+        model = fit(config, self.parts, callbacks=(self._reporter(trial),))
+        results = evaluate_all(
+            model,
+            {"validation": validation},
+            config,
+            self.parts,
+            metrics=[self.metric],
+            threads=config.training.torch_threads,
+        )
         best = getattr(model, "best_", {})
         if best:
             trial.set_user_attr("epoch", best["epoch"])
         return float(results["validation"].scores[self.metric])
 
-    def _reporter(self, trial: Any, folder: Path) -> Callable[[int, int, str], None]:
-        def report(done: int, total: int, message: str) -> None:
-            last = (folder / LOG).read_text(encoding="utf-8").splitlines()[-1]
-            value = json.loads(last).get("metrics", {}).get(self.metric)
+    def _reporter(self, trial: Any) -> Callback:
+        def report(record: Mapping[str, Any]) -> None:
+            value = record.get("metrics", {}).get(self.metric)
             if value is None:
                 return
-            trial.report(value, done)
+            trial.report(value, record["epoch"])
             if trial.should_prune():
                 raise self._optuna.TrialPruned
 

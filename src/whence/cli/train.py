@@ -88,7 +88,7 @@ def train_command(
         training__epochs=epochs,
         training__device=device,
         training__seed=seed,
-        training__threads=threads,
+        training__torch_threads=threads,
         evaluation__metrics=metric,
         output__directory=output,
         output__overwrite=overwrite,
@@ -127,7 +127,7 @@ def with_metrics(config: Config) -> Config:
     ConfigError
         If no model is named.
     """
-    from whence.config.models import model_class
+    from whence.config import MODELS
     from whence.errors import ConfigError
 
     if "name" not in config.model.model_fields_set:
@@ -137,7 +137,7 @@ def with_metrics(config: Config) -> Config:
         )
     if "metrics" in config.evaluation.model_fields_set:
         return config
-    levels = model_class(config.model.name).levels
+    levels = MODELS[config.model.name].levels
     rates = "rating" in levels and config.model.given().get("loss") != "logistic"
     metrics = RATING_METRICS if rates else METRICS
     evaluation = config.evaluation.model_copy(update={"metrics": metrics})
@@ -205,7 +205,7 @@ def _train(
     heading(f"{described(model)} fitted on {str(parts.train).strip('<>')}")
     named = {"validation": parts.validation, "test": parts.test}
     data = {name: part for name, part in named.items() if part is not None}
-    results = evaluate_all(model, data, config, parts, threads=config.training.threads)
+    results = evaluate_all(model, data, config, parts, threads=config.training.torch_threads)
     best = getattr(model, "best_", {})
     if best:
         say(

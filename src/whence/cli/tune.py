@@ -59,7 +59,7 @@ def tune_command(
         data__train=train,
         data__validation=valid,
         model__name=model,
-        training__threads=threads,
+        training__torch_threads=threads,
         evaluation__metrics=metric,
         tune__trials=trials,
         tune__seed=seed,

@@ -12,17 +12,15 @@ from pydantic import ValidationError, model_validator
 
 from whence.config import recbole
 from whence.config.messages import sentence
-from whence.config.models import short_name
+from whence.config.models import ModelConfig, TrainingConfig
 from whence.config.reading import as_pairs, read_raw, set_key, with_newer_names
+from whence.config.section import Section
 from whence.config.sections import (
     AttributionConfig,
     DataConfig,
     EvaluationConfig,
-    ModelConfig,
     OutputConfig,
-    Section,
     SplitConfig,
-    TrainingConfig,
     TuneConfig,
 )
 from whence.errors import ConfigError, DataWarning, did_you_mean
@@ -66,7 +64,7 @@ class Config(Section):
         """Return the arguments of ``training`` that the model's ``fit`` takes."""
         accepted = inspect.signature(model.fit).parameters
         given = self.training.model_dump(
-            include={"eval_every", "patience", "checkpoints", "threads"}, exclude_none=True
+            include={"eval_every", "patience", "checkpoints"}, exclude_none=True
         )
         # The first decides which epoch is best, the others are for the curves.
         first = self.training.metric
@@ -153,7 +151,7 @@ def checked_config(raw: Mapping[str, Any], where: str) -> Config:
 
 
 def _translated(raw: Mapping[str, Any], folder: Path, model: Any) -> dict[str, Any]:
-    found = recbole.Translation(raw, folder, short_name(model))
+    found = recbole.Translation(raw, folder, model)
     for note in found.notes:
         warnings.warn(note, DataWarning, stacklevel=3)
     return dict(found.sections)

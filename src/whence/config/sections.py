@@ -5,20 +5,13 @@ from __future__ import annotations
 import warnings
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
-from whence.config.models import (
-    MODELS,
-    TRAINING_ARGUMENTS,
-    Name,
-    arguments,
-    checked,
-    model_class,
-    own_arguments,
-    short_name,
-)
+from whence.config.models import TrainingConfig
+from whence.config.section import Section
 from whence.config.space import check_place, check_values
 from whence.errors import DataWarning
+from whence.parameters import _parameters
 
 METHODS = {
     "shapley": "Shapley",
@@ -31,16 +24,6 @@ METHODS = {
     "length": "LengthValue",
     "popularity": "PopularityValue",
 }
-
-
-class Section(BaseModel):
-    """What all sections have in common: no key but those described."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
-
-    def given(self, *leave_out: str) -> dict[str, Any]:
-        """Return the keys that have a value."""
-        return self.model_dump(exclude_none=True, exclude=set(leave_out))
 
 
 class DataConfig(Section):
@@ -148,111 +131,6 @@ class SplitConfig(Section):
     seed: int = Field(default=42, description="Seed of random splits.")
 
 
-class ModelConfig(Section):
-    """Which recommender, and its parameters."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
-
-    name: Name = Field(
-        default="vmis",
-        description="The recommender, by this name or that of its class (in any case). The other "
-        "keys of the section are the arguments of the class.",
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _arguments_fit(cls, given: Any) -> Any:
-        if not isinstance(given, dict):
-            return given
-        name = short_name(given.get("name", cls.model_fields["name"].default))
-        if name not in MODELS:
-            return {"name": name}  # which is then refused
-        options = {key: value for key, value in given.items() if key != "name"}
-        kept = {"name": name} if "name" in given else {}
-        if not options:
-            return kept  # without looking for the class, which may need another package
-        return {**kept, **checked(name, options, by_default="name" not in given)}
-
-    @property
-    def class_name(self) -> str:
-        """Name of the class."""
-        return MODELS[self.name]
-
-    @property
-    def kind(self) -> str | None:
-        """What the model learns from: sessions, baskets, or None for either."""
-        kinds: tuple[str, ...] = model_class(self.name).kinds
-        return kinds[0] if len(kinds) == 1 else None
-
-    def arguments(self) -> list[str]:
-        """Return the names of the arguments that this section takes."""
-        return list(own_arguments(self.name))
-
-    def build(self, **more: Any) -> Any:
-        """Return the recommender, not yet fitted."""
-        return model_class(self.name)(**self.given("name"), **more)
-
-
-class TrainingConfig(Section):
-    """How the model learns: arguments of the model and of its ``fit`` that many models share."""
-
-    epochs: int | None = Field(default=None, description="Passes over the training data.")
-    batch_size: int | None = Field(default=None, description="Training examples per step.")
-    learning_rate: float | None = Field(default=None, description="Step size.")
-    optimizer: Literal["adam", "adamw", "sgd", "adagrad"] | None = Field(
-        default=None, description="How steps are made of gradients."
-    )
-    weight_decay: float | None = Field(
-        default=None, description="Weight of the penalty on squared parameters."
-    )
-    gradient_clip: float | None = Field(default=None, description="Greatest norm of a gradient.")
-    decay: float | None = Field(
-        default=None, description="Factor of the learning rate after each epoch."
-    )
-    device: str | None = Field(default=None, description="Such as cpu or cuda.")
-    seed: int = Field(
-        default=42, description="Seed of initial parameters, order of batches and negatives."
-    )
-    metric: str | None = Field(
-        default=None,
-        description="Metric on the validation data that decides which epoch is best; the first of "
-        "`evaluation.metrics` if absent.",
-    )
-    eval_every: int | None = Field(default=None, description="Epochs between validations.")
-    patience: int | None = Field(
-        default=None, description="Stop after so many validations without a better value."
-    )
-    checkpoints: int | tuple[int, ...] | None = Field(
-        default=None, description="Keep every n-th epoch and the last, or exactly these epochs."
-    )
-    tensorboard: bool | None = Field(
-        default=None,
-        description="Write curves for TensorBoard; if absent, where it is installed.",
-    )
-    progress: bool | None = Field(default=None, description="Show a bar; if absent, on a terminal.")
-    threads: int | None = Field(default=None, description="Threads to train with; one if absent.")
-
-    def for_model(self, name: str) -> dict[str, Any]:
-        """Return the arguments of a model's constructor that are set here.
-
-        Those that it does not have are left out, with a warning where they were written down.
-        """
-        accepted = arguments(model_class(name))
-        options = self.model_dump(include=set(TRAINING_ARGUMENTS), exclude_none=True)
-        unused = [key for key in options if key not in accepted and key in self.model_fields_set]
-        unused = [key for key in unused if key not in ("seed", "threads", "device")]
-        if unused:
-            listed = ", ".join(f"training.{key}" for key in unused)
-            warnings.warn(
-                f"{listed} has no use for {MODELS[name]} and is left out."
-                if len(unused) == 1
-                else f"{listed} have no use for {MODELS[name]} and are left out.",
-                DataWarning,
-                stacklevel=3,
-            )
-        return {key: value for key, value in options.items() if key in accepted}
-
-
 class EvaluationConfig(Section):
     """What is measured, and against what."""
 
@@ -331,7 +209,7 @@ class AttributionConfig(Section):
 
         method = getattr(whence.valuation, METHODS[self.method])
         options = self.given("method", "metric", "seed", "threads")
-        accepted = arguments(method)
+        accepted = _parameters(method)[0]
         for key in [key for key in options if key not in accepted]:
             # Settings of another method may stay in a file from which several are run.
             warnings.warn(
