@@ -28,6 +28,9 @@ UNFINISHED = "unfinished"
 """Folder, in that of the run, of what is not finished."""
 _IDENTITY, _LOCK = "work.json", ".lock"
 _SECONDS = 5.0
+"""Between states."""
+_LONGEST_SHARE = 0.05
+"""Of the time that may go into keeping them."""
 
 
 @contextmanager
@@ -88,7 +91,9 @@ class Checkpoints:
         self._resume = run.resume
         self._identity: dict[str, Any] = json.loads(json.dumps(identity, default=str))
         self._claim: Any = None
-        self._saved = time.monotonic()
+        self._saved, self._took = time.monotonic(), 0.0
+        self.is_finished = True
+        """Whether what was kept is removed on leaving without an error."""
 
     def __enter__(self) -> Checkpoints:
         if self._folder is not None:
@@ -108,14 +113,19 @@ class Checkpoints:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is None:
+        if kind is None and self.is_finished:
             self.finish()
         self._leave()
 
     @property
     def is_due(self) -> bool:
-        """Whether the last state was kept some seconds ago."""
-        return self._folder is not None and time.monotonic() - self._saved > _SECONDS
+        """Whether the last state was kept some seconds ago, or more where that takes long."""
+        wait = max(_SECONDS, self._took / _LONGEST_SHARE)
+        return self._folder is not None and time.monotonic() - self._saved > wait
+
+    def file(self, name: str) -> Path | None:
+        """Return where a file may be kept beside the states; None if nothing is kept."""
+        return None if self._folder is None else self._folder / name
 
     def load(self, stage: str) -> Any:
         """Return the state of a stage; None if there is none."""
@@ -127,8 +137,10 @@ class Checkpoints:
     def save(self, stage: str, state: Any) -> None:
         """Keep the state of a stage: arrays, numbers, texts, lists and dicts of them."""
         if self._folder is not None:
+            began = time.monotonic()
             write_state(state, self._folder / f"{stage}.npz")
             self._saved = time.monotonic()
+            self._took = self._saved - began
 
     def drop(self, stage: str) -> None:
         """Forget a stage whose result is part of another's state."""
@@ -157,12 +169,12 @@ class Checkpoints:
         try:
             before = json.loads(path.read_text(encoding="utf-8"))
             changed = sorted(
-                key for key in {*before, *self._identity} if before.get(key) != self._identity.get(key)
+                key
+                for key in {*before, *self._identity}
+                if before.get(key) != self._identity.get(key)
             )
         except (OSError, ValueError, AttributeError, TypeError) as error:
-            raise FileFormatError(
-                f"{path} is damaged; remove {folder} to begin anew."
-            ) from error
+            raise FileFormatError(f"{path} is damaged; remove {folder} to begin anew.") from error
         if changed:
             raise ParameterError(
                 f"The unfinished work in {folder.parent} is of other {' and '.join(changed)}; "
@@ -177,7 +189,11 @@ class Checkpoints:
                 if not path.is_dir() or any(path.iterdir()):
                     break
                 path.rmdir()
-            if self._folder is not None and self._folder.is_dir() and not any(self._folder.iterdir()):
+            if (
+                self._folder is not None
+                and self._folder.is_dir()
+                and not any(self._folder.iterdir())
+            ):
                 self._folder.rmdir()
 
 
@@ -215,8 +231,7 @@ def read_state(path: Path) -> Any:
             return _with_arrays(json.loads(str(content["structure"])), content)
     except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise FileFormatError(
-            f"{path} is not unfinished work of Whence, or it is truncated; remove it to begin "
-            "anew."
+            f"{path} is not unfinished work of Whence, or it is truncated; remove it to begin anew."
         ) from error
 
 
