@@ -107,9 +107,9 @@ def show_speed(folder: Path) -> list[str]:
             started = time.process_time()
             model = whence.to_optimum(factorisation(dim, len(rows)).fit(rows))
             trained = time.process_time() - started
-            whence.InfluenceFunction("dot").attribute(model, validation)  # compiles
+            whence.InfluenceFunction(solver="dot").attribute(model, validation)  # compiles
             started = time.process_time()
-            values = whence.InfluenceFunction("cg").attribute(model, validation)
+            values = whence.InfluenceFunction(solver="cg").attribute(model, validation)
             seconds = time.process_time() - started
             once = np.mean([_retrain_without(model, row) for row in _some(values)])
             cells = [
@@ -147,7 +147,7 @@ def show_networks(folder: Path) -> list[str]:
         "| user's ratings | examples credited | seconds | gradient left |",
         "|---:|---:|---:|---:|",
     ]
-    method = whence.InfluenceFunction("block", damping=1e-3)
+    method = whence.InfluenceFunction(solver="block", damping=1e-3)
     for row in (0, len(train) // 2, len(train) - 1):
         user, item = (train.frame[name][row] for name in ("user_id", "item_id"))
         started = time.process_time()

@@ -209,7 +209,7 @@ def write_state(state: Any, path: Path) -> None:
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     structure = json.dumps(_without_arrays(state, arrays))
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, structure=np.array(structure), **arrays)  # type: ignore[arg-type]
+    np.savez(buffer, allow_pickle=False, structure=np.array(structure), **arrays)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         temporary.write_bytes(buffer.getbuffer())
