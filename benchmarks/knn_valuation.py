@@ -99,11 +99,12 @@ def shared_permutations(model, valid, n, seed):
     method = whence.Shapley("mrr@20", seed=seed, antithetic=False)
     question = method._ask(model, valid)
     games = make_games(model, question.queries, question.metric, "fixed", "Shapley")
+    table = games.weigh(method, method.exact)
     estimate = rounds.Estimate.nothing(len(question.sources), len(question.queries))
     plan = method._plan(question, fresh=True)._replace(shared=True)
     units = np.full(len(question.queries), n)
     with semivalues.reporter(False) as report:
-        rounds.run_round(games, plan, estimate, units, None, None, report, "")
+        rounds.run_round(games, plan, table, estimate, units, None, None, report, "")
     return estimate.values[:, 0]
 
 

@@ -129,9 +129,7 @@ class LeaveOneOut(Valuation):
     def _tally(self, games: Games, question: Question, blocks: list[tuple[int, int]]) -> Tally:
         n_queries, n_players = len(question.queries), len(question.sources)
         own = question.queries.kind == "baskets"
-        plan = Plan(
-            0, 1.0, 1.0, 0, np.uint64(0), False, False, question.sources.group_of, own, True
-        )
+        plan = Plan(0, np.uint64(0), False, False, question.sources.group_of, own, True)
         by_query = [np.zeros(n_queries) for _ in range(4)]
         status = np.zeros(n_queries, dtype=np.uint8)
         total = np.zeros((n_players, 2))

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from whence.engines import map_ordered
 from whence.valuation._solve_kernels import EXACT, SAMPLED, Plan, Tally
 from whence.valuation.games import Games
+from whence.valuation.weights import WeightTable
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -156,6 +157,7 @@ class Estimate:
 def run_round(
     games: Games,
     plan: Plan,
+    table: WeightTable,
     estimate: Estimate,
     units: IntArray,
     weight: float | None,
@@ -183,7 +185,7 @@ def run_round(
 
     def task(block: tuple[int, int]) -> Tally:
         tally = fresh_tally(n_players, status, spread, work, value_all, value_nothing)
-        games.solve(*block, plan, first_replicate, units, tally)
+        games.solve(*block, plan, table, first_replicate, units, tally)
         return tally
 
     for done, tally in enumerate(map_ordered(task, bounds, threads), start=1):

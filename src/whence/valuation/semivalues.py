@@ -11,20 +11,30 @@ import numpy.typing as npt
 from whence.attribution import Attribution
 from whence.errors import ParameterError, check_choice, check_float, check_int
 from whence.evaluation.metrics import DEFAULT_SUSTAINABILITY_WEIGHT
-from whence.valuation import _walk_kernels
 from whence.valuation._solve_kernels import Plan
 from whence.valuation.base import Progress, Question, Valuation
 from whence.valuation.games import Games, make_games
 from whence.valuation.progress import reporter
 from whence.valuation.rounds import Estimate, fresh_tally, next_units, run_round
+from whence.valuation.weights import (
+    SUBSETS,
+    CoalitionWeights,
+    WeightTable,
+    beta_size_weights,
+)
+
+FloatArray = npt.NDArray[np.float64]
 
 _PILOT_UNITS = 2
 _SMALL_BUDGET = 4000
 _ONE_ROUND = 2_000_000
 
 
-class Semivalue(Valuation):
+class Semivalue(CoalitionWeights, Valuation):
     """Base of the semivalues that are estimated by sampling where enumeration costs too much.
+
+    A subclass says how much coalitions of each size count (`size_weights`), and what is sampled
+    (`sampling`).
 
     Parameters
     ----------
@@ -55,7 +65,8 @@ class Semivalue(Valuation):
         Show a progress bar, or call ``progress(done, total, message)``.
     """
 
-    semivalue: ClassVar[int]
+    efficient: ClassVar[bool] = False
+    """Whether the values add up to what all are worth less what nobody is worth."""
 
     def __init__(
         self,
@@ -139,24 +150,27 @@ class Semivalue(Valuation):
         games = make_games(
             model, question.queries, question.metric, self.candidates, type(self).__name__
         )
+        table = games.weigh(self, self.exact)
         estimate = self._resumed(question, resume)
-        stopped = self._sample(games, question, estimate)
-        return self._wrap(games, question, estimate, stopped)
+        stopped = self._sample(games, table, question, estimate)
+        return self._wrap(games, table, question, estimate, stopped)
 
     # Sampling
 
     def _plan(self, question: Question, fresh: bool) -> Plan:
-        alpha, beta = self._shape()
         return Plan(
-            self.semivalue, alpha, beta, 2**self.exact, np.uint64(self.seed), self.antithetic,
-            False, question.sources.group_of, self.own == "player", fresh,
-        )  # fmt: skip
+            exact_limit=2**self.exact,
+            seed=np.uint64(self.seed),
+            antithetic=self.antithetic,
+            shared=False,
+            group_of=question.sources.group_of,
+            own_player=self.own == "player",
+            fresh=fresh,
+        )
 
-    def _shape(self) -> tuple[float, float]:
-        """Parameters of the Beta distribution over coalition sizes; (1, 1) is Shapley."""
-        return 1.0, 1.0
-
-    def _sample(self, games: Games, question: Question, estimate: Estimate) -> str:
+    def _sample(
+        self, games: Games, table: WeightTable, question: Question, estimate: Estimate
+    ) -> str:
         """Draw rounds until precise enough, out of budget or interrupted; say which."""
         passes = 2 if self.antithetic else 1
         with reporter(self.progress) as report:
@@ -165,8 +179,9 @@ class Semivalue(Valuation):
                     units = np.full(len(question.queries), self._pilot(len(question.queries)))
                     plan = self._plan(question, fresh=True)
                     run_round(
-                        games, plan, estimate, units, None, self.threads, report, "first round"
-                    )
+                        games, plan, table, estimate, units, None, self.threads, report,
+                        "first round",
+                    )  # fmt: skip
                 plan = self._plan(question, fresh=False)
                 while estimate.work.sum() > 0:
                     error = estimate.relative_error
@@ -179,7 +194,7 @@ class Semivalue(Valuation):
                     if share is None:
                         return "max_permutations"
                     message = f"standard error {error:.1%} of the mean |value|"
-                    run_round(games, plan, estimate, *share, self.threads, report, message)
+                    run_round(games, plan, table, estimate, *share, self.threads, report, message)
             except KeyboardInterrupt:
                 if not estimate.units:
                     raise
@@ -229,7 +244,12 @@ class Semivalue(Valuation):
     # The answer
 
     def _wrap(
-        self, games: Games, question: Question, estimate: Estimate, stopped: str
+        self,
+        games: Games,
+        table: WeightTable,
+        question: Question,
+        estimate: Estimate,
+        stopped: str,
     ) -> Attribution:
         values, errors = estimate.values, estimate.std_errors
         columns: dict[str, Any] = {
@@ -245,26 +265,32 @@ class Semivalue(Valuation):
             question,
             columns,
             state=estimate.to_state(),
-            recompute=lambda query: self._one_query(games, question, estimate, query),
+            recompute=lambda query: self._one_query(games, table, question, estimate, query),
             value_all=float(estimate.value_all.mean()),
             value_nothing=float(estimate.value_nothing.mean()),
             stopped=stopped,
             relative_error=estimate.relative_error,
-            efficiency=self.semivalue == _walk_kernels.SHAPLEY,
+            efficiency=self.efficient,
             n_exact_queries=int((estimate.status == 1).sum()),
             n_sampled_queries=n_sampled,
             mean_permutations=float(estimate.drawn.sum() * passes / max(n_sampled, 1)),
         )
 
     def _one_query(
-        self, games: Games, question: Question, estimate: Estimate, query: int
+        self,
+        games: Games,
+        table: WeightTable,
+        question: Question,
+        estimate: Estimate,
+        query: int,
     ) -> Attribution:
         """Values of one query, from the very replicates that went into the whole."""
         part = Estimate.nothing(len(question.sources), len(question.queries))
         units = np.zeros(len(question.queries), dtype=np.int64)
         for number, (drawn, weight) in enumerate(zip(estimate.units, estimate.weights)):
             units[query] = drawn[query]
-            _solve_one(games, self._plan(question, number == 0), part, units, weight, query)
+            plan = self._plan(question, number == 0)
+            _solve_one(games, plan, table, part, units, weight, query)
         values = part.values * len(question.queries)
         errors = part.std_errors * len(question.queries)
         shown = np.flatnonzero(part.appearances + np.abs(values).sum(axis=1))
@@ -290,7 +316,7 @@ class Semivalue(Valuation):
             value_all=float(estimate.value_all[query]),
             value_nothing=float(estimate.value_nothing[query]),
             stopped="exact" if estimate.status[query] else "max_permutations",
-            efficiency=self.semivalue == _walk_kernels.SHAPLEY,
+            efficiency=self.efficient,
             query=question.queries.ids.row(query, named=True),
         )
 
@@ -298,6 +324,7 @@ class Semivalue(Valuation):
 def _solve_one(
     games: Games,
     plan: Plan,
+    table: WeightTable,
     part: Estimate,
     units: npt.NDArray[np.int64],
     weight: float,
@@ -309,7 +336,7 @@ def _solve_one(
         n_players, part.status, np.zeros(n_queries), np.zeros(n_queries), part.value_all,
         part.value_nothing,
     )  # fmt: skip
-    games.solve(query, query + 1, plan, part.drawn, units, tally)
+    games.solve(query, query + 1, plan, table, part.drawn, units, tally)
     part.exact += tally.exact
     part.appearances += tally.appearances
     part.means += weight * tally.means
@@ -351,7 +378,15 @@ class Shapley(Semivalue):
     """
 
     method = "shapley"
-    semivalue = _walk_kernels.SHAPLEY
+    efficient = True
+
+    def size_weights(self, n: int) -> FloatArray:
+        """Probability of each coalition of s others: s! (n - 1 - s)! / n!."""
+        return beta_size_weights(1.0, 1.0, n)
+
+    def sampling_weights(self, n: int) -> FloatArray | None:
+        """None: permutations are what the values are the mean of."""
+        return None
 
 
 class BetaShapley(Semivalue):
@@ -371,7 +406,6 @@ class BetaShapley(Semivalue):
     """
 
     method = "beta-shapley"
-    semivalue = _walk_kernels.BETA
 
     def __init__(
         self, metric: Any = "mrr@20", alpha: float = 16.0, beta: float = 1.0, **arguments: Any
@@ -396,8 +430,17 @@ class BetaShapley(Semivalue):
             if value == 0:
                 raise ParameterError(f"{name} is 0; a Beta distribution needs it above 0.")
 
-    def _shape(self) -> tuple[float, float]:
-        return float(self.alpha), float(self.beta)
+    def size_weights(self, n: int) -> FloatArray:
+        """Probability of each coalition of s others: B(s + β, n - 1 - s + α) / B(α, β)."""
+        return beta_size_weights(float(self.alpha), float(self.beta), n)
+
+    def sampling_weights(self, n: int) -> FloatArray:
+        """Size weights times n C(n - 1, s), by their quotients."""
+        alpha, beta = float(self.alpha), float(self.beta)
+        i, s = np.arange(n - 1), np.arange(1, n)
+        first = n * np.prod((alpha + i) / (alpha + beta + i))
+        steps = (s - 1 + beta) / (n - 1 - s + alpha) * (n - s) / s
+        return np.asarray(np.cumprod(np.concatenate([[first], steps])))
 
 
 class Banzhaf(Semivalue):
@@ -412,4 +455,12 @@ class Banzhaf(Semivalue):
     """
 
     method = "banzhaf"
-    semivalue = _walk_kernels.BANZHAF
+    sampling = SUBSETS
+
+    def size_weights(self, n: int) -> FloatArray:
+        """Probability of each coalition of others: 2**(1 - n)."""
+        return np.full(n, 2.0 ** (1 - n))
+
+    def sampling_weights(self, n: int) -> FloatArray | None:
+        """None: subsets are what the values are the mean of."""
+        return None
