@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
+from annotated_types import Ge, Le
 
 from whence.attribution import Attribution
-from whence.errors import ParameterError, check_choice, check_float, check_int
-from whence.evaluation.metrics import DEFAULT_SUSTAINABILITY_WEIGHT
+from whence.engines import Checkpoints, Run, identity_of, reporter
+from whence.errors import ParameterError
+from whence.parameters import NonNegative, Positive, PositiveInt, Seed
 from whence.valuation._solve_kernels import Plan
-from whence.valuation.base import Progress, Question, Valuation
-from whence.valuation.games import Games, make_games
-from whence.valuation.progress import reporter
-from whence.valuation.rounds import Estimate, fresh_tally, next_units, run_round
-from whence.valuation.weights import (
-    SUBSETS,
-    CoalitionWeights,
-    WeightTable,
-    beta_size_weights,
-)
+from whence.valuation.base import Question, Valuation
+from whence.valuation.games import make_games
+from whence.valuation.rounds import Estimate, Sampler, next_units
+from whence.valuation.weights import SUBSETS, CoalitionWeights, beta_size_weights
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -61,64 +57,27 @@ class Semivalue(CoalitionWeights, Valuation):
         Draw every permutation together with its reverse.
     allocation : {"variance", "uniform"}
         Give a query replicates in proportion to the root of variance over cost, or all the same.
-    progress : bool or callable
-        Show a progress bar, or call ``progress(done, total, message)``.
     """
 
     efficient: ClassVar[bool] = False
     """Whether the values add up to what all are worth less what nobody is worth."""
 
-    def __init__(
-        self,
-        metric: Any = "mrr@20",
-        tolerance: float = 0.1,
-        max_permutations: int = 1000,
-        seed: int = 42,
-        *,
-        by: str | None = None,
-        candidates: str = "fixed",
-        own: str = "given",
-        exact: int = 12,
-        antithetic: bool = True,
-        allocation: str = "variance",
-        sustainable_items: Iterable[Any] | None = None,
-        sustainability_weight: float = DEFAULT_SUSTAINABILITY_WEIGHT,
-        relevant: str | None = None,
-        unknown: str = "ignore",
-        target: str = "rest",
-        threads: int | None = None,
-        progress: Progress = False,
-    ) -> None:
-        self.metric = metric
-        self.tolerance = tolerance
-        self.max_permutations = max_permutations
-        self.seed = seed
-        self.by = by
-        self.candidates = candidates
-        self.own = own
-        self.exact = exact
-        self.antithetic = antithetic
-        self.allocation = allocation
-        self.sustainable_items = sustainable_items
-        self.sustainability_weight = sustainability_weight
-        self.relevant = relevant
-        self.unknown = unknown
-        self.target = target
-        self.threads = threads
-        self.progress = progress
-
-    def _check_params(self) -> None:
-        super()._check_params()
-        check_float("tolerance", self.tolerance, minimum=0.0)
-        check_int("max_permutations", self.max_permutations, minimum=1)
-        check_int("seed", self.seed, minimum=0)
-        check_choice("candidates", self.candidates, ("fixed", "all"))
-        check_choice("own", self.own, ("given", "player"))
-        check_int("exact", self.exact, minimum=0, maximum=20)
-        check_choice("allocation", self.allocation, ("variance", "uniform"))
+    tolerance: NonNegative = 0.1
+    max_permutations: PositiveInt = 1000
+    seed: Seed = 42
+    candidates: Literal["fixed", "all"] = "fixed"
+    own: Literal["given", "player"] = "given"
+    exact: Annotated[int, Ge(0), Le(20)] = 12
+    antithetic: bool = True
+    allocation: Literal["variance", "uniform"] = "variance"
 
     def attribute(
-        self, model: Any, validation: Any, *, resume: Attribution | None = None
+        self,
+        model: Any,
+        data: Any,
+        *,
+        run: Run | None = None,
+        previous: Attribution | None = None,
     ) -> Attribution:
         """Value the training sessions or users of a fitted model.
 
@@ -126,9 +85,11 @@ class Semivalue(CoalitionWeights, Valuation):
         ----------
         model : VMISKNN or TIFUKNN
             A fitted model.
-        validation : Interactions, data frame or Queries
+        data : Interactions, data frame or Queries
             The evaluation set.
-        resume : Attribution, optional
+        run : Run, optional
+            How the work is done. In its folder are kept the rounds.
+        previous : Attribution, optional
             A result of the same question; the sampling goes on where it stopped.
 
         Returns
@@ -144,23 +105,32 @@ class Semivalue(CoalitionWeights, Valuation):
         UnsupportedError
             If Whence does not know the games of this model.
         ParameterError
-            If an argument is out of range, or `resume` answers another question.
+            If an argument is out of range, or `previous` answers another question.
         """
-        question = self._ask(model, validation)
+        question = self._ask(model, data, run)
         games = make_games(
             model, question.queries, question.metric, self.candidates, type(self).__name__
         )
-        table = games.weigh(self, self.exact)
-        estimate = self._resumed(question, resume)
-        stopped = self._sample(games, table, question, estimate)
-        return self._wrap(games, table, question, estimate, stopped)
+        estimate = self._begun(question, previous)
+        identity = self._identity(question)
+        if previous is not None:
+            identity["previous"] = [identity_of(part) for part in estimate.to_state().values()]
+        with Checkpoints(question.run, identity) as kept:
+            before = kept.load("estimate")
+            if before is not None:
+                estimate = Estimate.from_state(before)
+            sampler = Sampler(games, games.weigh(self, self.exact), question.run, kept)
+            estimate, stopped = self._sample(sampler, question, estimate)
+            kept.is_finished = stopped != "interrupted"
+        return self._wrap(sampler, question, estimate, stopped)
 
     # Sampling
 
     def _plan(self, question: Question, fresh: bool) -> Plan:
+        assert question.run.seed is not None
         return Plan(
             exact_limit=2**self.exact,
-            seed=np.uint64(self.seed),
+            seed=np.uint64(question.run.seed),
             antithetic=self.antithetic,
             shared=False,
             group_of=question.sources.group_of,
@@ -169,37 +139,35 @@ class Semivalue(CoalitionWeights, Valuation):
         )
 
     def _sample(
-        self, games: Games, table: WeightTable, question: Question, estimate: Estimate
-    ) -> str:
+        self, sampler: Sampler, question: Question, estimate: Estimate
+    ) -> tuple[Estimate, str]:
         """Draw rounds until precise enough, out of budget or interrupted; say which."""
-        passes = 2 if self.antithetic else 1
-        with reporter(self.progress) as report:
-            try:
+        passes, n_queries = 2 if self.antithetic else 1, len(question.queries)
+        try:
+            with reporter(sampler.run.progress) as report:
+                sampler = replace(sampler, run=sampler.run.changed(progress=report))
                 if not estimate.units:
-                    units = np.full(len(question.queries), self._pilot(len(question.queries)))
+                    units = np.full(n_queries, self._pilot(n_queries))
                     plan = self._plan(question, fresh=True)
-                    run_round(
-                        games, plan, table, estimate, units, None, self.threads, report,
-                        "first round",
-                    )  # fmt: skip
+                    estimate = sampler.draw(plan, estimate, units, None, "first round")
                 plan = self._plan(question, fresh=False)
                 while estimate.work.sum() > 0:
                     error = estimate.relative_error
                     if error <= self.tolerance:
-                        return "tolerance"
+                        return estimate, "tolerance"
                     budget = self.max_permutations / passes * float(estimate.unit_work.sum())
                     share = next_units(
                         estimate, budget, passes, self.tolerance, self.allocation == "variance"
                     )
                     if share is None:
-                        return "max_permutations"
+                        return estimate, "max_permutations"
                     message = f"standard error {error:.1%} of the mean |value|"
-                    run_round(games, plan, table, estimate, *share, self.threads, report, message)
-            except KeyboardInterrupt:
-                if not estimate.units:
-                    raise
-                return "interrupted"
-        return "exact"
+                    estimate = sampler.draw(plan, estimate, *share, message)
+        except KeyboardInterrupt:
+            if not estimate.units:
+                raise
+            return estimate, "interrupted"
+        return estimate, "exact"
 
     def _pilot(self, n_queries: int) -> int:
         """Replicates of the first round: more where few queries would leave variances unsure.
@@ -212,11 +180,11 @@ class Semivalue(CoalitionWeights, Valuation):
             return most
         return int(np.clip(_SMALL_BUDGET // n_queries, _PILOT_UNITS, min(most, 64)))
 
-    def _resumed(self, question: Question, resume: Attribution | None) -> Estimate:
+    def _begun(self, question: Question, previous: Attribution | None) -> Estimate:
         n_players, n_queries = len(question.sources), len(question.queries)
-        if resume is None:
+        if previous is None:
             return Estimate.nothing(n_players, n_queries)
-        then = dict(resume.metadata)
+        then = dict(previous.metadata)
         now = self._answer(question, {"score": np.zeros(n_players)}).metadata
         for part in ("method", "metric", "model", "model_params", "by", "seed", "fingerprint"):
             if then.get(part) != now[part]:
@@ -230,7 +198,7 @@ class Semivalue(CoalitionWeights, Valuation):
             if name not in ("tolerance", "max_permutations", "seed")
             and then["params"].get(name) != value
         }
-        if changed or resume.state is None:
+        if changed or previous.state is None:
             raise ParameterError(
                 "These values cannot be resumed: "
                 + (
@@ -239,17 +207,12 @@ class Semivalue(CoalitionWeights, Valuation):
                     else "the state of the sampling is not in the file; save to .parquet."
                 )
             )
-        return Estimate.from_state(resume.state)
+        return Estimate.from_state(previous.state)
 
     # The answer
 
     def _wrap(
-        self,
-        games: Games,
-        table: WeightTable,
-        question: Question,
-        estimate: Estimate,
-        stopped: str,
+        self, sampler: Sampler, question: Question, estimate: Estimate, stopped: str
     ) -> Attribution:
         values, errors = estimate.values, estimate.std_errors
         columns: dict[str, Any] = {
@@ -265,7 +228,7 @@ class Semivalue(CoalitionWeights, Valuation):
             question,
             columns,
             state=estimate.to_state(),
-            recompute=lambda query: self._one_query(games, table, question, estimate, query),
+            recompute=lambda query: self._one_query(sampler, question, estimate, query),
             value_all=float(estimate.value_all.mean()),
             value_nothing=float(estimate.value_nothing.mean()),
             stopped=stopped,
@@ -277,20 +240,17 @@ class Semivalue(CoalitionWeights, Valuation):
         )
 
     def _one_query(
-        self,
-        games: Games,
-        table: WeightTable,
-        question: Question,
-        estimate: Estimate,
-        query: int,
+        self, sampler: Sampler, question: Question, estimate: Estimate, query: int
     ) -> Attribution:
         """Values of one query, from the very replicates that went into the whole."""
         part = Estimate.nothing(len(question.sources), len(question.queries))
-        units = np.zeros(len(question.queries), dtype=np.int64)
+        run = sampler.run.changed(progress=False, folder=None, resume=False)
+        sampler = replace(sampler, run=run, kept=None)
         for number, (drawn, weight) in enumerate(zip(estimate.units, estimate.weights)):
+            units = np.zeros(len(question.queries), dtype=np.int64)
             units[query] = drawn[query]
             plan = self._plan(question, number == 0)
-            _solve_one(games, plan, table, part, units, weight, query)
+            part = sampler.draw(plan, part, units, weight, blocks=[(query, query + 1)])
         values = part.values * len(question.queries)
         errors = part.std_errors * len(question.queries)
         shown = np.flatnonzero(part.appearances + np.abs(values).sum(axis=1))
@@ -307,8 +267,6 @@ class Semivalue(CoalitionWeights, Valuation):
         query: int,
         estimate: Estimate,
     ) -> Attribution:
-        from dataclasses import replace
-
         some = replace(question.sources, ids=question.sources.ids.gather(shown))
         return self._answer(
             replace(question, sources=some),
@@ -321,31 +279,7 @@ class Semivalue(CoalitionWeights, Valuation):
         )
 
 
-def _solve_one(
-    games: Games,
-    plan: Plan,
-    table: WeightTable,
-    part: Estimate,
-    units: npt.NDArray[np.int64],
-    weight: float,
-    query: int,
-) -> None:
-    """Add one query's share of one round to an estimate."""
-    n_players, n_queries = part.exact.shape[0], len(units)
-    tally = fresh_tally(
-        n_players, part.status, np.zeros(n_queries), np.zeros(n_queries), part.value_all,
-        part.value_nothing,
-    )  # fmt: skip
-    games.solve(query, query + 1, plan, table, part.drawn, units, tally)
-    part.exact += tally.exact
-    part.appearances += tally.appearances
-    part.means += weight * tally.means
-    part.variances += weight**2 * tally.variances
-    part.units.append(units.copy())
-    part.weights.append(weight)
-
-
-class Shapley(Semivalue):
+class Shapley(Semivalue, name="shapley", title="Data Shapley values"):
     """Data Shapley values of training sessions or users.
 
     The game of a query: the players are its candidates, and a coalition is worth the metric of
@@ -377,7 +311,6 @@ class Shapley(Semivalue):
     True
     """
 
-    method = "shapley"
     efficient = True
 
     def size_weights(self, n: int) -> FloatArray:
@@ -389,7 +322,7 @@ class Shapley(Semivalue):
         return None
 
 
-class BetaShapley(Semivalue):
+class BetaShapley(Semivalue, name="beta-shapley", title="Beta Shapley values"):
     """Beta-Shapley values: Shapley with more weight on small (or large) coalitions.
 
     Parameters
@@ -405,30 +338,8 @@ class BetaShapley(Semivalue):
     Kwon, Zou: Beta Shapley. AISTATS 2022, equation 5.
     """
 
-    method = "beta-shapley"
-
-    def __init__(
-        self, metric: Any = "mrr@20", alpha: float = 16.0, beta: float = 1.0, **arguments: Any
-    ) -> None:
-        super().__init__(metric, **arguments)
-        self.alpha = alpha
-        self.beta = beta
-
-    @property
-    def params(self) -> dict[str, Any]:
-        """Arguments of the constructor, those of `Semivalue` included."""
-        import inspect
-
-        names = inspect.signature(Semivalue.__init__).parameters
-        shared = {name: getattr(self, name) for name in names if name != "self"}
-        return {**shared, "alpha": self.alpha, "beta": self.beta}
-
-    def _check_params(self) -> None:
-        super()._check_params()
-        for name in ("alpha", "beta"):
-            value = check_float(name, getattr(self, name), minimum=0.0)
-            if value == 0:
-                raise ParameterError(f"{name} is 0; a Beta distribution needs it above 0.")
+    alpha: Positive = 16.0
+    beta: Positive = 1.0
 
     def size_weights(self, n: int) -> FloatArray:
         """Probability of each coalition of s others: B(s + β, n - 1 - s + α) / B(α, β)."""
@@ -443,7 +354,7 @@ class BetaShapley(Semivalue):
         return np.asarray(np.cumprod(np.concatenate([[first], steps])))
 
 
-class Banzhaf(Semivalue):
+class Banzhaf(Semivalue, name="banzhaf", title="Data Banzhaf values"):
     """Data Banzhaf values: the mean effect of joining a random subset of the others.
 
     In every sampled subset each player's effect is read off, so that no two different subsets
@@ -454,7 +365,6 @@ class Banzhaf(Semivalue):
     Wang, Jia: Data Banzhaf. AISTATS 2023, definition 3.
     """
 
-    method = "banzhaf"
     sampling = SUBSETS
 
     def size_weights(self, n: int) -> FloatArray:
