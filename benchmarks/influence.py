@@ -69,10 +69,13 @@ def show_fidelity(folder: Path, cases: list[str], groups: int, kept: Path | None
     for case in cases:
         dim, penalty = map(int, case.split(":"))
         experiment = whence.FidelityExperiment(
-            partial(_factorisation, dim, n_rows, penalty), removals=100, groups=groups
+            model=partial(_factorisation, dim, n_rows, penalty),
+            removals=100,
+            groups=groups,
+            seed=0,
         )
         here = None if kept is None else kept / f"mf-{dim}-{penalty}"
-        found = experiment.run(data, folder=here)
+        found = experiment.run(data, run=whence.Run(folder=here, resume=here is not None))
         about = found.metadata
         lines += [
             f"### ML-100K, BiasedMF({dim}), penalty {penalty}",

@@ -89,7 +89,7 @@ def test_it_goes_on_where_it_stopped(data, result, tmp_path):
         experiment.run(data, run=Run(folder=tmp_path, progress=stop))
     told = []
     going_on = Run(folder=tmp_path, resume=True, progress=lambda *what: told.append(what[0]))
-    with pytest.raises(ParameterError, match="of other .*parameters"):
+    with pytest.raises(ParameterError, match=r"of other .*parameters"):
         FidelityExperiment(**{**SMALL, "removals": 14}).run(data, run=going_on)
     again = experiment.run(data, run=going_on)
     assert told[0] == 7

@@ -36,7 +36,11 @@ def test_every_use_of_a_parameter(overhead, monkeypatch):
     method = TracIn(checkpoints="final", precision="float64")
     close(method.matrix(model, queries), want, 1e-10)
     close(method.attribute(model, queries).scores, want.sum(1), 1e-10)
-    close(TracIn(checkpoints="final", precision="float64", batch_size=5).matrix(model, queries), want, 1e-10)
+    close(
+        TracIn(checkpoints="final", precision="float64", batch_size=5).matrix(model, queries),
+        want,
+        1e-10,
+    )
 
 
 def test_rows_of_tables_that_layers_read():
@@ -96,7 +100,9 @@ def test_plain_states_need_a_learning_rate():
         TracIn(checkpoints=states, learning_rate=[1.0]).matrix(model, queries)
     one = TracIn(checkpoints=states[:1], learning_rate=1.0).matrix(model, queries)
     np.testing.assert_allclose(
-        TracIn(checkpoints=states, learning_rate=[1.0, 2.0]).matrix(model, queries), 3 * one, rtol=1e-5
+        TracIn(checkpoints=states, learning_rate=[1.0, 2.0]).matrix(model, queries),
+        3 * one,
+        rtol=1e-5,
     )
     del states[1]["scale"]
     with pytest.raises(ParameterError, match="'scale'"):

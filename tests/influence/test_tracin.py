@@ -382,12 +382,10 @@ def test_resumed_is_as_unbroken(what, after, by_block, lstm, queries, tmp_path, 
     assert [path.name for path in folder.iterdir()] == ["unfinished"]
     with pytest.raises(OutputExistsError, match="resume=True"):
         work(Run(folder=folder))
-    with pytest.raises(ParameterError, match="of other .*parameters"):
+    with pytest.raises(ParameterError, match=r"of other .*parameters"):
         work(Run(folder=folder, resume=True), weighting="adam")
     seen = []
-    got = work(
-        Run(folder=folder, resume=True, progress=lambda done, *told: seen.append(done))
-    )
+    got = work(Run(folder=folder, resume=True, progress=lambda done, *told: seen.append(done)))
     assert seen[0] > 0
     assert not folder.exists() or not list(folder.iterdir())
     (tmp_path / "m.npy").unlink(missing_ok=True)

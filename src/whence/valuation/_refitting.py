@@ -150,7 +150,8 @@ class Prefixes(Coalitions):
 
     def members(self, number: int) -> IntArray:
         """Players of a coalition."""
-        return self.order[: number + 1]
+        members: IntArray = self.order[: number + 1]
+        return members
 
     def is_complete(self, total: list[float]) -> bool:
         """Return whether what the rest adds is given up."""

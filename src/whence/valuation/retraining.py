@@ -294,6 +294,7 @@ class RetrainingShapley(
     def _sample(self, values: _Values, draws: _Draws, run: Run) -> str:
         """Draw permutations until precise enough, out of budget or interrupted; say which."""
         kept, refits = values.kept, values.refits
+        assert run.seed is not None
         before = kept.load("draws")
         if before is not None:
             draws.n, draws.values, draws.squares = before["draws"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from threading import Lock
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -156,6 +156,7 @@ class WeightTable:
 
     def __init__(self, semivalue: CoalitionWeights, most_players: int, most_exact: int) -> None:
         self.semivalue = semivalue
+        self._limits = most_players, most_exact
         self._lock = Lock()
         exact = range(min(most_players, most_exact, _MOST_EXACT) + 1)
         sizes = [checked_size_weights(semivalue, n) if n else np.empty(0) for n in exact]
@@ -171,6 +172,9 @@ class WeightTable:
         self._at_once = len(samples)
         self._used = len(samples)
         self.weights = Weights(_starts(exact), np.concatenate(sizes), starts, samples)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return WeightTable, (self.semivalue, *self._limits)
 
     def add(self, n: int) -> Weights:
         """Add the row of games of n players; the weights with it."""

@@ -73,7 +73,9 @@ def test_removals_and_sources_add_up(fitted, solver):
     np.testing.assert_allclose(effects, expected, atol=1e-10)
     by_row = method.attribute(model, valid)
     for by in ("user", "item"):
-        grouped = InfluenceFunction(solver=solver, tolerance=1e-12, by=by).attribute(model, valid).frame
+        grouped = (
+            InfluenceFunction(solver=solver, tolerance=1e-12, by=by).attribute(model, valid).frame
+        )
         both = grouped.join(by_row.frame.group_by(by).agg(pl.col("score").sum()), on=by)
         np.testing.assert_allclose(both["score"], both["score_right"], atol=1e-12)
     first = by_row.for_query(0)

@@ -115,7 +115,7 @@ def test_samples_for_each_term_of_the_series_come_near(data):
     exact = InfluenceFunction(solver="exact", damping=0.5).attribute(model, valid)
     with pytest.warns(DataWarning, match="residual"):
         drawn = InfluenceFunction(
-            "lissa", damping=0.5, batch_size=40, scale=3.0, max_iterations=200
+            solver="lissa", damping=0.5, batch_size=40, scale=3.0, max_iterations=200
         ).attribute(model, valid)
     assert np.corrcoef(exact.scores, drawn.scores)[0, 1] > 0.95
 
@@ -127,8 +127,8 @@ def test_samples_for_each_term_of_the_series_come_near(data):
         ({"outcome": "hits"}, "outcome must be one of"),
         ({"by": "rows"}, "by must be one of"),
         ({"damping": -1.0}, "damping must be a number of at least 0"),
-        ({"temperature": 0.0}, "temperature must be above 0"),
-        ({"scale": 0.0}, "scale must be above 0"),
+        ({"temperature": 0.0}, "temperature must be a number above 0"),
+        ({"scale": 0.0}, "scale must be a number above 0"),
         ({"batch_size": 0}, "batch_size must be an integer of at least 1"),
     ],
 )
@@ -154,4 +154,6 @@ def test_a_large_matrix_is_not_factorised(data, monkeypatch):
 
     monkeypatch.setattr(solvers, "_LARGEST", 10)
     with pytest.raises(ParameterError, match="choose solver='cg'"):
-        InfluenceFunction(solver="exact").attribute(to_optimum(MODELS["bpr"]().fit(data[0])), data[1])
+        InfluenceFunction(solver="exact").attribute(
+            to_optimum(MODELS["bpr"]().fit(data[0])), data[1]
+        )
