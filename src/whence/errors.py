@@ -60,8 +60,16 @@ class TrainingError(WhenceError, ArithmeticError):
     """Training diverged: the loss or a parameter is not finite."""
 
 
-class DataWarning(UserWarning):
+class WhenceWarning(UserWarning):
+    """Base of all warnings that Whence gives on purpose."""
+
+
+class DataWarning(WhenceWarning):
     """The data can be used, but probably not as was meant."""
+
+
+class CacheWarning(WhenceWarning):
+    """Compiled kernels cannot be kept where they usually are."""
 
 
 def did_you_mean(word: object, options: Iterable[object], cutoff: float = 0.6) -> str:

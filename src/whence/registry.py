@@ -109,6 +109,10 @@ class Registry(Generic[Entry]):
         own = list(self._entries)
         return own + [name for name in self._points if name not in self._entries]
 
+    def loaded(self) -> list[str]:
+        """Names of the entries that are here already."""
+        return list(self._entries)
+
     def name_of(self, entry: Any) -> str | None:
         """Return the name of an entry, None if it has none."""
         names = (name for name, one in self._entries.items() if one is entry)
@@ -141,7 +145,7 @@ class Registry(Generic[Entry]):
         for home in self._homes:
             package = importlib.import_module(home)
             if not hasattr(package, "__path__"):
-                continue
+                continue  # a module, whose entries are registered now
             parts = pkgutil.walk_packages(package.__path__, f"{home}.")
             found += [part.name for part in parts if "._" not in part.name]
         return found
@@ -159,7 +163,9 @@ class Registry(Generic[Entry]):
     def _points(self) -> dict[str, metadata.EntryPoint]:
         if self._group is None:
             return {}
-        return {self._spelt(point.name): point for point in metadata.entry_points(group=self._group)}
+        return {
+            self._spelt(point.name): point for point in metadata.entry_points(group=self._group)
+        }
 
     def _load_point(self, name: str, point: metadata.EntryPoint) -> None:
         try:

@@ -23,7 +23,7 @@ from whence.data.files import (
 from whence.errors import FileFormatError, OutputExistsError
 
 if TYPE_CHECKING:
-    from whence.attribution import Attribution
+    from whence.attribution.result import Attribution
 
 _FORMAT = "whence-attribution-1"
 
@@ -52,10 +52,8 @@ def save(attribution: Attribution, path: Path, *, overwrite: bool) -> Path:
     )
 
 
-def load(path: Path) -> Attribution:
-    """Read what `save` wrote; see `Attribution.load`."""
-    from whence.attribution import Attribution
-
+def load(path: Path) -> dict[str, Any]:
+    """Read what `save` wrote, as the arguments of `Attribution`; see `Attribution.load`."""
     if path.suffix == ".csv":
         header = _read_header(path)
         table, packed = _read_csv(path, header["schema"]), None
@@ -67,13 +65,13 @@ def load(path: Path) -> Attribution:
         raise FileFormatError(
             f"{path} lacks the column {missing[0]!r} that it was saved with; save the values again."
         )
-    return Attribution(
-        table,
-        source=header["source"],
-        metadata=header["metadata"],
-        backend=header["backend"],
-        state=None if packed is None else _unpack(packed, path),
-    )
+    return {
+        "table": table,
+        "source": header["source"],
+        "metadata": header["metadata"],
+        "backend": header["backend"],
+        "state": None if packed is None else _unpack(packed, path),
+    }
 
 
 def _header(attribution: Attribution) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import narwhals as nw
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -73,6 +72,8 @@ def without(attribution: Attribution, interactions: Any, removed: Positions) -> 
         column = _column(attribution, interactions.frame.columns, interactions)
         gone = _rows_of(attribution, removed, interactions.frame, column)
         return interactions.keep_rows(~gone)
+    import narwhals as nw
+
     native = nw.from_native(interactions)
     table = native.collect() if isinstance(native, nw.LazyFrame) else native
     column = _column(attribution, table.columns, None)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import narwhals as nw
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -297,13 +296,13 @@ class Attribution:
         """
         from whence.attribution.files import load
 
-        return load(Path(path))
+        return cls(**load(Path(path)))
 
 
 def as_backend(frame: pl.DataFrame, backend: str) -> Any:
     """Turn a polars table into the kind of data frame named by `backend`."""
     if backend == "pandas":
-        return nw.from_native(frame, eager_only=True).to_pandas()
+        return frame.to_pandas()
     if backend == "pyarrow":
-        return nw.from_native(frame, eager_only=True).to_arrow()
+        return frame.to_arrow()
     return frame

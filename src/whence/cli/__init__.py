@@ -22,7 +22,7 @@ from whence.cli.trace import trace_command
 from whence.cli.train import train_command
 from whence.cli.tune import tune_command
 from whence.cli.value import value_command
-from whence.errors import DataWarning, WhenceError
+from whence.errors import WhenceError, WhenceWarning
 
 BAD_INPUT, INTERRUPTED = 2, 130
 
@@ -33,7 +33,7 @@ class _Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("always", DataWarning)
+                warnings.simplefilter("always", WhenceWarning)
                 warnings.showwarning = _note
                 return super().invoke(ctx)
         except WhenceError as error:
@@ -111,7 +111,7 @@ def _note(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    if issubclass(category, DataWarning):
+    if issubclass(category, WhenceWarning):
         complain(f"Note: {message}")
     else:
         text = warnings.formatwarning(message, category, filename, lineno, line)

@@ -121,14 +121,14 @@ def value_command(
 
 
 def _run(config: Config, resume: bool) -> None:
-    from whence.attribution.files import load
+    from whence.attribution import Attribution
     from whence.cli._output import check_free
     from whence.config import read_parts
     from whence.errors import ConfigError
 
     folder = Path(config.output.directory or DEFAULT_OUTPUT)
     check_free(folder, overwrite=config.output.overwrite or resume)
-    before = load(folder / "values.parquet") if resume else None
+    before = Attribution.load(folder / "values.parquet") if resume else None
     parts = read_parts(config)
     if parts.validation is None:
         raise ConfigError(

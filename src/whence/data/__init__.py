@@ -1,9 +1,10 @@
 """Interactions: reading, checking, numbering, filtering, splitting and generating them."""
 
 from whence.data.filters import Dropped, filter_core, filter_length, filter_ratings
+from whence.data.formats import FORMATS, register_format
 from whence.data.interactions import Columns, Interactions, Sequences, Vocabulary
 from whence.data.public import load
-from whence.data.readers import read_interactions, read_table, write_interactions
+from whence.data.readers import read_interactions
 from whence.data.splits import (
     k_fold,
     split_last,
@@ -14,8 +15,11 @@ from whence.data.splits import (
     split_time,
 )
 from whence.data.synthetic import Synthetic, make_baskets, make_sessions
+from whence.data.tables import read_table
+from whence.data.writers import write_interactions
 
 __all__ = [
+    "FORMATS",
     "Columns",
     "Dropped",
     "Interactions",
@@ -31,6 +35,7 @@ __all__ = [
     "make_sessions",
     "read_interactions",
     "read_table",
+    "register_format",
     "split_last",
     "split_leave_one_out",
     "split_random",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import narwhals as nw
 import polars as pl
 
 from whence.errors import DataError
@@ -66,7 +65,9 @@ def to_polars(frame: Any) -> tuple[pl.DataFrame, Native]:
         return frame, Native("polars")
     if isinstance(frame, pl.LazyFrame):
         return frame.collect(), Native("polars")
-    if _is_pandas(frame):
+    import narwhals as nw  # here: it takes long to load
+
+    if nw.dependencies.is_pandas_dataframe(frame):
         return _from_pandas(frame)
     try:
         wrapped = nw.from_native(frame)
@@ -78,10 +79,6 @@ def to_polars(frame: Any) -> tuple[pl.DataFrame, Native]:
             f"A pandas, polars or pyarrow table is needed, and {type(frame).__name__} cannot be "
             f"read as one ({_first_line(error)})."
         ) from error
-
-
-def _is_pandas(frame: Any) -> bool:
-    return nw.dependencies.is_pandas_dataframe(frame)
 
 
 def _from_pandas(frame: Any) -> tuple[pl.DataFrame, Native]:

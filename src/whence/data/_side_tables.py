@@ -10,6 +10,7 @@ import polars as pl
 
 from whence.data._frames import to_polars
 from whence.data.columns import USUAL_NAMES, plain_name
+from whence.data.tables import read_side_table
 from whence.data.vocabulary import family
 from whence.errors import DataError
 
@@ -43,8 +44,6 @@ def side_table(given: Any, ids: pl.Series, what: str) -> pl.DataFrame:
     """
     if not isinstance(given, (str, Path)):
         return _fitted(to_polars(given)[0], ids, what)
-    from whence.data.readers import read_side_table  # which reads Interactions, too
-
     table = read_side_table(given)
     # A text file does not say of what type its ids are: they are integers where all of them look
     # like it, though the interactions may have some that do not.

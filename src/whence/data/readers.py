@@ -2,64 +2,20 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from whence.data import _text
-from whence.data._baskets import parse_baskets
 from whence.data._folders import Found, find_data, find_side_tables
 from whence.data._frames import Native
-from whence.data._lines import check_fields, decode_titles
-from whence.data.atomic import is_atomic, parse_atomic
 from whence.data.columns import Columns, resolve_columns, settle_by_type
+from whence.data.formats import format_to_read
 from whence.data.interactions import Interactions
-from whence.data.movielens import has_known_name, is_headerless, parse_movielens, split_genres
+from whence.data.tables import read_file
 from whence.data.vocabulary import family
-from whence.data.writers import write_interactions
-from whence.errors import (
-    DataError,
-    FileFormatError,
-    ParameterError,
-    check_choice,
-    did_you_mean,
-)
-
-__all__ = ["read_interactions", "read_table", "write_interactions"]
-
-FORMATS = (
-    "csv",
-    "tsv",
-    "txt",
-    "parquet",
-    "arrow",
-    "atomic",
-    "movielens",
-    "rechorus",
-    "session-lines",
-    "user-lines",
-    "basket-json",
-)
-_ENDINGS = {
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".txt": "txt",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".arrow": "arrow",
-    ".feather": "arrow",
-    ".ipc": "arrow",
-    ".json": "basket-json",
-    ".inter": "atomic",
-    ".item": "atomic",
-    ".user": "atomic",
-    ".data": "movielens",
-    ".base": "movielens",
-    ".test": "movielens",
-    ".dat": "movielens",
-}
+from whence.errors import DataError, ParameterError
 
 
 def read_interactions(
@@ -103,7 +59,8 @@ def read_interactions(
     format : str, optional
         Instead of what the name and the first line say: ``"csv"``, ``"tsv"``, ``"txt"``,
         ``"parquet"``, ``"arrow"``, ``"atomic"``, ``"movielens"``, ``"rechorus"``,
-        ``"session-lines"``, ``"user-lines"`` or ``"basket-json"``.
+        ``"session-lines"``, ``"user-lines"``, ``"basket-json"``, or one that was registered with
+        `whence.register_format`.
 
         ``"session-lines"`` is one session per line, items separated by blanks, lines and items in
         order of time; session ids are the line numbers from 0. ``"user-lines"`` is one user per
@@ -155,40 +112,12 @@ def read_interactions(
             kind=kind,
         )
     found = _find(Path(source), format)
-    table, typed = _read(found.data, separator, format)
+    table, typed = read_file(found.data, separator, format)
     try:
         data = _build(table, typed, given, kind)
     except DataError as error:
         raise type(error)(f"{found.data}: {error}") from error
     return _with_tables(data, found) if side_tables else data
-
-
-def read_table(
-    path: str | Path, *, separator: str | None = None, format: str | None = None
-) -> pl.DataFrame:
-    """Read any table in one of the formats of `read_interactions`, such as a list of items.
-
-    Raises
-    ------
-    FileFormatError
-        As in `read_interactions`.
-    """
-    table, typed = _read(Path(path), separator, format)
-    return table if typed else _text.infer_types(table)
-
-
-def read_side_table(path: str | Path) -> pl.DataFrame:
-    """Read a table of items or users, perhaps in latin-1, its genres as lists.
-
-    Raises
-    ------
-    FileFormatError
-        As in `read_interactions`.
-    """
-    table, typed = _read(Path(path), None, None, latin=True)
-    if typed:
-        return table
-    return split_genres(_text.infer_types(table, texts=("title", "zip_code")))
 
 
 def _build(
@@ -243,106 +172,7 @@ def _with_tables(data: Interactions, found: Found) -> Interactions:
 
 def _find(path: Path, format: str | None) -> Found:
     if format is not None:
-        check_choice("format", format, FORMATS)
+        format_to_read(path, format)
     if path.is_dir():
         return find_data(path, format)
     return Found(path, *find_side_tables(path))
-
-
-def _read(
-    path: Path, separator: str | None, format: str | None, latin: bool = False
-) -> tuple[pl.DataFrame, bool]:
-    """Return a file's table, and whether its columns have their types or are all text still."""
-    if not path.is_file():
-        hint = did_you_mean(path.name, _neighbours(path))
-        what = "is a folder" if path.is_dir() else "does not exist"
-        raise FileFormatError(f"{path} {what}; give the path of a file.{hint}")
-    chosen = _format_of(path, format)
-    content = _text.read_bytes(path)
-    if chosen in ("parquet", "arrow"):
-        if separator is not None:
-            raise ParameterError(f"separator is for text files, and {path} is {chosen}.")
-        return _read_binary(content, chosen, path), True
-    if format == "movielens" or has_known_name(path):
-        return parse_movielens(content, path), True
-    if chosen == "movielens" and is_headerless(content):
-        return parse_movielens(content, path), True
-    is_side_table = path.suffix.lower() in (".item", ".user") or latin
-    text = decode_titles(content, path) if is_side_table else _text.decode(content, path)
-    if chosen == "atomic" or is_atomic(text.lstrip("\r\n").partition("\n")[0].rstrip("\r")):
-        return parse_atomic(text, path, separator), True
-    return _parse_text(text, path, chosen, separator), False
-
-
-def _parse_text(text: str, path: Path, chosen: str, separator: str | None) -> pl.DataFrame:
-    """Return the table in a text, its columns still text."""
-    if chosen == "basket-json":
-        return parse_baskets(text, path)
-    if chosen == "session-lines":
-        return _text.parse_session_lines(text)
-    if chosen == "user-lines":
-        return _text.parse_user_lines(text, path)
-    if text.lstrip()[:1] in ("{", "["):
-        raise FileFormatError(
-            f"{path} looks like JSON, not a table as its name says; rename it to end in .json "
-            "or say format='basket-json'."
-        )
-    sniffed = _text.sniff(text, path, separator)
-    if sniffed.session_lines:
-        return _text.parse_session_lines(text)
-    return _parse_table(text, sniffed.separator, path)
-
-
-def _parse_table(text: str, separator: str, path: Path) -> pl.DataFrame:
-    """Return a table with a header, or name the line that does not fit it."""
-    n_fields = text.lstrip("\r\n").partition("\n")[0].count(separator) + 1
-    # In quotes a separator may be part of a field; words between blanks may be no table at all.
-    countable = '"' not in text and separator != " "
-    try:
-        table = _text.parse_table(text, separator, path)
-    except FileFormatError:
-        if countable:
-            check_fields(text, separator, n_fields, path, header=True)
-        raise
-    if countable and table[:, -1].null_count():
-        check_fields(text, separator, n_fields, path, header=True)
-    return table
-
-
-def _format_of(path: Path, format: str | None) -> str:
-    if format is not None:
-        return check_choice("format", format, FORMATS)
-    endings = [suffix.lower() for suffix in path.suffixes]
-    if endings[-1:] == [".gz"]:
-        endings.pop()
-    ending = endings[-1] if endings else ""
-    if ending not in _ENDINGS:
-        raise FileFormatError(
-            f"The format of {path} is not known by its ending; it should be one of "
-            f"{', '.join(_ENDINGS)} (or these with .gz), or say format=..."
-        )
-    return _ENDINGS[ending]
-
-
-def _read_binary(content: bytes, format: str, path: Path) -> pl.DataFrame:
-    name = {"parquet": "Parquet", "arrow": "Arrow"}[format]
-    buffer = io.BytesIO(content)
-    try:
-        if format == "parquet":
-            return pl.read_parquet(buffer)
-        if content.startswith(b"ARROW1"):
-            return pl.read_ipc(buffer)
-        return pl.read_ipc_stream(buffer)
-    except Exception as error:  # damaged files surface as errors of many kinds
-        raise FileFormatError(
-            f"{path} is not a readable {name} file (truncated, or of another format); "
-            "write or fetch it again."
-        ) from error
-
-
-def _neighbours(path: Path) -> list[str]:
-    """Return the names beside a path, to suggest the right one."""
-    try:
-        return [entry.name for entry in path.parent.iterdir() if entry.is_file()]
-    except OSError:
-        return []

@@ -9,24 +9,10 @@ from typing import Any
 import polars as pl
 
 from whence.data._frames import to_polars
-from whence.data.atomic import write_atomic
 from whence.data.files import atomic_path
+from whence.data.formats import format_to_write
 from whence.data.interactions import Interactions
-from whence.errors import DataError, FileFormatError, check_choice
-
-FORMATS = ("csv", "tsv", "parquet", "arrow", "atomic")
-_ENDINGS = {
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".arrow": "arrow",
-    ".feather": "arrow",
-    ".ipc": "arrow",
-    ".inter": "atomic",
-    ".item": "atomic",
-    ".user": "atomic",
-}
+from whence.errors import DataError
 
 
 def write_interactions(
@@ -70,48 +56,28 @@ def write_interactions(
     ``token_seq``, all else ``token``; dates are seconds since 1970.
     """
     path = Path(path)
-    compressed = path.suffix.lower() == ".gz"
-    chosen = _format_of(path, format, compressed)
-    table: Interactions | pl.DataFrame
-    is_table = not isinstance(interactions, Interactions)
-    table = to_polars(interactions)[0] if is_table else interactions
-    if chosen == "atomic":
-        write_atomic(table, path, overwrite)
+    chosen = format_to_write(path, format)
+    given: Interactions | pl.DataFrame
+    given = interactions if isinstance(interactions, Interactions) else to_polars(interactions)[0]
+    if chosen.write_files is not None:
+        chosen.write_files(given, path, overwrite)
         return path
-    frame = _plain(table) if isinstance(table, Interactions) and chosen in ("csv", "tsv") else None
-    if frame is None:
-        frame = table.frame if isinstance(table, Interactions) else table
+    assert chosen.write is not None
+    frame = given
+    if isinstance(given, Interactions):
+        frame = given.frame if chosen.typed else _plain(given)
     with atomic_path(path, overwrite=overwrite) as temporary:
         try:
-            if chosen == "parquet":
-                frame.write_parquet(temporary)
-            elif chosen == "arrow":
-                frame.write_ipc(temporary)
-            else:
-                content = frame.write_csv(separator="," if chosen == "csv" else "\t").encode()
+            chosen.write(frame, temporary)
+            if path.suffix.lower() == ".gz":
                 # mtime=0: the same data make the same file
-                temporary.write_bytes(gzip.compress(content, mtime=0) if compressed else content)
+                temporary.write_bytes(gzip.compress(temporary.read_bytes(), mtime=0))
         except pl.exceptions.PolarsError as error:
             raise DataError(
-                f"The table cannot be written as {chosen} ({error}); "
+                f"The table cannot be written as {chosen.name} ({error}); "
                 "leave such columns out, or write Parquet."
             ) from error
     return path
-
-
-def _format_of(path: Path, format: str | None, compressed: bool) -> str:
-    endings = [suffix.lower() for suffix in path.suffixes]
-    if endings[-1:] == [".gz"]:
-        endings.pop()
-    chosen = _ENDINGS.get(endings[-1] if endings else "")
-    if format is not None:
-        chosen = check_choice("format", format, FORMATS)
-    if chosen is None or (compressed and chosen in ("parquet", "arrow")):
-        raise FileFormatError(
-            f"{path} cannot be written; choose a name that ends in .csv, .tsv, .inter, .csv.gz, "
-            ".tsv.gz, .inter.gz, .parquet or .arrow."
-        )
-    return chosen
 
 
 def _plain(interactions: Interactions) -> pl.DataFrame:

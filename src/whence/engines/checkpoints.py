@@ -182,19 +182,15 @@ class Checkpoints:
             )
 
     def _leave(self) -> None:
-        if self._claim is not None:
-            self._claim.__exit__(None, None, None)
-            self._claim = None
-            for path in self._made:  # from the inside out, as long as nothing is in them
-                if not path.is_dir() or any(path.iterdir()):
-                    break
-                path.rmdir()
-            if (
-                self._folder is not None
-                and self._folder.is_dir()
-                and not any(self._folder.iterdir())
-            ):
-                self._folder.rmdir()
+        if self._claim is None or self._folder is None:
+            return
+        self._claim.__exit__(None, None, None)
+        self._claim = None
+        # From the inside out, as long as nothing is in them.
+        for path in dict.fromkeys((self._folder, *self._made)):
+            if not path.is_dir() or any(path.iterdir()):
+                break
+            path.rmdir()
 
 
 def identity_of(value: Any) -> str:

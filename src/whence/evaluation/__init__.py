@@ -1,5 +1,7 @@
 """Evaluation of recommenders: queries, metrics, tests of differences."""
 
+import whence.engines.compiling  # noqa: F401 (before any kernel)
+from whence.evaluation._names import METRICS, register_metric
 from whence.evaluation.asking import make_queries
 from whence.evaluation.comparison import Comparison, compare
 from whence.evaluation.evaluate import evaluate
@@ -9,6 +11,7 @@ from whence.evaluation.queries import Queries, user_queries
 from whence.evaluation.result import Evaluation
 
 __all__ = [
+    "METRICS",
     "Comparison",
     "Evaluation",
     "Metric",
@@ -17,5 +20,6 @@ __all__ = [
     "evaluate",
     "make_queries",
     "parse_metric",
+    "register_metric",
     "user_queries",
 ]

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
 from whence.errors import MetricError, did_you_mean
+from whence.registry import Registry
+
+CustomFunction = Callable[[Sequence[Any], Sequence[Any]], float]
+"""``function(recommended, targets) -> value``, of one query, with the caller's own ids."""
+Function = TypeVar("Function", bound=CustomFunction)
 
 RANKING_NAMES = ("mrr", "hitrate", "precision", "recall", "f1", "ndcg", "map")
 SUSTAINABLE_NAMES = ("st", "sustainablemrr", "sustainablendcg")
@@ -32,6 +38,50 @@ _ALIASES = {
     "gauc": "auc",
 }
 
+METRICS: Registry[CustomFunction] = Registry("metric", group="whence.metrics")
+"""Metrics that are functions, by their names without ``@K``; see `register_metric`."""
+
+
+def register_metric(name: str) -> Callable[[Function], Function]:
+    """Make a function a metric that is chosen by name; a decorator.
+
+    Other packages may name their function in an entry point of the group ``whence.metrics``.
+
+    Parameters
+    ----------
+    name : str
+        Without ``@K``, which follows where the metric is used: ``"dcg@10"``. The function is
+        ``function(recommended, targets) -> float`` for one query: lists of external ids, at most
+        K recommended ones, best first, and the targets in their order, with repetitions.
+
+    Raises
+    ------
+    MetricError
+        If Whence has a metric of this name, or it cannot be told from a length.
+    ParameterError
+        If another function has it.
+
+    Examples
+    --------
+    >>> @register_metric("first")
+    ... def first(recommended, targets):
+    ...     return float(recommended[:1] == targets[:1])
+    >>> from whence.evaluation import parse_metric
+    >>> parse_metric("first@5").name
+    'first@5'
+    """
+    plain = name.strip().lower() if isinstance(name, str) else name
+    if not isinstance(plain, str) or not plain or "@" in plain:
+        raise MetricError(f"A metric is named by a text without '@', not {name!r}.")
+    if plain in METRIC_NAMES or plain in _ALIASES:
+        raise MetricError(f"Whence has a metric {plain!r} already; choose another name.")
+
+    def register(function: Function) -> Function:
+        METRICS.add(plain, function)
+        return function
+
+    return register
+
 
 def canonical_name(text: str) -> str:
     """``"name@K"`` in lower case, or ``"name"`` where there is no K, without aliases and spaces.
@@ -53,11 +103,11 @@ def split_name(text: Any) -> tuple[str, int]:
         )
     base, at, length = (part.strip().lower() for part in text.partition("@"))
     base = _ALIASES.get(base, base)
-    if base not in METRIC_NAMES:
-        hint = did_you_mean(base, [*METRIC_NAMES, *_ALIASES])
+    if base not in METRIC_NAMES and base not in METRICS:
+        hint = did_you_mean(base, [*METRIC_NAMES, *METRICS, *_ALIASES])
+        of_lists = [name for name in METRIC_NAMES if name not in WHOLE_NAMES] + METRICS.names()
         raise MetricError(
-            f"Unknown metric {text!r}.{hint} Choose one of "
-            f"{', '.join(name for name in METRIC_NAMES if name not in WHOLE_NAMES)}, with '@' and "
+            f"Unknown metric {text!r}.{hint} Choose one of {', '.join(of_lists)}, with '@' and "
             f"the length of the list, such as 'mrr@20', or {', '.join(WHOLE_NAMES[:-1])} or "
             f"{WHOLE_NAMES[-1]} without."
         )

@@ -30,7 +30,7 @@ together (:mod:`whence.evaluation.catalogue`); ``auc`` is of the whole ranking
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,7 @@ import numpy.typing as npt
 from whence.errors import DataError, MetricError
 from whence.evaluation._names import (
     SUSTAINABLE_NAMES,
+    CustomFunction,
     check_k,
     no_sustainable_items,
 )
@@ -47,9 +48,6 @@ from whence.evaluation._names import (
 if TYPE_CHECKING:
     from whence.data.interactions import Vocabulary
     from whence.evaluation.queries import Queries
-
-CustomFunction = Callable[[Sequence[Any], Sequence[Any]], float]
-"""``function(recommended, targets) -> value``, of one query, with the caller's own ids."""
 
 DEFAULT_K = 20
 DEFAULT_SUSTAINABILITY_WEIGHT = 0.2

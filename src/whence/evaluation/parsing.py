@@ -8,15 +8,16 @@ from typing import Any
 from whence.errors import check_choice, check_float
 from whence.evaluation._names import (
     CATALOGUE_NAMES,
+    METRICS,
     SUSTAINABLE_NAMES,
     WHOLE_NAMES,
+    CustomFunction,
     external_ids,
     no_sustainable_items,
     split_name,
 )
 from whence.evaluation.metrics import (
     DEFAULT_SUSTAINABILITY_WEIGHT,
-    CustomFunction,
     Metric,
     with_relevant,
 )
@@ -35,12 +36,12 @@ def parse_metric(
     ----------
     metric : str, Metric or callable
         ``"name@K"`` in any case, such as ``"mrr@20"``, with a name of
-        :mod:`whence.evaluation.metrics` or another in use (``hit``, ``hr``, ``f1score``,
-        ``itemcoverage``, ``giniindex``, ``sustainabilitycoverage``), or ``"auc"``, ``"rmse"``,
-        ``"mae"``; a Metric, returned as it is apart from
-        what it leaves open; or a function ``(recommended, targets) -> float`` over lists of
-        external ids, called for each query with at most 20 recommended items (another number:
-        :meth:`Metric.custom`).
+        :mod:`whence.evaluation.metrics`, one of `whence.register_metric`, or another in use
+        (``hit``, ``hr``, ``f1score``, ``itemcoverage``, ``giniindex``,
+        ``sustainabilitycoverage``), or ``"auc"``, ``"rmse"``, ``"mae"``; a Metric, returned as it
+        is apart from what it leaves open; or a function ``(recommended, targets) -> float`` over
+        lists of external ids, called for each query with at most 20 recommended items (another
+        number: :meth:`Metric.custom`).
     sustainable_items : iterable, series or one-column dataframe, optional
         External ids of the sustainable items; necessary for ``st``, ``sustainablemrr`` and
         ``sustainablendcg``, ignored by the others.
@@ -85,6 +86,8 @@ def parse_metric(
 def _from_name(text: str, sustainability_weight: float) -> Metric:
     base, k = split_name(text)
     name = f"{base}@{k}" if k else base
+    if base in METRICS.loaded():
+        return Metric.custom(METRICS[base], k, name)
     if base in CATALOGUE_NAMES + WHOLE_NAMES:
         return Metric(name, base, k, base)
     if base == "st":

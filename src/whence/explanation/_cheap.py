@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
 import numpy as np
-import torch
 
 from whence.errors import UnsupportedError
 from whence.explanation._estimates import Estimate
 from whence.explanation._games import Game
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from whence.explanation._neural import SequentialAsker
 
 _PER_BATCH = 1 << 12
 
@@ -33,10 +39,8 @@ def integrated_gradients(game: Game, n_steps: int) -> Estimate:
         If the model is no network of Whence over items, the value has no gradient, or there is no
         embedding to start from.
     """
-    from whence.explanation._neural import SequentialAsker
-
     asker = game.asker
-    if not isinstance(asker, SequentialAsker):
+    if not asker.has_embeddings:
         raise UnsupportedError(
             f"Integrated gradients need a network with item embeddings, which {asker.name} is not; "
             "use method='permutation' or 'occlusion'."
@@ -52,7 +56,7 @@ def integrated_gradients(game: Game, n_steps: int) -> Estimate:
             "A ranking metric has no gradient; use target='mean', ('item', id) or "
             "('log_probability', id) with integrated gradients, or another method."
         )
-    per_event = np.mean([_along_the_line(game, asker, off, n_steps) for off in game.off], axis=0)
+    per_event = np.mean([_along_the_line(game, off, n_steps) for off in game.off], axis=0)
     owner, n = game.players.owner, game.n
     phi = np.bincount(owner, weights=per_event, minlength=n).astype(np.float64)
     return Estimate(
@@ -60,10 +64,12 @@ def integrated_gradients(game: Game, n_steps: int) -> Estimate:
     )
 
 
-def _along_the_line(game: Game, asker: object, off: np.ndarray, n_steps: int) -> np.ndarray:
-    from whence.explanation._neural import SequentialAsker, quiet_modules
+def _along_the_line(game: Game, off: np.ndarray, n_steps: int) -> np.ndarray:
+    import torch
 
-    assert isinstance(asker, SequentialAsker)
+    from whence.explanation._neural import quiet_modules
+
+    asker = cast("SequentialAsker", game.asker)
     length = len(game.history)
     table = torch.cat([asker.embedding, asker.mean_embedding.unsqueeze(0)]).clone()
     end = table[torch.from_numpy(game.history.tokens).to(table.device)]
@@ -89,7 +95,9 @@ def _along_the_line(game: Game, asker: object, off: np.ndarray, n_steps: int) ->
     return found
 
 
-def _scalar(game: Game, scores: torch.Tensor) -> torch.Tensor:
+def _scalar(game: Game, scores: Tensor) -> Tensor:
+    import torch
+
     scalar = game.scalar
     if scalar.weights is not None:
         return scores @ torch.from_numpy(scalar.weights).to(scores)

@@ -67,7 +67,12 @@ class ForeignAsker(Asker):
         """The model as a `Cell`, if it can be asked for steps."""
         if not all(callable(getattr(self.model, name, None)) for name in _RECURRENT):
             return None
-        from whence.explanation._cells import ProtocolCell
+        try:
+            from whence.explanation._cells import ProtocolCell
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            return None  # whole histories are asked instead: the same values, later
 
         with self.quiet():
             return ProtocolCell(self.model)

@@ -270,16 +270,16 @@ class Explanation(Attribution):
         from whence.errors import FileFormatError
 
         found = load(Path(path))
-        if "items" not in found.metadata:
+        if "items" not in found["metadata"]:
             raise FileFormatError(
                 f"{path} holds values of training data, not an explanation; use "
                 "whence.Attribution.load."
             )
-        interactions = None if found.state is None else found.state.get("interactions")
+        interactions = (found["state"] or {}).get("interactions")
         return cls(
-            found.frame,
-            source=found.source,
-            metadata=found.metadata,
+            found["table"],
+            source=found["source"],
+            metadata=found["metadata"],
             interactions=interactions,
         )
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
 
 from whence.data import Interactions
 from whence.evaluation.queries import Queries, positions_of_windows
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 
 def incidence(train: Interactions) -> sparse.csr_array:
@@ -80,6 +84,8 @@ def last_items(queries: Queries) -> npt.NDArray[np.int32]:
 def _counts(
     rows: npt.NDArray[np.int64], items: npt.NDArray[np.int32], shape: tuple[int, int]
 ) -> sparse.csr_array:
+    from scipy import sparse  # here: it takes long to load
+
     counts = sparse.csr_array((np.ones(len(items)), (rows, items)), shape=shape)
     counts.sum_duplicates()
     counts.sort_indices()

@@ -22,7 +22,6 @@ from whence.errors import (
 )
 from whence.evaluation.queries import Queries
 from whence.models import _kernels as kernels
-from whence.engines import Run, settled
 from whence.parameters import Configurable, field
 from whence.registry import Registry
 

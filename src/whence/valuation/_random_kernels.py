@@ -1,9 +1,13 @@
-"""Random numbers keyed by what they are for, never by thread."""
+"""Random numbers keyed by what they are for, never by thread.
+
+Streams, seeds and numbers are uint64. No kernel has a signature: it would be compiled when it is
+imported, and the whole of the compiler be loaded with ``whence.Shapley``.
+"""
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, uint64
+from numba import njit
 
 _OPTIONS = {"nogil": True, "cache": True, "boundscheck": False, "_nrt": False}
 
@@ -14,7 +18,7 @@ _S27, _S30, _S31, _S32 = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(
 _LOW = np.uint64(0xFFFFFFFF)
 
 
-@njit(uint64(uint64), nogil=True, cache=True, forceinline=True)
+@njit(**_OPTIONS, forceinline=True)
 def mix(x):
     """Finaliser of SplitMix64 (Steele, Lea, Flood 2014): 64 bits in, 64 scrambled bits out."""
     x = (x ^ (x >> _S30)) * _MIX_A
@@ -22,7 +26,7 @@ def mix(x):
     return x ^ (x >> _S31)
 
 
-@njit(uint64(uint64, uint64, uint64), nogil=True, cache=True)
+@njit(**_OPTIONS)
 def stream(seed, query, replicate):
     """Start of the random stream of one replicate of one query."""
     return mix(mix(mix(seed + _STEP) + query * _STEP + _STEP) + replicate * _STEP + _STEP)

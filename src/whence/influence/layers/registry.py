@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from whence.errors import ParameterError
 from whence.influence.pieces import Piece
 
 Build = Callable[[Tensor], list[Piece]]
@@ -154,14 +155,29 @@ def register_layer(*functions: Any) -> Callable[[Rule], Rule]:
     Notes
     -----
     The outputs of a rule must have the examples of the batch in their first dimension.
+
+    Raises
+    ------
+    ParameterError
+        If another rule is registered for one of the functions.
     """
 
     def register(rule: Rule) -> Rule:
         for function in functions:
+            taken = _RULES.get(function)
+            if taken is not None and _origin(taken) != _origin(rule):
+                raise ParameterError(
+                    f"{getattr(function, '__name__', function)} has a rule already, "
+                    f"{taken.__module__}.{taken.__qualname__}; leave one of them out."
+                )
             _RULES[function] = rule
         return rule
 
     return register
+
+
+def _origin(rule: Rule) -> tuple[str, str]:
+    return rule.__module__, rule.__qualname__
 
 
 def rule_of(function: Any) -> Rule | None:

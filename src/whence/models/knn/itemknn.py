@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
 
 from whence.data import Interactions
 from whence.errors import ParameterError, check_choice, check_float, check_int
@@ -12,6 +13,9 @@ from whence.evaluation.queries import Queries
 from whence.models import _kernels as kernels
 from whence.models._histories import history_rows, incidence, last_items
 from whence.models.base import Recommender
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 _BLOCK = 1024
 
@@ -86,6 +90,8 @@ class ItemKNN(Recommender):
             )
 
     def _fit(self, train: Interactions) -> None:
+        from scipy import sparse  # here and below: it takes long to load
+
         has = incidence(train)
         self._counts = np.asarray(has.sum(axis=0), dtype=np.float64)
         items = sparse.csr_array(has.T)
@@ -98,6 +104,8 @@ class ItemKNN(Recommender):
 
     def _most_similar(self, common: sparse.csr_array, start: int) -> sparse.csr_array:
         """The k most similar items of items `start`, `start` + 1, …, from common counts."""
+        from scipy import sparse
+
         numbers = np.arange(start, start + common.shape[0], dtype=np.int32)
         first = np.repeat(self._counts[numbers], np.diff(common.indptr))
         second = self._counts[common.indices]
@@ -125,9 +133,9 @@ class ItemKNN(Recommender):
             excluded = np.full(len(queries), -1, dtype=np.int32)
         else:
             excluded = last_items(queries)
-        sums = sparse.csr_array(history @ self.similarities_)
+        sums = (history @ self.similarities_).tocsr()
         if self._leaves_out_seen(queries):
-            sums = sparse.csr_array(sums - sums.multiply(history))
+            sums = (sums - sums.multiply(history)).tocsr()
         return sums, excluded
 
     def score_codes(

@@ -1,0 +1,53 @@
+"""Acting on values: where each name is from."""
+
+from .detection import (
+    detection_curve as detection_curve,
+)
+from .detection import (
+    detection_report as detection_report,
+)
+from .detection import (
+    find_corrupted as find_corrupted,
+)
+from .disclosure import (
+    Comparison as Comparison,
+)
+from .disclosure import (
+    Disclosure as Disclosure,
+)
+from .disclosure import (
+    DisclosurePlan as DisclosurePlan,
+)
+from .disclosure import (
+    plot_frontier as plot_frontier,
+)
+from .disclosure import (
+    simulate_willingness as simulate_willingness,
+)
+from .disclosure import (
+    willingness_by_category as willingness_by_category,
+)
+from .pruning import (
+    best_fraction as best_fraction,
+)
+from .pruning import (
+    prune as prune,
+)
+from .pruning import (
+    prune_curve as prune_curve,
+)
+
+__all__ = [
+    "Comparison",
+    "Disclosure",
+    "DisclosurePlan",
+    "best_fraction",
+    "detection_curve",
+    "detection_report",
+    "find_corrupted",
+    "plot_frontier",
+    "prune",
+    "prune_curve",
+    "simulate_willingness",
+    "willingness_by_category",
+]
