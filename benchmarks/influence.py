@@ -69,10 +69,13 @@ def show_fidelity(folder: Path, cases: list[str], groups: int, kept: Path | None
     for case in cases:
         dim, penalty = map(int, case.split(":"))
         experiment = whence.FidelityExperiment(
-            partial(_factorisation, dim, n_rows, penalty), removals=100, groups=groups
+            model=partial(_factorisation, dim, n_rows, penalty),
+            removals=100,
+            groups=groups,
+            seed=0,
         )
         here = None if kept is None else kept / f"mf-{dim}-{penalty}"
-        found = experiment.run(data, folder=here)
+        found = experiment.run(data, run=whence.Run(folder=here, resume=here is not None))
         about = found.metadata
         lines += [
             f"### ML-100K, BiasedMF({dim}), penalty {penalty}",
@@ -107,9 +110,9 @@ def show_speed(folder: Path) -> list[str]:
             started = time.process_time()
             model = whence.to_optimum(factorisation(dim, len(rows)).fit(rows))
             trained = time.process_time() - started
-            whence.InfluenceFunction("dot").attribute(model, validation)  # compiles
+            whence.InfluenceFunction(solver="dot").attribute(model, validation)  # compiles
             started = time.process_time()
-            values = whence.InfluenceFunction("cg").attribute(model, validation)
+            values = whence.InfluenceFunction(solver="cg").attribute(model, validation)
             seconds = time.process_time() - started
             once = np.mean([_retrain_without(model, row) for row in _some(values)])
             cells = [
@@ -147,7 +150,7 @@ def show_networks(folder: Path) -> list[str]:
         "| user's ratings | examples credited | seconds | gradient left |",
         "|---:|---:|---:|---:|",
     ]
-    method = whence.InfluenceFunction("block", damping=1e-3)
+    method = whence.InfluenceFunction(solver="block", damping=1e-3)
     for row in (0, len(train) // 2, len(train) - 1):
         user, item = (train.frame[name][row] for name in ("user_id", "item_id"))
         started = time.process_time()

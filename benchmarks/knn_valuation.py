@@ -93,18 +93,18 @@ def speed(rows):
 
 def shared_permutations(model, valid, n, seed):
     """KMC-Shapley's sampling by Whence's kernels: the same permutation for every query."""
-    from whence.valuation import rounds, semivalues
+    from whence.valuation import rounds
     from whence.valuation.games import make_games
 
     method = whence.Shapley("mrr@20", seed=seed, antithetic=False)
-    question = method._ask(model, valid)
+    question = method._ask(model, valid, None)
     games = make_games(model, question.queries, question.metric, "fixed", "Shapley")
+    table = games.weigh(method, method.exact)
     estimate = rounds.Estimate.nothing(len(question.sources), len(question.queries))
     plan = method._plan(question, fresh=True)._replace(shared=True)
     units = np.full(len(question.queries), n)
-    with semivalues.reporter(False) as report:
-        rounds.run_round(games, plan, estimate, units, None, None, report, "")
-    return estimate.values[:, 0]
+    sampler = rounds.Sampler(games, table, question.run)
+    return sampler.draw(plan, estimate, units, None).values[:, 0]
 
 
 def precision(lines):

@@ -236,7 +236,7 @@ def error(model, queries, method, n=200, n_queries=20):
     part = Numbered(model.examples_.examples, model.examples_.numbers[:n])
     some = Numbered(queries.examples, queries.numbers[:n_queries], epoch=7)
     whole, model.examples_ = model.examples_, part
-    exact = TracIn("final", precision="float64").matrix(model, some)
+    exact = TracIn(checkpoints="final", precision="float64").matrix(model, some)
     got = method.matrix(model, some)
     model.examples_ = whole
     return float(np.abs(got - exact).max() / np.abs(exact).max())
@@ -268,7 +268,7 @@ def main():
 
     n_large = 10_000 if arguments.quick else 100_000
     model, full = lstm_model(n_large, chances)
-    method = TracIn("final")
+    method = TracIn(checkpoints="final")
     sized(model, full, 2000, 100)
     streamed(method, *sized(model, full, 2000, 100))  # kernels are compiled
     method.attribute(*sized(model, full, 300, 10))
@@ -293,13 +293,13 @@ def lstm_of_10_000(model, full, method, runs, note):
         note("Whence, top 10 per query", size, seconds, f"error {found:.0e}", aim)
         seconds = cpu_seconds(lambda q=queries: method.matrix(model, q), runs)[0]
         note("Whence, all scores", size, seconds, f"error {found:.0e}")
-    half = TracIn("final", precision="bfloat16")
+    half = TracIn(checkpoints="final", precision="bfloat16")
     seconds = cpu_seconds(lambda: half.matrix(model, queries), runs)[0]
     remark = f"error {error(model, queries, half):.0e}"
     note("Whence, all scores, bfloat16 products", "10,000 x 1,000", seconds, remark)
     seconds = cpu_seconds(lambda: method.attribute(model, queries), runs)[0]
     note("Whence, summed over queries", "10,000 x 1,000", seconds)
-    last = TracIn("final", layers="last")
+    last = TracIn(checkpoints="final", layers="last")
     seconds = cpu_seconds(lambda: streamed(last, model, queries), runs)[0]
     note("Whence, last layer, top 10 per query", "10,000 x 1,000", seconds)
 

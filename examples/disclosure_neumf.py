@@ -80,7 +80,7 @@ def one_seed(
     clock.tell(f"trained on {train}")
 
     beta = whence.simulate_willingness(train, seed=seed)
-    influence = whence.InfluenceFunction("dot")
+    influence = whence.InfluenceFunction(solver="dot")
     asked = whence.Disclosure(
         model, beta, validation, influence=influence, calibrate=options.calibrate, seed=seed
     )

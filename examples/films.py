@@ -65,7 +65,7 @@ def questions(model, test, films, n, seed=0):
     return asked.take(numbers), films_of
 
 
-def scores_by_film(model, queries, films_of, method, folder):
+def scores_by_film(model, queries, films_of, method, folder, run=None):
     """For each film asked about, the mean score of what each film's examples taught.
 
     Returns
@@ -74,7 +74,7 @@ def scores_by_film(model, queries, films_of, method, folder):
         ``film``, ``taught``, ``score`` (sum over the training examples whose target is `taught`,
         mean over the queries), ``n_examples``.
     """
-    matrix = method.matrix(model, queries, path=Path(folder) / "scores.npy")
+    matrix = method.matrix(model, queries, path=Path(folder) / "scores.npy", run=run)
     titles = model.train_.item_titles
     numbers = np.arange(len(matrix))
     rows, offsets = model.examples_.rows(numbers)
@@ -123,10 +123,11 @@ def main(arguments=None):
     queries, films_of = questions(model, test, FILMS, chosen.queries)
     folder = Path(chosen.output)
     folder.mkdir(parents=True, exist_ok=True)
+    shown = whence.Run(progress=True)
     for normalise in (None, "cosine"):
-        method = whence.TracIn(normalise=normalise, progress=True)
+        method = whence.TracIn(normalise=normalise)
         with tempfile.TemporaryDirectory(dir=folder) as work:
-            scores = scores_by_film(model, queries, films_of, method, work)
+            scores = scores_by_film(model, queries, films_of, method, work, shown)
         name = "tracin" if normalise is None else "cosine"
         scores.write_csv(folder / f"{name}.csv")
         (folder / f"{name}.md").write_text(summary(scores) + "\n", encoding="utf-8")

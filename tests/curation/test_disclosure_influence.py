@@ -28,7 +28,7 @@ MODELS = {
 def test_values_are_slopes_of_the_retrained_quality(name):
     train, validation, _ = parts(n_users=12, n_items=9)
     model = to_optimum(MODELS[name]().fit(Interactions.from_frame(train, user="user")))
-    exact = InfluenceFunction("exact")
+    exact = InfluenceFunction(solver="exact")
     asked = Disclosure(
         model, "no", validation, calibrate=False, influence=exact, own_influence=exact
     )
@@ -77,7 +77,7 @@ def test_a_singular_hessian_is_refused():
     model = BiasedMF(embedding_dim=16, weight_decay=0.0, epochs=5).fit(data)
     for solver in ("cg", "exact"):
         asked = Disclosure(
-            model, "no", validation, calibrate=False, influence=InfluenceFunction(solver)
+            model, "no", validation, calibrate=False, influence=InfluenceFunction(solver=solver)
         )
         with pytest.raises(DataError, match="The Hessian is singular"):
             asked.solve()

@@ -161,7 +161,7 @@ def test_a_sequence_model_is_asked_by_its_targets():
     model = LSTMRec(embedding_dim=3, hidden_dim=3, positions="last", epochs=2).fit(data)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)
-        quick = InfluenceFunction("cg", max_iterations=20, damping=0.1)
+        quick = InfluenceFunction(solver="cg", max_iterations=20, damping=0.1)
         asked = Disclosure(model, "no", validation, lam=0.0, calibrate=False, influence=quick)
         plan = asked.solve()
     first_rows = data.frame.with_row_index("row").group_by("user").agg(pl.col("row").first())

@@ -118,10 +118,10 @@ def plain():
 
 
 def test_strategies_are_what_they_are_called(plain):
-    method = InfluenceFunction("cg")
+    method = InfluenceFunction(solver="cg")
     V = method.matrix(plain.model, plain.validation)
     np.testing.assert_allclose(plain.values, V.sum(axis=0), atol=1e-6)
-    own = InfluenceFunction("block").own(plain.model, plain.validation)
+    own = InfluenceFunction(solver="block").own(plain.model, plain.validation)
     np.testing.assert_allclose(plain.own_values, own, atol=1e-12)
     beta, lam = plain.beta, 0.01
     cases = {

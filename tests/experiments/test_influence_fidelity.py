@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 
 import numpy as np
 import polars as pl
@@ -11,6 +10,7 @@ import pytest
 pytest.importorskip("torch")
 
 import whence
+from whence.engines import Run
 from whence.errors import DataError, ParameterError, UnsupportedError
 from whence.experiments import FidelityExperiment
 
@@ -86,12 +86,14 @@ def test_it_goes_on_where_it_stopped(data, result, tmp_path):
 
     experiment = FidelityExperiment(**SMALL)
     with pytest.raises(StopError):
-        experiment.run(data, folder=tmp_path, progress=stop)
-    assert len(json.loads((tmp_path / "fits.json").read_text())["rows"]) == 7
-    again = experiment.run(data, folder=tmp_path)
+        experiment.run(data, run=Run(folder=tmp_path, progress=stop))
+    told = []
+    going_on = Run(folder=tmp_path, resume=True, progress=lambda *what: told.append(what[0]))
+    with pytest.raises(ParameterError, match=r"of other .*parameters"):
+        FidelityExperiment(**{**SMALL, "removals": 14}).run(data, run=going_on)
+    again = experiment.run(data, run=going_on)
+    assert told[0] == 7
     assert again.table.equals(result.table)
-    with pytest.raises(ParameterError, match="another removals"):
-        FidelityExperiment(**{**SMALL, "removals": 14}).run(data, folder=tmp_path)
 
 
 def test_the_model_of_the_experiment_suits_the_data(data):

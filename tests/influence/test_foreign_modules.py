@@ -33,32 +33,36 @@ def test_every_use_of_a_parameter(overhead, monkeypatch):
     monkeypatch.setattr(factors, "_PER_MEETING", overhead)
     model, queries = Model(Everything()), Batches(5, seed=1)
     want = scores(model, queries)
-    method = TracIn("final", precision="float64")
+    method = TracIn(checkpoints="final", precision="float64")
     close(method.matrix(model, queries), want, 1e-10)
     close(method.attribute(model, queries).scores, want.sum(1), 1e-10)
-    close(TracIn("final", precision="float64", batch_size=5).matrix(model, queries), want, 1e-10)
+    close(
+        TracIn(checkpoints="final", precision="float64", batch_size=5).matrix(model, queries),
+        want,
+        1e-10,
+    )
 
 
 def test_rows_of_tables_that_layers_read():
     model, queries = Model(LookedUp()), Batches(5, seed=1)
     want = scores(model, queries)
     for batch_size in (3, 12):
-        method = TracIn("final", precision="float64", batch_size=batch_size)
+        method = TracIn(checkpoints="final", precision="float64", batch_size=batch_size)
         close(method.matrix(model, queries), want, 1e-10)
         close(method.attribute(model, queries).scores, want.sum(1), 1e-10)
 
 
 def test_sketch_of_full_size_is_exact():
     model, queries = Model(Everything()), Batches(5, seed=1)
-    method = TracInRandomProjection(10**6, checkpoints="final", precision="float64")
+    method = TracInRandomProjection(dimension=10**6, checkpoints="final", precision="float64")
     close(method.matrix(model, queries), scores(model, queries), 1e-10)
-    assert TRAK(64).attribute(model, queries).scores.shape == (12,)
+    assert TRAK(dimension=64).attribute(model, queries).scores.shape == (12,)
 
 
 @pytest.mark.parametrize("module", [Convolution, Mixing])
 def test_general_way(module):
     model, queries = Model(module()), Batches(5, seed=1)
-    method = TracIn("final", method="autograd", precision="float64")
+    method = TracIn(checkpoints="final", method="autograd", precision="float64")
     want = scores(model, queries)
     close(method.matrix(model, queries), want, 1e-10)
     close(method.attribute(model, queries).scores, want.sum(1), 1e-10)
@@ -66,9 +70,9 @@ def test_general_way(module):
 
 def test_unknown_layers_are_named():
     with pytest.raises(UnsupportedError, match=r"'blur.weight' \(Conv1d"):
-        TracIn("final").matrix(Model(Convolution()), Batches(5))
+        TracIn(checkpoints="final").matrix(Model(Convolution()), Batches(5))
     # Without the layer there is nothing that is not known.
-    values = TracIn("final", layers=["output", "tokens"]).attribute(
+    values = TracIn(checkpoints="final", layers=["output", "tokens"]).attribute(
         Model(Convolution()), Batches(5)
     )
     assert values.metadata["parameters"] == ["tokens.weight", "output.weight", "output.bias"]
@@ -76,13 +80,13 @@ def test_unknown_layers_are_named():
 
 def test_a_rule_that_would_be_wrong_is_noticed():
     with pytest.raises(UnsupportedError, match=r"'tokens.weight'|'inner.weight'"):
-        TracIn("final").matrix(Model(Mixing()), Batches(5))
+        TracIn(checkpoints="final").matrix(Model(Mixing()), Batches(5))
 
 
 def test_frozen_parameters_do_not_count():
     model = Model(Everything())
     model.module_.gru.requires_grad_(False)
-    values = TracIn("final").attribute(model, Batches(5))
+    values = TracIn(checkpoints="final").attribute(model, Batches(5))
     assert not any("gru" in name for name in values.metadata["parameters"])
     assert values.frame.columns == ["example", "score"]
 
@@ -91,13 +95,15 @@ def test_plain_states_need_a_learning_rate():
     model, queries = Model(Everything(), learning_rate=None), Batches(5)
     states = [model.module_.state_dict(), model.module_.state_dict()]
     with pytest.raises(ParameterError, match="learning_rate"):
-        TracIn(states).matrix(model, queries)
+        TracIn(checkpoints=states).matrix(model, queries)
     with pytest.raises(ParameterError, match="2 checkpoints"):
-        TracIn(states, learning_rate=[1.0]).matrix(model, queries)
-    one = TracIn(states[:1], learning_rate=1.0).matrix(model, queries)
+        TracIn(checkpoints=states, learning_rate=[1.0]).matrix(model, queries)
+    one = TracIn(checkpoints=states[:1], learning_rate=1.0).matrix(model, queries)
     np.testing.assert_allclose(
-        TracIn(states, learning_rate=[1.0, 2.0]).matrix(model, queries), 3 * one, rtol=1e-5
+        TracIn(checkpoints=states, learning_rate=[1.0, 2.0]).matrix(model, queries),
+        3 * one,
+        rtol=1e-5,
     )
     del states[1]["scale"]
     with pytest.raises(ParameterError, match="'scale'"):
-        TracIn(states, learning_rate=1.0).matrix(model, queries)
+        TracIn(checkpoints=states, learning_rate=1.0).matrix(model, queries)

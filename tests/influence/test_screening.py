@@ -35,7 +35,7 @@ def lists(n_queries, n):
 
 
 def no_limits(n_queries, n):
-    return Limits(lists(n_queries, n)[0], lists(n_queries, n)[0])
+    return Limits(n_queries, n)
 
 
 def everything(examples, queries, kept, sign, n):
@@ -51,7 +51,7 @@ def test_near_has_the_strongest(width, n, halves):
     examples, queries = gradients(900, width, 1), gradients(60, width, 2)
     kept = torch.from_numpy(np.random.default_rng(3).standard_normal((900, 60)) * 0.3).float()
     sides = {1.0: lists(60, n), -1.0: lists(60, n)}
-    limits = Limits(sides[1.0][0], sides[-1.0][0])
+    limits = Limits(60, n)
     screen = Screen(queries, limits, examples[::10], kept[::10])
     assert screen.new_room(1).dtype == (torch.bfloat16 if halves else torch.float32)
     assert screen.new_room(1).shape[1] < 0.9 * width
@@ -63,7 +63,7 @@ def test_near_has_the_strongest(width, n, halves):
         n_pairs += len(found.rows)
         for sign, heaps in sides.items():
             found.keep(sign, first, *heaps)
-        limits.rise()
+        limits.rise(sides[1.0][0], sides[-1.0][0])
     for sign, (best, who) in sides.items():
         values, numbers, totals = everything(examples, queries, kept, sign, n)
         np.testing.assert_allclose(np.sort(best, 1), values, rtol=1e-5, atol=1e-5)

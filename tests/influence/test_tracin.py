@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch")
 from brute import at, close, gradients  # noqa: E402
 
 import whence  # noqa: E402
+from whence.engines import Run  # noqa: E402
 from whence.errors import (  # noqa: E402
     ColumnError,
     DataError,
@@ -30,7 +31,6 @@ from whence.influence import (  # noqa: E402
     TracIn,
     _kernels,
     query_examples,
-    state,
     tracin,
 )
 
@@ -77,7 +77,7 @@ def test_order_does_not_matter(lstm, queries):
 
     other = copy.copy(lstm)
     other.examples_, other.train_ = Shuffled(), None
-    method = TracIn(lstm.checkpoints_, batch_size=9)
+    method = TracIn(checkpoints=lstm.checkpoints_, batch_size=9)
     close(method.matrix(other, queries), want[order], 1e-5)
 
 
@@ -207,7 +207,7 @@ def test_equal_scores_are_in_the_order_of_examples():
     best, numbers = np.full((1, 3), -np.inf), np.full((1, 3), -1)
     for first, block in ((0, [1.0, 2.0, 1.0]), (3, [2.0, 1.0, 2.0, 2.0])):
         _kernels.keep_largest(np.array(block)[:, None], 1.0, first, best, numbers)
-    lists = tracin._lists(
+    lists = tracin._ordered(
         {
             "top_scores": best, "top_examples": numbers,
             "bottom_scores": -best, "bottom_examples": numbers,
@@ -218,7 +218,7 @@ def test_equal_scores_are_in_the_order_of_examples():
 
 def test_queries_in_blocks(lstm, queries, monkeypatch):
     want = TracIn().per_query(lstm, queries, 3)
-    monkeypatch.setattr("whence.influence.engine._QUERY_BYTES", 1)
+    monkeypatch.setattr("whence.influence.comparison._QUERY_BYTES", 1)
     got = TracIn().per_query(lstm, queries, 3)
     np.testing.assert_array_equal(got.state["top_examples"], want.state["top_examples"])
     close(got.scores, want.scores, 1e-5)
@@ -364,28 +364,36 @@ def breaking_off(after):
     return progress
 
 
-@pytest.mark.parametrize("what", ["attribute", "per_query", "matrix", "self_influence"])
-@pytest.mark.parametrize("after", [1, 3])
-def test_resumed_is_as_unbroken(what, after, lstm, queries, tmp_path, monkeypatch):
-    def run(folder, progress=False, **more):
-        method = TracIn(batch_size=8, folder=folder, progress=progress, **more)
-        if what == "matrix":
-            return method.matrix(lstm, queries, None if folder is None else tmp_path / "m.npy")
+@pytest.mark.parametrize("what", ["attribute", "per_query", "matrix", "file", "self_influence"])
+@pytest.mark.parametrize("after", [2, 4])
+@pytest.mark.parametrize("by_block", [False, True])
+def test_resumed_is_as_unbroken(what, after, by_block, lstm, queries, tmp_path, monkeypatch):
+    if by_block:
+        monkeypatch.setattr("whence.influence.comparison._QUERY_BYTES", 1)
+
+    def work(run=None, **more):
+        method = TracIn(batch_size=8, **more)
+        if what in ("matrix", "file"):
+            path = None if what == "matrix" else tmp_path / "m.npy"
+            return method.matrix(lstm, queries, path, run=run)
         asked = () if what == "self_influence" else (queries,)
-        return getattr(method, what)(lstm, *asked)
+        return getattr(method, what)(lstm, *asked, run=run)
 
     folder = tmp_path / "state"
     with pytest.raises(BrokenError):
-        run(folder, breaking_off(after))
-    assert [path.name for path in folder.iterdir()] == ["influence-state.npz"]
-    with pytest.raises(ParameterError, match="another pass"):
-        run(folder, weighting="adam")
+        work(Run(folder=folder, progress=breaking_off(after)))
+    assert [path.name for path in folder.iterdir()] == ["unfinished"]
+    with pytest.raises(OutputExistsError, match="resume=True"):
+        work(Run(folder=folder))
+    with pytest.raises(ParameterError, match=r"of other .*parameters"):
+        work(Run(folder=folder, resume=True), weighting="adam")
     seen = []
-    got = run(folder, lambda done, total, message: seen.append(done))
-    assert seen[0] > 8 * after
-    assert not list(folder.iterdir())
-    want = run(None)
-    if what == "matrix":
+    got = work(Run(folder=folder, resume=True, progress=lambda done, *told: seen.append(done)))
+    assert seen[0] > 0
+    assert not folder.exists() or not list(folder.iterdir())
+    (tmp_path / "m.npy").unlink(missing_ok=True)
+    want = work()
+    if what in ("matrix", "file"):
         np.testing.assert_array_equal(got, want)
     else:
         assert got.frame.equals(want.frame)
@@ -394,19 +402,13 @@ def test_resumed_is_as_unbroken(what, after, lstm, queries, tmp_path, monkeypatc
 
 
 def test_a_damaged_state_is_told(lstm, queries, tmp_path):
-    (tmp_path / "influence-state.npz").write_bytes(b"no state")
+    with pytest.raises(BrokenError):
+        TracIn(batch_size=8).attribute(
+            lstm, queries, run=Run(folder=tmp_path, progress=breaking_off(3))
+        )
+    (tmp_path / "unfinished" / "scores.npz").write_bytes(b"no state")
     with pytest.raises(FileFormatError, match="remove it"):
-        TracIn(folder=tmp_path).attribute(lstm, queries)
-
-
-def test_what_is_half_done_is_not_kept(tmp_path):
-    kept = state.Progressed(tmp_path, {}, {"scores": np.zeros(2)})
-    kept.advance(0, 1)
-    assert kept.has_begun
-    kept.save()
-    again = state.Progressed(tmp_path, {}, {"scores": np.ones(2)})
-    assert again.done == {"part": 0, "examples": 1}
-    assert again.arrays["scores"].tolist() == [0, 0]
+        TracIn(batch_size=8).attribute(lstm, queries, run=Run(folder=tmp_path, resume=True))
 
 
 # Checkpoints
@@ -418,16 +420,16 @@ def test_checkpoints_from_everywhere(lstm, queries, sessions, tmp_path):
     )
     want = TracIn().matrix(lstm, queries)
     for given in (model.checkpoints_, tmp_path, str(tmp_path / "checkpoints")):
-        np.testing.assert_array_equal(TracIn(given).matrix(model, queries), want)
-    parts = [TracIn(c).matrix(model, queries) for c in model.checkpoints_]
+        np.testing.assert_array_equal(TracIn(checkpoints=given).matrix(model, queries), want)
+    parts = [TracIn(checkpoints=c).matrix(model, queries) for c in model.checkpoints_]
     close(sum(parts), want, 1e-6)
-    np.testing.assert_array_equal(TracIn("final").matrix(model, queries), parts[-1])
-    one = TracIn(tmp_path / "checkpoints" / "epoch-00002.pt").matrix(model, queries)
+    np.testing.assert_array_equal(TracIn(checkpoints="final").matrix(model, queries), parts[-1])
+    one = TracIn(checkpoints=tmp_path / "checkpoints" / "epoch-00002.pt").matrix(model, queries)
     np.testing.assert_array_equal(one, parts[-1])
 
 
 def test_learning_rates_count(lstm, queries):
-    parts = [TracIn(c).matrix(lstm, queries) for c in lstm.checkpoints_]
+    parts = [TracIn(checkpoints=c).matrix(lstm, queries) for c in lstm.checkpoints_]
     got = TracIn(learning_rate=[0.1, 0.2]).matrix(lstm, queries)
     close(got, 2 * parts[0] + 4 * parts[1], 1e-6)
 
@@ -437,20 +439,20 @@ def test_bad_checkpoints(lstm, queries, sessions, tmp_path):
     with pytest.raises(ParameterError, match="no checkpoint; fit it with checkpoints=n"):
         TracIn().attribute(bare, queries)
     with pytest.raises(ParameterError, match="empty list"):
-        TracIn([]).attribute(lstm, queries)
+        TracIn(checkpoints=[]).attribute(lstm, queries)
     with pytest.raises(FileFormatError, match="no checkpoints"):
-        TracIn(tmp_path).attribute(lstm, queries)
+        TracIn(checkpoints=tmp_path).attribute(lstm, queries)
     other = whence.GRU4Rec(embedding_dim=4, hidden_dim=3, epochs=1).fit(sessions[0], checkpoints=1)
     with pytest.raises(ParameterError, match="GRU4Rec, but the model is LSTMRec"):
-        TracIn(other.checkpoints_).attribute(lstm, queries)
+        TracIn(checkpoints=other.checkpoints_).attribute(lstm, queries)
     wider = whence.LSTMRec(embedding_dim=5, hidden_dim=3, epochs=1).fit(sessions[0], checkpoints=1)
     with pytest.raises(ParameterError, match=r"'embedding.weight' is \(13, 5\)"):
-        TracIn(wider.checkpoints_).attribute(lstm, queries)
+        TracIn(checkpoints=wider.checkpoints_).attribute(lstm, queries)
     changed = [dataclasses.replace(c, fingerprint="0") for c in lstm.checkpoints_]
     with pytest.raises(DataError, match="changed since the fit"):
-        TracIn(changed).attribute(lstm, queries)
+        TracIn(checkpoints=changed).attribute(lstm, queries)
     with pytest.raises(UnsupportedError, match="optimiser's state"):
-        TracIn("final", weighting="adam").attribute(lstm, queries)
+        TracIn(checkpoints="final", weighting="adam").attribute(lstm, queries)
     sgd = whence.LSTMRec(embedding_dim=4, hidden_dim=3, epochs=1, optimizer="sgd").fit(
         sessions[0], checkpoints=1
     )

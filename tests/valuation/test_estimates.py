@@ -16,8 +16,8 @@ from whence import (
     Shapley,
     make_sessions,
 )
+from whence.engines import Run
 from whence.errors import NotFittedError, ParameterError, UnsupportedError
-from whence.valuation import rounds
 
 
 @pytest.fixture(scope="module")
@@ -130,64 +130,66 @@ def test_fast_and_general_walks_are_the_same(model, data, monkeypatch):
         assert np.mean(off <= 2 * spread + 1e-12) > 0.9
 
 
-def test_interrupted_sampling_gives_what_it_has(model, data, monkeypatch):
-    whole = rounds.run_round
-    calls = []
+class Interrupting:
+    """Progress that presses Ctrl-C when so many rounds have been begun."""
 
-    def interrupted(*arguments):
-        calls.append(1)
-        if len(calls) == 3:
+    def __init__(self, rounds):
+        self.rounds, self.begun = rounds, 0
+
+    def __call__(self, done, total, message):
+        self.begun += done == 0
+        if self.begun == self.rounds and done > 0:
             raise KeyboardInterrupt
-        return whole(*arguments)
 
-    from whence.valuation import semivalues
 
-    monkeypatch.setattr(semivalues, "run_round", interrupted)
+def test_interrupted_sampling_gives_what_it_has(model, data, tmp_path):
     method = Shapley(tolerance=0.001, max_permutations=400)
-    values = method.attribute(model, data.validation)
+    values = method.attribute(model, data.validation, run=Run(progress=Interrupting(3)))
     assert values.metadata["stopped"] == "interrupted"
     assert (values.frame["std_error"].to_numpy() >= 0).all()
     gain = values.metadata["value_all"] - values.metadata["value_nothing"]
     assert values.scores.sum() == pytest.approx(gain, abs=1e-9)
 
-    monkeypatch.setattr(semivalues, "run_round", whole)
-    resumed = method.attribute(model, data.validation, resume=values)
+    resumed = method.attribute(model, data.validation, previous=values)
     unbroken = method.attribute(model, data.validation)
     np.testing.assert_array_equal(resumed.scores, unbroken.scores)
     np.testing.assert_array_equal(resumed.frame["std_error"], unbroken.frame["std_error"])
 
+    # With a folder the round that was broken off is kept, too.
+    kept = Run(folder=tmp_path, progress=Interrupting(3))
+    values = method.attribute(model, data.validation, run=kept)
+    assert values.metadata["stopped"] == "interrupted"
+    names = {path.stem for path in (tmp_path / "unfinished").glob("*.npz")}
+    assert names == {"estimate", "round-2"}
+    again = Run(folder=tmp_path, resume=True)
+    assert method.attribute(model, data.validation, run=again).frame.equals(unbroken.frame)
+    assert not list(tmp_path.iterdir())
 
-def test_nothing_to_give_means_the_interruption_is_passed_on(model, data, monkeypatch):
-    from whence.valuation import semivalues
 
-    def interrupted(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(semivalues, "run_round", interrupted)
+def test_nothing_to_give_means_the_interruption_is_passed_on(model, data):
     with pytest.raises(KeyboardInterrupt):
-        Shapley().attribute(model, data.validation)
+        Shapley().attribute(model, data.validation, run=Run(progress=Interrupting(1)))
 
 
 def test_resuming_from_a_file_goes_on_where_it_stopped(model, data, tmp_path):
     first = Shapley(tolerance=0, max_permutations=50).attribute(model, data.validation)
     loaded = Attribution.load(first.save(tmp_path / "values.parquet"))
     more = Shapley(tolerance=0, max_permutations=200).attribute(
-        model, data.validation, resume=loaded
+        model, data.validation, previous=loaded
     )
     assert more.metadata["mean_permutations"] > first.metadata["mean_permutations"]
     assert more.metadata["relative_error"] < first.metadata["relative_error"]
     for other in (Shapley("ndcg@20"), Shapley(seed=7), Shapley(candidates="all")):
         with pytest.raises(ParameterError, match="cannot be resumed"):
-            other.attribute(model, data.validation, resume=loaded)
+            other.attribute(model, data.validation, previous=loaded)
 
 
 def test_progress_is_reported(model, data):
     seen = []
-    Shapley(progress=lambda done, total, text: seen.append((done, total, text))).attribute(
-        model, data.validation
-    )
+    run = Run(progress=lambda *told: seen.append(told))
+    Shapley().attribute(model, data.validation, run=run)
     assert seen[0][2] == "first round"
-    assert all(0 < done <= total for done, total, _ in seen)
+    assert all(0 <= done <= total for done, total, _ in seen)
 
 
 def test_twins_are_worth_the_same_and_strangers_nothing():

@@ -17,6 +17,7 @@ from whence import (
     RetrainingShapley,
     evaluate,
 )
+from whence.engines import Run
 from whence.errors import DataError, NotFittedError, ParameterError, UnsupportedError
 
 N = 6
@@ -187,9 +188,10 @@ def test_some_sources_only():
 def test_progress_is_reported():
     model, valid = example("sessions")
     calls = []
-    RetrainingShapley("mrr@3", progress=lambda *step: calls.append(step)).attribute(model, valid)
-    assert len(calls) == 2**N
-    assert all(done < total for done, total, _ in calls)
+    run = Run(progress=lambda *step: calls.append(step))
+    RetrainingShapley("mrr@3").attribute(model, valid, run=run)
+    assert len(calls) == 2**N + 1
+    assert [done for done, *_ in calls] == list(range(2**N + 1))
 
 
 def test_what_cannot_be_refitted():

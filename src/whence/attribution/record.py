@@ -15,6 +15,7 @@ import numpy as np
 def describe_run(
     method: str,
     *,
+    title: str | None = None,
     by: str,
     source: str,
     metric: str | None = None,
@@ -40,6 +41,8 @@ def describe_run(
     ----------
     method : str
         Name of the method, such as ``"shapley"``.
+    title : str, optional
+        Its values, for people.
     by, source : str
         What a source is, and the column that identifies it.
     metric : str, optional
@@ -74,6 +77,7 @@ def describe_run(
     """
     described = {
         "method": method,
+        "title": title,
         "metric": metric,
         "model": None if model is None else type(model).__name__,
         "model_params": dict(getattr(model, "params", None) or {}),

@@ -10,27 +10,16 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from whence.attribution.method import METHODS
 from whence.errors import ParameterError, UnsupportedError, check_choice, check_int
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["METHOD_NAMES", "Attribution", "as_backend"]
+__all__ = ["Attribution", "as_backend"]
 
 FloatArray = npt.NDArray[np.float64]
 State = Mapping[str, npt.NDArray[Any]]
-
-METHOD_NAMES = {
-    "shapley": "Data Shapley values",
-    "leave-one-out": "Leave-one-out values",
-    "banzhaf": "Data Banzhaf values",
-    "beta-shapley": "Beta Shapley values",
-    "retraining-shapley": "Data Shapley values by retraining",
-    "retraining-leave-one-out": "Leave-one-out values by retraining",
-    "random": "Random values",
-    "length": "Length",
-    "popularity": "Popularity",
-}
 
 
 class Attribution:
@@ -102,8 +91,12 @@ class Attribution:
     @property
     def title(self) -> str:
         """Name of the method for people, such as "Data Shapley values"."""
+        said = self.metadata.get("title")
+        if said:
+            return str(said)
         method = str(self.metadata.get("method", "values"))
-        return METHOD_NAMES.get(method, method)
+        known = METHODS.find(method)
+        return method if known is None else known.title
 
     @property
     def noun(self) -> str:

@@ -50,6 +50,7 @@ def fidelity_command(
     For example: whence experiment fidelity ratings.csv --output fidelity
     """
     from whence.data import read_interactions
+    from whence.engines import Run
     from whence.experiments import FidelityExperiment
 
     experiment = FidelityExperiment(
@@ -63,8 +64,8 @@ def fidelity_command(
     )
     interactions = read_interactions(data, rating=rating)
     with progress("Retraining") as report:
-        tell: Any = report if callable(report) else None
-        found = experiment.run(interactions, folder=output, progress=tell)
+        run = Run(folder=output, resume=True, progress=report)
+        found = experiment.run(interactions, run=run)
     output.mkdir(parents=True, exist_ok=True)
     heading("Predicted and actual changes without interactions")
     say(found.to_markdown())

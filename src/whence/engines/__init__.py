@@ -1,7 +1,7 @@
 """Where and how work runs: jobs, threads of this machine, progress, checkpoints, memory."""
 
 from whence.engines.checkpoints import Checkpoints, claimed, identity_of
-from whence.engines.jobs import ENGINES, Engine, Job, cut, run
+from whence.engines.jobs import ENGINES, Engine, Interrupted, Job, cut, run
 from whence.engines.memory import kept_memory
 from whence.engines.progress import Progress, Report, part_of, reporter
 from whence.engines.runs import Callback, Run, settled
@@ -13,6 +13,7 @@ __all__ = [
     "Callback",
     "Checkpoints",
     "Engine",
+    "Interrupted",
     "Job",
     "Progress",
     "Report",

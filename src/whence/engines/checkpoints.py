@@ -28,6 +28,9 @@ UNFINISHED = "unfinished"
 """Folder, in that of the run, of what is not finished."""
 _IDENTITY, _LOCK = "work.json", ".lock"
 _SECONDS = 5.0
+"""Between states."""
+_LONGEST_SHARE = 0.05
+"""Of the time that may go into keeping them."""
 
 
 @contextmanager
@@ -88,7 +91,9 @@ class Checkpoints:
         self._resume = run.resume
         self._identity: dict[str, Any] = json.loads(json.dumps(identity, default=str))
         self._claim: Any = None
-        self._saved = time.monotonic()
+        self._saved, self._took = time.monotonic(), 0.0
+        self.is_finished = True
+        """Whether what was kept is removed on leaving without an error."""
 
     def __enter__(self) -> Checkpoints:
         if self._folder is not None:
@@ -108,14 +113,19 @@ class Checkpoints:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is None:
+        if kind is None and self.is_finished:
             self.finish()
         self._leave()
 
     @property
     def is_due(self) -> bool:
-        """Whether the last state was kept some seconds ago."""
-        return self._folder is not None and time.monotonic() - self._saved > _SECONDS
+        """Whether the last state was kept some seconds ago, or more where that takes long."""
+        wait = max(_SECONDS, self._took / _LONGEST_SHARE)
+        return self._folder is not None and time.monotonic() - self._saved > wait
+
+    def file(self, name: str) -> Path | None:
+        """Return where a file may be kept beside the states; None if nothing is kept."""
+        return None if self._folder is None else self._folder / name
 
     def load(self, stage: str) -> Any:
         """Return the state of a stage; None if there is none."""
@@ -127,8 +137,10 @@ class Checkpoints:
     def save(self, stage: str, state: Any) -> None:
         """Keep the state of a stage: arrays, numbers, texts, lists and dicts of them."""
         if self._folder is not None:
+            began = time.monotonic()
             write_state(state, self._folder / f"{stage}.npz")
             self._saved = time.monotonic()
+            self._took = self._saved - began
 
     def drop(self, stage: str) -> None:
         """Forget a stage whose result is part of another's state."""
@@ -193,7 +205,7 @@ def write_state(state: Any, path: Path) -> None:
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     structure = json.dumps(_without_arrays(state, arrays))
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, structure=np.array(structure), **arrays)  # type: ignore[arg-type]
+    np.savez(buffer, allow_pickle=False, structure=np.array(structure), **arrays)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         temporary.write_bytes(buffer.getbuffer())

@@ -9,7 +9,7 @@ threads, or on interruptions.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -27,6 +27,20 @@ if TYPE_CHECKING:
 Shard = TypeVar("Shard")
 Part = TypeVar("Part")
 Total = TypeVar("Total")
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C during a job.
+
+    Attributes
+    ----------
+    total
+        Of the parts that were added by then; None if it came while one was being added.
+    """
+
+    def __init__(self, total: Any) -> None:
+        super().__init__()
+        self.total = total
 
 
 class Job(ABC, Generic[Shard, Part, Total]):
@@ -51,6 +65,10 @@ class Job(ABC, Generic[Shard, Part, Total]):
         """Return how much work a shard is, relative to others: for the progress."""
         return 1.0
 
+    def is_complete(self, total: Total) -> bool:
+        """Return whether the shards that are left are not wanted; asked after each part."""
+        return False
+
     def pack(self, total: Total) -> Any:
         """Return a total as arrays, numbers, texts, and lists and dicts of them."""
         return total
@@ -67,7 +85,7 @@ class Engine(ABC):
     @abstractmethod
     def parts(
         self, job: Job[Shard, Part, Any], shards: Sequence[Shard], run: Run
-    ) -> Iterator[Part]:
+    ) -> Generator[Part, None, None]:
         """Yield the part of each shard, in the order of the shards."""
 
 
@@ -76,7 +94,7 @@ class Threads(Engine):
 
     def parts(
         self, job: Job[Shard, Part, Any], shards: Sequence[Shard], run: Run
-    ) -> Iterator[Part]:
+    ) -> Generator[Part, None, None]:
         """Yield the part of each shard; see `Engine.parts`."""
         return map_ordered(job.run, shards, run.threads)
 
@@ -113,11 +131,18 @@ def run(
     Returns
     -------
     The total.
+
+    Raises
+    ------
+    Interrupted
+        On Ctrl-C, with what was done by then.
     """
     total, done = job.start(), 0
     before = None if kept is None else kept.load(stage)
     if before is not None:
         total, done = job.unpack(before["total"]), int(before["done"])
+        if done and job.is_complete(total):
+            return total
     works = [job.work(shard) for shard in shards]
     all_work, worked = sum(works), sum(works[:done])
     whole = True  # not in the middle of adding a part
@@ -134,10 +159,16 @@ def run(
                 if kept is not None and kept.is_due:
                     kept.save(stage, {"done": done, "total": job.pack(total)})
                 report(worked, all_work, message)
-        except BaseException:
+                if job.is_complete(total):
+                    break
+        except BaseException as error:
             if kept is not None and whole and done:
                 kept.save(stage, {"done": done, "total": job.pack(total)})
+            if isinstance(error, KeyboardInterrupt):
+                raise Interrupted(total if whole else None) from error
             raise
+        finally:
+            parts.close()  # what has not been started is not wanted any more
     return total
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -31,7 +31,7 @@ def thread_count(threads: int | None) -> int:
 
 def map_ordered(
     function: Callable[[Task], Result], tasks: Sequence[Task], threads: int | None = None
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Yield ``function(task)`` for every task, in the order of the tasks.
 
     Results come in a fixed order whatever the number of threads, so that a reduction over them

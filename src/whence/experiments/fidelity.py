@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from whence.data import Interactions, split_leave_one_out, split_rows
-from whence.data.files import atomic_path
+from whence.engines import Run
 from whence.errors import DataError, ParameterError, check_choice, check_int
-from whence.experiments.results import Store
 from whence.influence.functions import Fidelity, InfluenceFunction, fidelity, to_optimum
 from whence.influence.functions.solvers import SOLVERS
-
-FloatArray = npt.NDArray[np.float64]
-Progress = Callable[[int, int, str], None]
 
 # Penalty of the model that is fitted by default, on the parameters of one user or item: as much
 # as twenty ratings of a mean loss weigh. On MovieLens it predicts about as well as any.
@@ -82,20 +73,15 @@ class FidelityExperiment:
         check_int("repeats", self.repeats, minimum=1)
         check_int("seed", self.seed, minimum=0)
 
-    def run(
-        self, data: Any, *, folder: str | Path | None = None, progress: Progress | None = None
-    ) -> Fidelity:
+    def run(self, data: Any, *, run: Run | None = None) -> Fidelity:
         """Fit, and retrain what has not been retrained yet.
 
         Parameters
         ----------
         data : Interactions or table
             Users with their items, with ratings where the model has to do with them.
-        folder : path, optional
-            Keeps the outcomes of each retraining, so that an interrupted run goes on where it
-            stopped.
-        progress : callable, optional
-            ``progress(done, total, message)``.
+        run : Run, optional
+            How the work is done. In its folder are kept the outcomes of the retrainings.
 
         Raises
         ------
@@ -110,30 +96,20 @@ class FidelityExperiment:
                 "The fidelity experiment splits the rows of users; give data with a user column."
             )
         model, train, validation, test = self._fitted(interactions)
-        settings = {
-            "model": {"class": type(model).__name__, **model.params},
-            "data": interactions.fingerprint,
-            "solver": self.solvers[0],
-            "removals": self.removals,
-            "keep": list(self.keep),
-            "groups": self.groups,
-            "repeats": self.repeats,
-            "damping": self.damping,
-            "tolerance": self.tolerance,
-            "seed": self.seed,
-        }
         found = fidelity(
             model,
             validation,
-            solvers=[InfluenceFunction(name, damping=self.damping) for name in self.solvers],
+            solvers=[
+                InfluenceFunction(solver=name, damping=self.damping)  # type: ignore[arg-type]
+                for name in self.solvers
+            ],
             removals=self.removals,
             keep=self.keep,
             groups=self.groups,
             repeats=self.repeats,
             tolerance=self.tolerance,
             seed=self.seed,
-            remember=_Memory(folder, settings, self.seed).remember,
-            progress=progress,
+            run=run,
         )
         found.metadata.update(
             data=interactions.fingerprint,
@@ -173,34 +149,6 @@ def small_factorisation(n_rows: int, seed: int) -> Any:
         learning_rate=5e-3,
         seed=seed,
     )
-
-
-class _Memory:
-    """Outcomes of retrainings: their times in a record, one array each beside it."""
-
-    def __init__(self, folder: str | Path | None, settings: dict[str, Any], seed: int) -> None:
-        self._folder = None if folder is None else Path(folder)
-        self._store, self._seed = Store(folder, settings), seed
-
-    def remember(self, name: str, compute: Callable[[], FloatArray]) -> tuple[FloatArray, float]:
-        """What was computed under this name, before or now, and its processor seconds."""
-        if self._folder is None:
-            return _timed(compute)
-        path = self._folder / "retrained" / f"{name.replace(' ', '-')}.npy"
-        if self._store.has(self._seed, name) and path.is_file():
-            row = self._store.frame([self._seed], [name]).row(0, named=True)
-            values: FloatArray = np.load(path)
-            return values, float(row["seconds"])
-        values, seconds = _timed(compute)
-        with atomic_path(path, overwrite=True) as temporary, temporary.open("wb") as file:
-            np.save(file, values)
-        self._store.add({"seed": self._seed, "arm": name, "seconds": seconds})
-        return values, seconds
-
-
-def _timed(compute: Callable[[], FloatArray]) -> tuple[FloatArray, float]:
-    started = time.process_time()
-    return compute(), time.process_time() - started
 
 
 def _error_of(model: Any, test: Interactions) -> float | None:

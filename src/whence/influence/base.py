@@ -2,236 +2,208 @@
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from whence.attribution import describe_run
+from whence.attribution import Attributor, describe_run
 from whence.data import Interactions
-from whence.engines import kept_memory
-from whence.errors import ParameterError, check_choice, check_int
+from whence.engines import Checkpoints, Run, identity_of, kept_memory
+from whence.errors import ParameterError
 from whence.influence.checkpoints import check_model, resolve_states, weigh
-from whence.influence.credit import BY, credited
+from whence.influence.comparison import Comparison, typed
+from whence.influence.credit import credited
 from whence.influence.describe import Describer
-from whence.influence.engine import Engine, typed
-from whence.influence.progress import reporter
 from whence.influence.queries import query_examples
 from whence.influence.result import Influence
 from whence.influence.selection import selected_names
-from whence.influence.state import Progressed
 from whence.influence.strategies import Strategy
-from whence.influence.weights import WEIGHTINGS
 from whence.models.training.loop import torch_threads
+from whence.parameters import PositiveInt
 
 FloatArray = npt.NDArray[np.float64]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
 
 
 @dataclass
-class Work:
+class Problem:
     """One call, resolved."""
 
     model: Any
     train: Interactions | None
     examples: Any
     queries: Any
-    engine: Engine
+    comparison: Comparison
     names: list[str]
     n_parameters: int
-    validation: Any
+    data: Any
+    run: Run
     started: float
 
     @property
     def identity(self) -> dict[str, Any]:
         """What decides the numbers, besides the method's own settings."""
-        states = self.engine.states
+        comparison = self.comparison
         return {
-            "train": getattr(self.train, "fingerprint", None),
-            "n": self.engine.n,
-            "queries": getattr(self.queries, "fingerprint", self.engine.n_queries),
-            "names": self.names,
-            "chunk": self.engine.chunk,
-            "states": [
-                [
-                    state.rate,
-                    state.epoch,
-                    [float(p.double().sum()) for p in state.module.parameters()],
-                    [float(p.double().square().sum()) for p in state.module.parameters()],
-                ]
-                for state in states
+            "training data": [getattr(self.train, "fingerprint", None), comparison.n],
+            "queries": getattr(self.queries, "fingerprint", comparison.n_queries),
+            "layers": self.names,
+            "chunks": comparison.chunk,
+            "checkpoints": [
+                [state.rate, state.epoch]
+                + [identity_of(p.numpy(force=True)) for p in state.module.parameters()]
+                for state in comparison.states
             ],
         }
 
 
-class InfluenceMethod:
+class InfluenceMethod(Attributor):
     """Base of the methods that compare gradients at checkpoints.
 
-    Subclasses set the attributes below in their constructors.
+    Parameters
+    ----------
+    checkpoints, layers, by, batch_size, precision, threads
+        As in `TracIn`.
     """
 
-    name: ClassVar[str]
+    checkpoints: Any = None
+    layers: Any = "all"
+    by: Literal["example", "interaction", "session", "user", "item"] = "example"
+    batch_size: PositiveInt | None = None
+    precision: Literal["float32", "bfloat16", "float64"] = "float32"
+    threads: PositiveInt | None = None
 
-    checkpoints: Any
-    layers: Any
-    by: str
-    normalise: str | None
-    weighting: str
-    learning_rate: Any
-    batch_size: int | None
-    precision: str
-    threads: int
-    progress: bool | Callable[[float, float, str], None]
-    folder: str | Path | None
-
-    @property
-    def params(self) -> dict[str, Any]:
-        """Arguments of the constructor, as plain values."""
-        names = inspect.signature(type(self).__init__).parameters
-        return {name: getattr(self, name) for name in names if name != "self"}
-
-    def _check_params(self) -> None:
-        check_choice("by", self.by, BY)
-        check_choice("weighting", self.weighting, WEIGHTINGS)
-        check_choice("precision", self.precision, DTYPES)
-        check_int("threads", self.threads, minimum=1)
-        if self.normalise is not None:
-            check_choice("normalise", self.normalise, ("cosine",))
-        if self.batch_size is not None:
-            check_int("batch_size", self.batch_size, minimum=1)
-
-    def _strategy(self, names: list[str], dtype: torch.dtype) -> Strategy:
+    def _strategy(self, names: list[str], dtype: torch.dtype, seed: int) -> Strategy:
         raise NotImplementedError
 
-    def _resolve(self, model: Any, queries: Any) -> Work:
+    def _resolve(
+        self,
+        model: Any,
+        data: Any,
+        run: Run,
+        *,
+        learning_rate: Any = None,
+        weighting: str = "sgd",
+        cosine: bool = False,
+    ) -> Problem:
         """Check the arguments, load the checkpoints and make the queries; None: no queries."""
         started = time.perf_counter()
         self._check_params()
         check_model(model)
         dtype = DTYPES[self.precision]
-        states, checkpoints = resolve_states(model, self.checkpoints, self.learning_rate, dtype)
-        asked = queries
-        if queries is not None and not hasattr(queries, "batch"):
-            asked = query_examples(model, queries)
+        states, checkpoints = resolve_states(model, self.checkpoints, learning_rate, dtype)
+        asked = data
+        if data is not None and not hasattr(data, "batch"):
+            asked = query_examples(model, data)
         examples = model.examples_
         named = model.module_.named_parameters()
         trainable = [name for name, p in named if p.requires_grad and p.numel()]
         few = typed(examples.batch(np.arange(min(3, len(examples))), states[0].epoch), dtype)
         names = selected_names(states[0], trainable, self.layers, few)
-        weigh(states, checkpoints, names, self.weighting)
-        strategy = self._strategy(names, dtype)
+        weigh(states, checkpoints, names, weighting)
+        assert run.seed is not None
+        strategy = self._strategy(names, dtype, run.seed)
         some = few
         if asked is not None:
             some = typed(asked.batch(np.arange(min(3, len(asked)))), dtype)
         strategy.prepare(states[0], few, some)
-        engine = Engine(
+        comparison = Comparison(
             states=states,
             strategy=strategy,
             examples=examples,
             n=len(examples),
             queries=asked,
             n_queries=0 if asked is None else len(asked),
-            cosine=self.normalise == "cosine",
+            cosine=cosine,
             half=self.precision == "bfloat16",
             batch_size=self.batch_size,
-            threads=self.threads,
         )
         train = getattr(model, "train_", None)
-        return Work(
+        return Problem(
             model=model,
             train=train if isinstance(train, Interactions) else None,
             examples=examples,
             queries=asked,
-            engine=engine,
+            comparison=comparison,
             names=names,
             n_parameters=sum(model.module_.get_parameter(name).numel() for name in names),
-            validation=queries,
+            data=data,
+            run=run,
             started=started,
         )
 
-    def _kept(
-        self,
-        work: Work,
-        what: str,
-        arrays: dict[str, npt.NDArray[Any]],
-        *,
-        in_file: bool = True,
-    ) -> Progressed:
-        """The state of a pass, taken up where it was broken off if it is `in_file`."""
-        skipped = ("folder", "progress", "threads", "by", "checkpoints")
-        settings = {name: value for name, value in self.params.items() if name not in skipped}
-        identity = {"pass": what, "settings": settings, **work.identity}
-        return Progressed(self.folder if in_file else None, identity, arrays)
-
     @contextmanager
-    def _running(self, kept: Progressed) -> Iterator[Any]:
-        """One thread for torch in each worker; the state is saved when the pass is broken off."""
-        with torch_threads(1), kept_memory(), reporter(self.progress) as report:
-            try:
-                yield report
-            except BaseException:
-                if not kept.busy:
-                    kept.save()
-                raise
+    def _working(self, what: str, *problems: Problem) -> Iterator[Checkpoints]:
+        """One thread for torch in each worker, and what has been done in the folder of the run."""
+        skipped = ("threads", "by", "checkpoints", "layers")
+        settings = {name: value for name, value in self.params.items() if name not in skipped}
+        run = problems[0].run
+        identities = [problem.identity for problem in problems]
+        identity = {
+            "method": f"{self.name}: {what}",
+            "parameters": {**settings, "seed": run.seed},
+            **{name: [one[name] for one in identities] for name in identities[0]},
+        }
+        with torch_threads(1), kept_memory(), Checkpoints(run, identity) as kept:
+            yield kept
 
     def _answer(
         self,
-        work: Work,
+        problem: Problem,
         scores: FloatArray,
         *,
         state: dict[str, npt.NDArray[Any]] | None = None,
         method: str | None = None,
+        title: str | None = None,
         scores_of: Callable[[int], FloatArray] | None = None,
         **facts: Any,
     ) -> Influence:
         """Wrap scores of training examples into the result type."""
-        name = method or self._title
-        source, table = credited(work.train, work.examples, scores, self.by)
-        params = {
-            key: value
-            for key, value in self.params.items()
-            if key not in ("checkpoints", "by", "threads", "progress", "folder")
-        }
-        validation = work.validation if isinstance(work.validation, Interactions) else None
+        source, table = credited(problem.train, problem.examples, scores, self.by)
+        comparison = problem.comparison
+        skipped = ("checkpoints", "by", "threads")
+        params = {name: value for name, value in self.params.items() if name not in skipped}
+        if "seed" in params:
+            params["seed"] = problem.run.seed
         metadata = describe_run(
-            name,
+            method or self.name,
+            title=title or self.title,
             by=self.by,
             source=source,
-            model=work.model,
+            model=problem.model,
             params=params,
-            seed=getattr(self, "seed", None),
-            train=work.train,
-            validation=validation,
-            elapsed_seconds=time.perf_counter() - work.started,
-            n_queries=work.engine.n_queries or None,
-            parameters=work.names,
-            n_parameters=work.n_parameters,
-            n_examples=work.engine.n,
-            learning_rates=[s.rate for s in work.engine.states],
-            epochs=[s.epoch + 1 for s in work.engine.states],
-            n_left_out=getattr(work.queries, "n_left_out", None),
-            **self._facts(work),
+            seed=params.get("seed"),
+            train=problem.train,
+            validation=problem.data if isinstance(problem.data, Interactions) else None,
+            elapsed_seconds=time.perf_counter() - problem.started,
+            n_queries=comparison.n_queries or None,
+            parameters=problem.names,
+            n_parameters=problem.n_parameters,
+            n_examples=comparison.n,
+            learning_rates=[s.rate for s in comparison.states],
+            epochs=[s.epoch + 1 for s in comparison.states],
+            n_left_out=getattr(problem.queries, "n_left_out", None),
+            **self._facts(problem),
             **facts,
         )
 
         def recompute(query: int) -> Influence:
             if scores_of is None:
                 raise ParameterError("These values are not about queries.")
-            source, table = credited(work.train, work.examples, scores_of(query), self.by)
+            source, table = credited(problem.train, problem.examples, scores_of(query), self.by)
             one = {**metadata, "n_queries": 1, "query": query}
             return Influence(table, source=source, metadata=one, backend=backend)
 
-        backend = "polars" if work.train is None else work.train.backend
+        backend = "polars" if problem.train is None else problem.train.backend
         about = None
-        if work.train is not None and hasattr(work.queries, "ids"):
-            about = Describer(work.train, work.examples, work.queries)
+        if problem.train is not None and hasattr(problem.queries, "ids"):
+            about = Describer(problem.train, problem.examples, problem.queries)
         return Influence(
             table,
             source=source,
@@ -243,11 +215,6 @@ class InfluenceMethod:
             about=about,
         )
 
-    def _facts(self, work: Work) -> dict[str, Any]:
+    def _facts(self, problem: Problem) -> dict[str, Any]:
         """More to be kept in the metadata."""
         return {}
-
-    @property
-    def _title(self) -> str:
-        """The method, as the metadata name it."""
-        return self.name

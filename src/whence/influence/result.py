@@ -14,16 +14,6 @@ from whence.attribution import Attribution, as_backend
 from whence.attribution.result import State
 from whence.errors import ParameterError, UnsupportedError, check_int
 
-TITLES = {
-    "tracin": "TracIn influence",
-    "tracin-cosine": "TracIn gradient cosines",
-    "tracin-projection": "TracIn influence by random projection",
-    "self-influence": "Self-influence",
-    "trak": "TRAK influence",
-    "influence-function": "Influence functions",
-}
-LISTS = ("top_examples", "top_scores", "bottom_examples", "bottom_scores")
-
 
 class Influence(Attribution):
     """How much each part of the training data pushed a model towards its test examples.
@@ -70,12 +60,6 @@ class Influence(Attribution):
         n_queries = self.metadata.get("n_queries")
         about = f" on {n_queries:,} queries" if n_queries else ""
         return f"<Influence: {self.title} of {len(self):,} {self.noun}{about}>"
-
-    @property
-    def title(self) -> str:
-        """Name of the method for people."""
-        method = str(self.metadata.get("method", ""))
-        return TITLES.get(method, super().title)
 
     def proponents(self, query: int, n: int = 10) -> Any:
         """The training examples that did most for a prediction.

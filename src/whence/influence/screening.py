@@ -42,26 +42,24 @@ class Limits:
 
     Parameters
     ----------
-    tops, bottoms : float64 [Q, n]
-        The heaps of `keep_largest` with the largest scores, and the smallest times -1.
+    n_queries, n : int
+        Number of the lists, and their length.
 
     Attributes
     ----------
-    n : int
-        Length of the lists.
     top, bottom : float64 [Q]
-        What their places 0 were when `rise` was called; -inf while a list is not full. They only
-        rise, so that a worker may use old ones.
+        The weakest of the largest scores, and of the smallest times -1, when `rise` was called;
+        -inf while a list is not full. They only rise, so that a worker may use old ones.
     """
 
-    def __init__(self, tops: FloatArray, bottoms: FloatArray) -> None:
-        self.n: int = tops.shape[1]
-        self._heaps = tops, bottoms
-        self.rise()
+    def __init__(self, n_queries: int, n: int) -> None:
+        self.n = n
+        self.top: FloatArray = np.full(n_queries, -np.inf)
+        self.bottom = self.top
 
-    def rise(self) -> None:
-        """Look at the heaps, which nobody must be changing meanwhile."""
-        self.top, self.bottom = (heaps[:, 0].copy() for heaps in self._heaps)
+    def rise(self, tops: FloatArray, bottoms: FloatArray) -> None:
+        """Take what the heaps of `keep_largest` [Q, n] begin with."""
+        self.top, self.bottom = tops[:, 0].copy(), bottoms[:, 0].copy()
 
 
 @dataclass(frozen=True)

@@ -224,7 +224,7 @@ class BySketch(Strategy):
     """
 
     dimension: int = 512
-    seed: int = 0
+    seed: int = 42
     sides: dict[str, tuple[Tensor | None, Tensor | None]] = field(default_factory=dict)
     sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
 

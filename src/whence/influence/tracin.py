@@ -2,29 +2,197 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from whence.errors import OutputExistsError, ParameterError, check_choice, check_int
-from whence.influence.base import InfluenceMethod, Work
-from whence.influence.progress import Report
+from whence import engines
+from whence.engines import Checkpoints, Run, part_of, reporter, settled
+from whence.errors import OutputExistsError, ParameterError, check_int
+from whence.influence.base import InfluenceMethod, Problem
+from whence.influence.passes import (
+    SIDES,
+    Arrays,
+    Matrix,
+    OwnScores,
+    ScoresOfPairs,
+    Strongest,
+    SumsOverQueries,
+    empty_lists,
+)
 from whence.influence.result import Influence
 from whence.influence.screening import Limits
-from whence.influence.state import Progressed
 from whence.influence.strategies import ByAutograd, ByFactors, Strategy
 from whence.models.training.loop import torch_threads
+from whence.parameters import PositiveInt
 
 FloatArray = npt.NDArray[np.float64]
-Arrays = dict[str, npt.NDArray[Any]]
-_SIDES = {"top": 1.0, "bottom": -1.0}
+_MESSAGE = "training examples"
 
 
-class TracIn(InfluenceMethod):
+class Tracing(InfluenceMethod):
+    """Base of TracIn and its approximation.
+
+    Parameters
+    ----------
+    normalise, top, learning_rate
+        As in `TracIn`; the others as in `InfluenceMethod`.
+    """
+
+    normalise: Literal["cosine"] | None = None
+    top: PositiveInt = 10
+    learning_rate: Any = None
+
+    def attribute(self, model: Any, data: Any, *, run: Run | None = None) -> Influence:
+        """Value the training data by what it did for all queries together.
+
+        One pass over the training examples, whatever the number of queries: each gradient is
+        multiplied with the sum of the queries' gradients.
+
+        Parameters
+        ----------
+        model : fitted differentiable model
+        data : Interactions, data frame, Queries or QueryExamples
+            Validation or test data, the queries; see `query_examples`.
+        run : Run, optional
+            How the work is done. In its folder is kept what has been done.
+
+        Returns
+        -------
+        Influence
+            Its `proponents(query)` and `for_query(query)` make a pass for that query when they
+            are first asked for.
+
+        Raises
+        ------
+        NotFittedError, UnsupportedError
+            If the model has not learned, or not by gradients, or a layer has no rule.
+        ParameterError
+            If there is no checkpoint, or one does not fit.
+        DataError
+            If the training data changed since the fit, or no query has a known target.
+        """
+        problem = self._problem(model, data, run)
+        with self._working("attribute", problem) as kept:
+            comparison = problem.comparison
+            job = SumsOverQueries(comparison, comparison.directions())
+            scores = engines.run(
+                job, comparison.starts(), problem.run, message=_MESSAGE, kept=kept, stage="scores"
+            )
+        return self._answer(problem, scores, scores_of=_on_demand(problem))
+
+    def per_query(
+        self, model: Any, data: Any, n: int | None = None, *, run: Run | None = None
+    ) -> Influence:
+        """Find the strongest proponents and opponents of each query.
+
+        Scores of chunks of examples go by, and the n largest and smallest of each query stay.
+        Pairs whose score is bounded away from these are not multiplied in full.
+
+        Parameters
+        ----------
+        model, data, run
+            As in `attribute`.
+        n : int, optional
+            How many of each; `top` by default.
+
+        Returns
+        -------
+        Influence
+            As of `attribute`, with the lists.
+        """
+        n = check_int("n", self.top if n is None else n, minimum=1)
+        problem = self._problem(model, data, run)
+        n = min(n, problem.comparison.n)
+        with self._working(f"per_query {n}", problem) as kept:
+            found = _strongest(problem, n, kept)
+        scores = found.pop("scores")
+        return self._answer(
+            problem, scores, state=_ordered(found), scores_of=_on_demand(problem), n_kept=n
+        )
+
+    def matrix(
+        self,
+        model: Any,
+        data: Any,
+        path: str | Path | None = None,
+        *,
+        run: Run | None = None,
+    ) -> Any:
+        """Compute the scores of all pairs.
+
+        Parameters
+        ----------
+        model, data, run
+            As in `attribute`.
+        path : path, optional
+            A ``.npy`` file to write to, so that the matrix is never in memory as a whole.
+
+        Returns
+        -------
+        ndarray [n_examples, n_queries]
+            A read-only memory map where `path` is given.
+
+        Raises
+        ------
+        OutputExistsError
+            If the file exists.
+        """
+        target = None if path is None else _new_file(path)
+        problem = self._problem(model, data, run)
+        with self._working(f"matrix {target}", problem) as kept:
+            part = kept.file("matrix.npy")
+            if target is not None:
+                part = target.with_name(f".{target.name}.part")
+            dtype = np.float64 if self.precision == "float64" else np.float32
+            out = _pairs(problem, part, dtype, kept)
+            if target is not None and part is not None:
+                out.flush()
+                part.rename(target)
+                out = np.load(target, mmap_mode="r")
+            elif part is not None:
+                out = np.array(out)
+        return out
+
+    def self_influence(self, model: Any, *, run: Run | None = None) -> Influence:
+        """Value each training example by what it did for itself: TracIn(z, z).
+
+        Mislabelled and odd examples, which only they themselves could teach, have large values.
+
+        Parameters
+        ----------
+        model, run
+            As in `attribute`.
+        """
+        if self.normalise is not None:
+            raise ParameterError("The cosine of an example with itself is 1; leave normalise out.")
+        problem = self._problem(model, None, run)
+        with self._working("self_influence", problem) as kept:
+            scores = engines.run(
+                OwnScores(problem.comparison),
+                problem.comparison.starts(),
+                problem.run,
+                message=_MESSAGE,
+                kept=kept,
+                stage="scores",
+            )
+        return self._answer(problem, scores, method="self-influence", title="Self-influence")
+
+    def _problem(self, model: Any, data: Any, run: Run | None) -> Problem:
+        return self._resolve(
+            model,
+            data,
+            settled(run, self),
+            learning_rate=self.learning_rate,
+            cosine=self.normalise == "cosine",
+        )
+
+
+class TracIn(Tracing, name="tracin", title="TracIn influence"):
     r"""Influence of training examples on test examples, traced through checkpoints.
 
     ``TracInCP(z, z') = Σ_i η_i ∇ℓ(w_i, z) · ∇ℓ(w_i, z')`` over checkpoints i, with the learning
@@ -63,12 +231,8 @@ class TracIn(InfluenceMethod):
         "bfloat16" rounds factors in the largest products (an error of about 1e-3), which is
         faster on processors that multiply in it. Lists of float32 are as fast: `per_query`
         uses bfloat16 to find the pairs that it multiplies in full.
-    threads : int, default 1
-        Chunks of examples worked on at once. Scores do not depend on it.
-    folder : path, optional
-        Where a pass keeps what it has done, to go on from there if it is broken off.
-    progress : bool or callable, default False
-        Show a bar, or call ``progress(done, total, message)``.
+    threads : int, optional
+        Chunks of examples worked on at once; every core by default. Scores do not depend on it.
 
     References
     ----------
@@ -86,251 +250,107 @@ class TracIn(InfluenceMethod):
     [1, 2]
     """
 
-    name: ClassVar[str] = "tracin"
+    weighting: Literal["sgd", "adam", "adam-factored"] = "sgd"
+    method: Literal["factors", "autograd"] = "factors"
 
-    def __init__(
-        self,
-        checkpoints: Any = None,
-        layers: str | Iterable[str] = "all",
-        by: str = "example",
-        normalise: str | None = None,
-        weighting: str = "sgd",
-        top: int = 10,
-        learning_rate: float | Sequence[float] | None = None,
-        method: str = "factors",
-        batch_size: int | None = None,
-        precision: str = "float32",
-        threads: int = 1,
-        folder: str | Path | None = None,
-        progress: bool | Callable[[float, float, str], None] = False,
-    ) -> None:
-        self.checkpoints = checkpoints
-        self.layers = layers
-        self.by = by
-        self.normalise = normalise
-        self.weighting = weighting
-        self.top = top
-        self.learning_rate = learning_rate
-        self.method = method
-        self.batch_size = batch_size
-        self.precision = precision
-        self.threads = threads
-        self.folder = folder
-        self.progress = progress
-
-    def attribute(self, model: Any, queries: Any) -> Influence:
-        """Value the training data by what it did for all queries together.
-
-        One pass over the training examples, whatever the number of queries: each gradient is
-        multiplied with the sum of the queries' gradients.
-
-        Parameters
-        ----------
-        model : fitted differentiable model
-        queries : Interactions, data frame, Queries or QueryExamples
-            Validation or test data; see `query_examples`.
-
-        Returns
-        -------
-        Influence
-            Its `proponents(query)` and `for_query(query)` make a pass for that query when they
-            are first asked for.
-
-        Raises
-        ------
-        NotFittedError, UnsupportedError
-            If the model has not learned, or not by gradients, or a layer has no rule.
-        ParameterError
-            If there is no checkpoint, or one does not fit.
-        DataError
-            If the training data changed since the fit, or no query has a known target.
-        """
-        work = self._resolve(model, queries)
-        scores = np.zeros(work.engine.n)
-        kept = self._kept(work, "attribute", {"scores": scores})
-        self._fill(work, kept, scores, work.engine.sums)
-        return self._answer(work, scores, scores_of=_on_demand(work))
-
-    def per_query(self, model: Any, queries: Any, n: int | None = None) -> Influence:
-        """Find the strongest proponents and opponents of each query.
-
-        Scores of chunks of examples go by, and the n largest and smallest of each query stay.
-        Pairs whose score is bounded away from these are not multiplied in full.
-
-        Parameters
-        ----------
-        model, queries
-            As in `attribute`.
-        n : int, optional
-            How many of each; `top` by default.
-
-        Returns
-        -------
-        Influence
-            As of `attribute`, with the lists.
-        """
-        n = check_int("n", self.top if n is None else n, minimum=1)
-        work = self._resolve(model, queries)
-        engine = work.engine
-        n = min(n, engine.n)
-        shape = (engine.n_queries, n)
-        arrays: Arrays = {"scores": np.zeros(engine.n)}
-        for side in _SIDES:
-            arrays[f"{side}_scores"] = np.full(shape, -np.inf)
-            arrays[f"{side}_examples"] = np.full(shape, -1, dtype=np.int64)
-        kept = self._kept(work, f"per_query {n}", arrays)
-        with self._running(kept) as report:
-            for numbers, first, block in _all_blocks(work, kept, report, arrays):
-                arrays["scores"][first : first + len(block)] += block.sums
-                for side, sign in _SIDES.items():
-                    block.keep(sign, first, *_window(arrays, side, numbers))
-        kept.finish()
-        return self._answer(
-            work, arrays["scores"], state=_lists(arrays), scores_of=_on_demand(work), n_kept=n
+    def _problem(self, model: Any, data: Any, run: Run | None) -> Problem:
+        return self._resolve(
+            model,
+            data,
+            settled(run, self),
+            learning_rate=self.learning_rate,
+            weighting=self.weighting,
+            cosine=self.normalise == "cosine",
         )
 
-    def matrix(self, model: Any, queries: Any, path: str | Path | None = None) -> Any:
-        """Compute the scores of all pairs.
-
-        Parameters
-        ----------
-        model, queries
-            As in `attribute`.
-        path : path, optional
-            A ``.npy`` file to write to, so that the matrix is never in memory as a whole.
-
-        Returns
-        -------
-        ndarray [n_examples, n_queries]
-            A read-only memory map where `path` is given.
-
-        Raises
-        ------
-        OutputExistsError
-            If the file exists.
-        """
-        target = None if path is None else _new_file(path)
-        work = self._resolve(model, queries)
-        shape = (work.engine.n, work.engine.n_queries)
-        part = None if target is None else target.with_name(f".{target.name}.part")
-        kept = self._kept(work, f"matrix {target}", {}, in_file=part is not None)
-        dtype = np.float64 if self.precision == "float64" else np.float32
-        out = _matrix(part, shape, dtype, kept)
-        with self._running(kept) as report:
-            for numbers, first, block in _all_blocks(work, kept, report):
-                window = slice(int(numbers[0]), int(numbers[-1]) + 1)
-                out[first : first + len(block), window] = block.values
-        if target is not None and part is not None:
-            out.flush()
-            part.rename(target)
-            out = np.load(target, mmap_mode="r")
-        kept.finish()
-        return out
-
-    def self_influence(self, model: Any) -> Influence:
-        """Value each training example by what it did for itself: TracIn(z, z).
-
-        Mislabelled and odd examples, which only they themselves could teach, have large values.
-
-        Parameters
-        ----------
-        model
-            As in `attribute`.
-        """
-        if self.normalise is not None:
-            raise ParameterError("The cosine of an example with itself is 1; leave normalise out.")
-        work = self._resolve(model, None)
-        scores = np.zeros(work.engine.n)
-        kept = self._kept(work, "self", {"scores": scores})
-        self._fill(work, kept, scores, work.engine.own)
-        return self._answer(work, scores, method="self-influence")
-
-    def _fill(
-        self,
-        work: Work,
-        kept: Progressed,
-        scores: FloatArray,
-        passing: Callable[[int], Iterator[tuple[int, FloatArray]]],
-    ) -> None:
-        """Fill in the scores of the examples, chunk by chunk."""
-        with self._running(kept) as report:
-            for first, values in passing(kept.done["examples"]):
-                scores[first : first + len(values)] = values
-                kept.advance(0, first + len(values))
-                report(first + len(values), work.engine.n, "training examples")
-        kept.finish()
-
-    def _check_params(self) -> None:
-        super()._check_params()
-        check_int("top", self.top, minimum=1)
-        check_choice("method", self.method, ("factors", "autograd"))
-
-    def _strategy(self, names: list[str], dtype: torch.dtype) -> Strategy:
+    def _strategy(self, names: list[str], dtype: torch.dtype, seed: int) -> Strategy:
         return ByAutograd(names, dtype) if self.method == "autograd" else ByFactors(names, dtype)
 
-    @property
-    def _title(self) -> str:
-        return "tracin-cosine" if self.normalise == "cosine" else self.name
+    def _answer(self, *args: Any, **facts: Any) -> Influence:
+        if self.normalise == "cosine":
+            facts |= {"method": "tracin-cosine", "title": "TracIn gradient cosines"}
+        return super()._answer(*args, **facts)
 
 
-def _all_blocks(
-    work: Work, kept: Progressed, report: Report, lists: Arrays | None = None
-) -> Iterator[tuple[npt.NDArray[np.int64], int, Any]]:
-    """Scores of all pairs: numbers of queries, first number of the examples, their scores.
+def _strongest(problem: Problem, n: int, kept: Checkpoints) -> Arrays:
+    """Sums over all queries, and unordered lists of each; see `Strongest`.
 
-    Queries whose gradients fit into memory go together through all training examples. With
-    `lists` that the scores are taken into, those that cannot get into them may be missing.
+    Queries whose gradients fit into memory go together through all training examples.
     """
-    engine = work.engine
-    parts = engine.query_blocks()
-    for part in range(kept.done["part"], len(parts)):
-        numbers = parts[part]
-        after = kept.done["examples"] if part == kept.done["part"] else 0
-        if after >= engine.n:
-            continue
-        limits = None if lists is None else _limits(lists, numbers)
-        for first, block in engine.blocks(engine.ask(numbers), after, limits):
-            kept.busy = True
-            yield numbers, first, block
-            last = first + len(block)
-            kept.advance(part, last)
-            if limits is not None:
-                limits.rise()
-            report((part + last / engine.n) * engine.n, len(parts) * engine.n, "training examples")
+    comparison = problem.comparison
+    found, begin = empty_lists(comparison.n, comparison.n_queries, n), 0
+    before = kept.load("lists")
+    if before is not None:
+        found, begin = before["found"], before["done"]
+    blocks = comparison.query_blocks()
+    with reporter(problem.run.progress) as report:
+        for place in range(begin, len(blocks)):
+            numbers = blocks[place]
+            queries, limits = comparison.ask(numbers), Limits(len(numbers), n)
+            lists = engines.run(
+                Strongest(comparison, queries, limits, comparison.screen(queries, limits)),
+                comparison.starts(),
+                problem.run.changed(progress=part_of(report, place, len(blocks))),
+                message=_MESSAGE,
+                kept=kept,
+                stage=f"lists-{place}",
+            )
+            found["scores"] += lists.pop("scores")
+            for name, array in lists.items():
+                found[name][numbers] = array
+            if len(blocks) > 1:
+                kept.save("lists", {"found": found, "done": place + 1})
+                kept.drop(f"lists-{place}")
+    return found
 
 
-def _limits(lists: Arrays, numbers: npt.NDArray[np.int64]) -> Limits:
-    """What scores must exceed to get into the lists of some queries."""
-    top, bottom = (_window(lists, side, numbers)[0] for side in _SIDES)
-    return Limits(top, bottom)
+def _pairs(problem: Problem, part: Path | None, dtype: Any, kept: Checkpoints) -> Any:
+    """Scores of all pairs, in memory, or in a file that may be half full already."""
+    comparison = problem.comparison
+    shape = comparison.n, comparison.n_queries
+    begin, blocks = 0, comparison.query_blocks()
+    if part is None:
+        out: npt.NDArray[Any] = np.empty(shape, dtype=dtype)
+    elif part.exists() and kept.load("matrix") is not None:
+        out, begin = np.lib.format.open_memmap(part, mode="r+"), kept.load("matrix")["done"]
+    else:
+        for place in range(len(blocks)):
+            kept.drop(f"matrix-{place}")
+        out = np.lib.format.open_memmap(part, mode="w+", dtype=dtype, shape=shape)
+        kept.save("matrix", {"done": 0})
+    with reporter(problem.run.progress) as report:
+        for place in range(begin, len(blocks)):
+            numbers = blocks[place]
+            window = slice(int(numbers[0]), int(numbers[-1]) + 1)
+            engines.run(
+                Matrix(comparison, comparison.ask(numbers), out[:, window]),
+                comparison.starts(),
+                problem.run.changed(progress=part_of(report, place, len(blocks))),
+                message=_MESSAGE,
+                kept=kept,
+                stage=f"matrix-{place}",
+            )
+            kept.save("matrix", {"done": place + 1})
+    return out
 
 
-def _on_demand(work: Work) -> Callable[[int], FloatArray]:
+def _on_demand(problem: Problem) -> Callable[[int], FloatArray]:
     """Scores of all training examples for one query, by a pass for it alone."""
+    run = problem.run.changed(progress=False, folder=None, resume=False)
 
     def scores_of(query: int) -> FloatArray:
-        scores = np.empty(work.engine.n)
+        comparison = problem.comparison
         with torch_threads(1):
-            asked = work.engine.ask(np.array([query]))
-            for first, block in work.engine.blocks(asked):
-                scores[first : first + len(block)] = block.sums
-        return scores
+            queries = comparison.ask(np.array([query]))
+            return engines.run(ScoresOfPairs(comparison, queries), comparison.starts(), run)
 
     return scores_of
 
 
-def _window(
-    arrays: Arrays, side: str, numbers: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Running lists of some queries: scores and examples."""
-    window = slice(int(numbers[0]), int(numbers[-1]) + 1)
-    return arrays[f"{side}_scores"][window], arrays[f"{side}_examples"][window]
-
-
-def _lists(arrays: Arrays) -> Arrays:
+def _ordered(arrays: Arrays) -> Arrays:
     """The lists in order, the strongest first."""
     lists = {}
-    for side, sign in _SIDES.items():
+    for side, sign in SIDES.items():
         scores, examples = arrays[f"{side}_scores"], arrays[f"{side}_examples"]
         order = np.lexsort((examples, -scores, examples < 0), axis=1)
         scores = np.take_along_axis(scores, order, 1)
@@ -347,13 +367,3 @@ def _new_file(path: str | Path) -> Path:
         raise OutputExistsError(f"{path} exists already; choose another name or remove it.")
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
-
-
-def _matrix(part: Path | None, shape: tuple[int, int], dtype: Any, kept: Progressed) -> Any:
-    """Where the scores of all pairs go: memory, or a file that may be half full already."""
-    if part is None:
-        return np.empty(shape, dtype=dtype)
-    if part.exists() and kept.has_begun:
-        return np.lib.format.open_memmap(part, mode="r+")
-    kept.restart()
-    return np.lib.format.open_memmap(part, mode="w+", dtype=dtype, shape=shape)

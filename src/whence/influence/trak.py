@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from whence.errors import DataError, ParameterError, check_float, check_int
-from whence.influence.base import InfluenceMethod, Work
+from whence import engines
+from whence.engines import Checkpoints, Job, Run, settled
+from whence.errors import DataError, ParameterError
+from whence.influence.base import InfluenceMethod, Problem
 from whence.influence.checkpoints import State
-from whence.influence.engine import Engine
+from whence.influence.comparison import Comparison
 from whence.influence.result import Influence
 from whence.influence.strategies import BySketch, Strategy
 from whence.models.training.loop import torch_threads
+from whence.parameters import NonNegative, PositiveInt, Seed
 
 FloatArray = npt.NDArray[np.float64]
 _LEAST_DOUBT = 1e-4
 
 
-class TRAK(InfluenceMethod):
+class TRAK(InfluenceMethod, name="trak", title="TRAK influence"):
     """Influence by a linearised model in randomly projected gradients, over several models.
 
     With Φ the projected gradients of the models' outputs at the training examples, a query's
@@ -35,13 +38,13 @@ class TRAK(InfluenceMethod):
     ----------
     dimension : int, default 256
         Numbers per parameter that gradients are projected to.
-    seed : int, default 0
+    seed : int, default 42
         Of the projections.
     regularisation : float, default 1e-3
         Added to the diagonal of ΦᵀΦ, as a share of its mean.
     checkpoints : optional
         As in `TracIn`; "final", the default: each model as it is.
-    layers, by, batch_size, precision, threads, progress
+    layers, by, batch_size, precision, threads
         As in `TracIn`.
 
     References
@@ -50,59 +53,37 @@ class TRAK(InfluenceMethod):
        ICML 2023.
     """
 
-    name: ClassVar[str] = "trak"
+    dimension: PositiveInt = 256
+    seed: Seed = 42
+    regularisation: NonNegative = 1e-3
+    checkpoints: Any = "final"
 
-    def __init__(
-        self,
-        dimension: int = 256,
-        seed: int = 0,
-        regularisation: float = 1e-3,
-        checkpoints: Any = "final",
-        layers: str | Iterable[str] = "all",
-        by: str = "example",
-        batch_size: int | None = None,
-        precision: str = "float32",
-        threads: int = 1,
-        progress: bool | Callable[[float, float, str], None] = False,
-    ) -> None:
-        self.dimension = dimension
-        self.seed = seed
-        self.regularisation = regularisation
-        self.checkpoints = checkpoints
-        self.layers = layers
-        self.by = by
-        self.batch_size = batch_size
-        self.precision = precision
-        self.threads = threads
-        self.progress = progress
-        self.normalise: str | None = None
-        self.weighting = "sgd"
-        self.learning_rate: Any = 1.0
-        self.folder: str | Path | None = None
-
-    def attribute(self, models: Any, queries: Any) -> Influence:
+    def attribute(self, model: Any, data: Any, *, run: Run | None = None) -> Influence:
         """Value the training data by what it did for all queries together.
 
         Parameters
         ----------
-        models : fitted model, or a list of models fitted on the same data
-        queries : Interactions, data frame, Queries or QueryExamples
+        model : fitted model, or a list of models fitted on the same data
+        data : Interactions, data frame, Queries or QueryExamples
+        run : Run, optional
+            How the work is done.
 
         Raises
         ------
         DataError
             If the models were fitted on different data.
         """
-        works = [self._resolve(model, queries) for model in _listed(models)]
-        _check_same_data(works)
+        run = settled(run, self)
+        problems = [self._resolve(one, data, run, learning_rate=1.0) for one in _listed(model)]
+        _check_same_data(problems)
         parts = [
-            _Linearised(work.engine, state, self.regularisation, _is_rating(work.model))
-            for work in works
-            for state in work.engine.states
+            _Linearised(problem.comparison, state, self.regularisation, _is_rating(problem.model))
+            for problem in problems
+            for state in problem.comparison.states
         ]
-        with torch_threads(1):
-            for part in parts:
-                part.fit()
+        with self._working("attribute", *problems) as kept:
+            for number, part in enumerate(parts):
+                part.fit(run, kept, f"features-{number}")
         doubt = np.mean([part.doubt for part in parts], axis=0)
 
         def scores_of(numbers: npt.NDArray[np.int64]) -> FloatArray:
@@ -111,46 +92,80 @@ class TRAK(InfluenceMethod):
                 doubtful: FloatArray = doubt * scores
                 return doubtful
 
-        work = works[0]
-        everybody = np.arange(work.engine.n_queries)
+        everybody = np.arange(problems[0].comparison.n_queries)
         return self._answer(
-            work,
+            problems[0],
             scores_of(everybody),
             scores_of=lambda query: scores_of(np.array([query])),
             n_models=len(parts),
         )
 
-    def _check_params(self) -> None:
-        super()._check_params()
-        check_int("dimension", self.dimension, minimum=1)
-        check_int("seed", self.seed, minimum=0)
-        check_float("regularisation", self.regularisation, minimum=0.0)
+    def _strategy(self, names: list[str], dtype: torch.dtype, seed: int) -> Strategy:
+        return BySketch(names, dtype, self.dimension, seed)
 
-    def _strategy(self, names: list[str], dtype: torch.dtype) -> Strategy:
-        return BySketch(names, dtype, self.dimension, self.seed)
+
+Features = tuple[FloatArray, FloatArray]
+
+
+@dataclass(frozen=True)
+class _FeaturesOfExamples(Job[int, tuple[int, Features], Features]):
+    """Projected gradients of the outputs [n, K], and the doubt 1 - p of each example [n]."""
+
+    comparison: Comparison
+    state: State
+    rating: bool
+
+    def run(self, shard: int) -> tuple[int, Features]:
+        numbers = self.comparison.numbers(shard)
+        return shard, self.of(self.comparison.batch_of(self.state, numbers))
+
+    def of(self, batch: Any) -> Features:
+        """Features of a batch, of examples or queries."""
+        factors = self.comparison.strategy.factors(self.state, batch)
+        sketches = factors.wide.double().numpy()
+        if self.rating:
+            return -sketches, np.ones(len(sketches))
+        with torch.inference_mode():
+            losses = self.state.model.example_loss(batch).double().numpy()
+        doubt = np.maximum(-np.expm1(-losses), _LEAST_DOUBT)
+        return -sketches / doubt[:, None], doubt
+
+    def start(self) -> Features:
+        n = self.comparison.n
+        return np.zeros((n, self.comparison.strategy.width)), np.zeros(n)
+
+    def add(self, total: Features, part: tuple[int, Features]) -> Features:
+        first, found = part
+        for whole, some in zip(total, found):
+            whole[first : first + len(some)] = some
+        return total
+
+    def work(self, shard: int) -> float:
+        return len(self.comparison.numbers(shard))
 
 
 class _Linearised:
     """One model at one checkpoint: features of the training examples, decorrelated."""
 
-    def __init__(self, engine: Engine, state: State, regularisation: float, rating: bool) -> None:
-        self.engine = engine
-        self.state = state
+    def __init__(
+        self, comparison: Comparison, state: State, regularisation: float, rating: bool
+    ) -> None:
+        self.comparison = comparison
         self.regularisation = regularisation
-        self.rating = rating
+        self.job = _FeaturesOfExamples(comparison, state, rating)
         self.doubt: FloatArray
         self._features: FloatArray
 
-    def fit(self) -> None:
+    def fit(self, run: Run, kept: Checkpoints, stage: str) -> None:
         """Project all training examples, and divide by their second moments."""
-        engine = self.engine
-        rows, doubts = [], []
-        for first in engine.starts():
-            numbers = np.arange(first, min(first + engine.chunk, engine.n))
-            features, doubt = self._of(engine.batch_of(self.state, numbers))
-            rows.append(features)
-            doubts.append(doubt)
-        features, self.doubt = np.concatenate(rows), np.concatenate(doubts)
+        features, self.doubt = engines.run(
+            self.job,
+            self.comparison.starts(),
+            run,
+            message="training examples",
+            kept=kept,
+            stage=stage,
+        )
         moments = features.T @ features
         diagonal = np.einsum("ii->i", moments)
         diagonal += self.regularisation * diagonal.mean() + np.finfo(float).tiny
@@ -159,23 +174,12 @@ class _Linearised:
     def scores(self, numbers: npt.NDArray[np.int64]) -> FloatArray:
         """Scores of all training examples, summed over some queries, without their doubt."""
         total: FloatArray = np.zeros(self._features.shape[1])
-        step = self.engine.chunk
+        step = self.comparison.chunk
         for first in range(0, len(numbers), step):
-            batch = self.engine.query_batch(numbers[first : first + step])
-            total += self._of(batch)[0].sum(0)
+            batch = self.comparison.query_batch(numbers[first : first + step])
+            total += self.job.of(batch)[0].sum(0)
         products: FloatArray = self._features @ total
         return products
-
-    def _of(self, batch: Any) -> tuple[FloatArray, FloatArray]:
-        """Projected gradients of the outputs [n, K], and the doubt 1 - p of each [n]."""
-        factors = self.engine.strategy.factors(self.state, batch)
-        sketches = factors.wide.double().numpy()
-        if self.rating:
-            return -sketches, np.ones(len(sketches))
-        with torch.inference_mode():
-            losses = self.state.model.example_loss(batch).double().numpy()
-        doubt = np.maximum(-np.expm1(-losses), _LEAST_DOUBT)
-        return -sketches / doubt[:, None], doubt
 
 
 def _is_rating(model: Any) -> bool:
@@ -189,9 +193,9 @@ def _listed(models: Any) -> list[Any]:
     return listed
 
 
-def _check_same_data(works: list[Work]) -> None:
-    prints = {getattr(work.train, "fingerprint", None) for work in works}
-    if len(prints) > 1 or len({work.engine.n for work in works}) > 1:
+def _check_same_data(problems: list[Problem]) -> None:
+    prints = {getattr(one.train, "fingerprint", None) for one in problems}
+    if len(prints) > 1 or len({one.comparison.n for one in problems}) > 1:
         raise DataError(
             "The models were fitted on different data, so that their examples cannot be averaged; "
             "fit them on the same data with different seeds."

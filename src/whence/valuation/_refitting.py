@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from whence.data import Interactions, Vocabulary
+from whence.engines import Job
 from whence.errors import NotFittedError, UnsupportedError
 from whence.evaluation import Metric, Queries, evaluate
 from whence.models import Recommender
 from whence.models.base import require
 from whence.valuation.sources import Sources, players_of_rows
 
-Mask = npt.NDArray[np.bool_]
-
-# Coalitions of few players come up again and again; those of many hardly ever do.
-_MOST_REMEMBERED = 20
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Refits:
     """The metric of a model as a function of the players that it is fitted on.
 
@@ -42,8 +42,6 @@ class Refits:
         The players.
     threads : int or None
         For the models that use them.
-    n_fits : int
-        How many fits there have been.
     """
 
     model: Any
@@ -53,33 +51,26 @@ class Refits:
     metric: Metric
     sources: Sources
     threads: int | None
-    n_fits: int = 0
-    _known: dict[bytes, float] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self._players = players_of_rows(self.train, self.sources)
+    @cached_property
+    def players(self) -> IntArray:
+        """Player that each row belongs to."""
+        return players_of_rows(self.train, self.sources)
 
-    @property
-    def with_rows(self) -> npt.NDArray[np.int64]:
+    @cached_property
+    def with_rows(self) -> IntArray:
         """Players that have any rows; the others cannot make a difference."""
-        counts = np.bincount(self._players, minlength=len(self.sources))
+        counts = np.bincount(self.players, minlength=len(self.sources))
         return np.flatnonzero(counts)
 
-    def value(self, present: Mask) -> float:
-        """Metric after fitting on the rows of the players present, bool (n_players,)."""
-        if len(present) > _MOST_REMEMBERED:
-            return self._value(present)
-        key = present.tobytes()
-        if key not in self._known:
-            self._known[key] = self._value(present)
-        return self._known[key]
-
-    def _value(self, present: Mask) -> float:
-        part = self.train.keep_rows(present[self._players])
+    def value(self, coalition: IntArray) -> float:
+        """Metric after fitting on the rows of some players, given by number."""
+        present = np.zeros(len(self.sources), dtype=bool)
+        present[coalition] = True
+        part = self.train.keep_rows(present[self.players])
         if part.n_rows == 0:
             # Nothing to fit on: every list is empty.
             return self._measure(_Silent(self.train.vocabulary), self.queries)
-        self.n_fits += 1
         fitted = _fit_copy(self.model, part.native() if self.as_table else part)
         return self._measure(fitted, self._reachable(part))
 
@@ -94,6 +85,77 @@ class Refits:
 
     def _measure(self, model: Any, queries: Queries) -> float:
         return float(evaluate(model, queries, self.metric, train=self.train, threads=self.threads))
+
+
+@dataclass(frozen=True)
+class Coalitions(Job[int, float, list[float]]):
+    """Values of coalitions in their order; a shard is the number of one of them."""
+
+    refits: Refits
+
+    def members(self, number: int) -> IntArray:
+        """Players of a coalition."""
+        raise NotImplementedError
+
+    def run(self, shard: int) -> float:
+        """Fit, and measure."""
+        return self.refits.value(self.members(shard))
+
+    def start(self) -> list[float]:
+        """Return no values."""
+        return []
+
+    def add(self, total: list[float], part: float) -> list[float]:
+        """Append a value."""
+        total.append(part)
+        return total
+
+    def pack(self, total: list[float]) -> FloatArray:
+        """Return the values as an array."""
+        return np.array(total)
+
+    def unpack(self, state: FloatArray) -> list[float]:
+        """Return the values as a list."""
+        return [float(value) for value in state]
+
+
+@dataclass(frozen=True)
+class Listed(Coalitions):
+    """Coalitions from a list."""
+
+    listed: list[IntArray]
+
+    def members(self, number: int) -> IntArray:
+        """Players of a coalition."""
+        return self.listed[number]
+
+
+@dataclass(frozen=True)
+class WithoutOne(Coalitions):
+    """Everyone but one player, whose number the shard is; everyone for -1."""
+
+    def members(self, number: int) -> IntArray:
+        """Players of a coalition."""
+        everyone = np.arange(len(self.refits.sources))
+        return everyone[everyone != number]
+
+
+@dataclass(frozen=True)
+class Prefixes(Coalitions):
+    """The players of an order up to a place; none is wanted after the first near `until`."""
+
+    order: IntArray
+    until: float
+    near: float
+
+    def members(self, number: int) -> IntArray:
+        """Players of a coalition."""
+        members: IntArray = self.order[: number + 1]
+        return members
+
+    def is_complete(self, total: list[float]) -> bool:
+        """Return whether what the rest adds is given up."""
+        return self.near > 0 and bool(total) and abs(self.until - total[-1]) <= self.near
 
 
 @dataclass(frozen=True)
@@ -138,7 +200,7 @@ def training_data(model: Any, train: Any, method: str) -> tuple[Interactions, bo
     if given is None:
         raise NotFittedError(
             f"{method} fits the model again on parts of its training data, but this "
-            f"{type(model).__name__} does not keep any; pass it as attribute(model, validation, "
+            f"{type(model).__name__} does not keep any; pass it as attribute(model, data, "
             "train=...)."
         )
     kinds: tuple[str, ...] = getattr(model, "kinds", ())

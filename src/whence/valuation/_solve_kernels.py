@@ -16,16 +16,16 @@ from whence.valuation._walk_kernels import (
     exact_semivalue,
     group_identical,
     leave_one_out,
-    permutation_shapley,
-    position_weights,
-    size_weights,
-    subset_banzhaf,
+    sample_in_permutations,
+    sample_in_subsets,
     value_of_all,
 )
 
 _OPTIONS = {"nogil": True, "cache": True, "boundscheck": False}
 # Numba optimises a callee again for every caller above it: what has one caller is merged into it.
 _MERGED = {**_OPTIONS, "inline": "always"}
+# Inner functions allocate nothing: without the runtime, no reference is counted in a loop.
+_INNER = {**_OPTIONS, "_nrt": False}
 
 # What became of a query.
 SAMPLED, EXACT, CONSTANT = 0, 1, 2
@@ -76,7 +76,6 @@ class Plan(NamedTuple):
 
     Attributes
     ----------
-    semivalue : int; alpha, beta : float
     exact_limit : int
         Most coalitions that are enumerated.
     seed : uint64; antithetic, shared : bool
@@ -88,9 +87,6 @@ class Plan(NamedTuple):
         Whether this is the first round, in which exact values are computed.
     """
 
-    semivalue: int
-    alpha: float
-    beta: float
     exact_limit: int
     seed: np.uint64
     antithetic: bool
@@ -98,6 +94,25 @@ class Plan(NamedTuple):
     group_of: np.ndarray
     own_player: bool
     fresh: bool
+
+
+class Weights(NamedTuple):
+    """A semivalue: tables of one row of n numbers for each number n of players (see weights.py).
+
+    Attributes
+    ----------
+    size_starts : int64 (N,); sizes : float64
+        Where row n begins, and the probability of one coalition of each size; games of N players
+        and more are not enumerated.
+    sample_starts : int64 (most players + 1,); samples : float64
+        Where row n begins, -1 where it is not there yet, and the factor of a sampled contribution
+        to a coalition of each size.
+    """
+
+    size_starts: np.ndarray
+    sizes: np.ndarray
+    sample_starts: np.ndarray
+    samples: np.ndarray
 
 
 class Tally(NamedTuple):
@@ -191,11 +206,19 @@ def form_players(sources, owner_source, group_of):
     return Players(ids[:n_players].copy(), offsets[: n_players + 1].copy(), order, owner, False)
 
 
+@njit(**_INNER)
+def lacks_row(weights, players):
+    """Whether there are no weights yet for so many players."""
+    return weights.sample_starts[len(players.ids)] < 0
+
+
 @njit(**_MERGED)
-def _exact_kinds(game, players, limit):
+def _exact_kinds(game, players, limit, weights):
     """Kinds of interchangeable players where enumeration is affordable, else none."""
     n_players = len(players.ids)
     no_counts, no_kinds = np.empty(0, np.int64), np.empty(0, np.int64)
+    if n_players >= len(weights.size_starts):
+        return no_counts, no_kinds
     if n_players < 62 and (1 << n_players) <= limit:
         return np.ones(n_players, np.int64), np.arange(n_players).astype(np.int64)
     n, k, m, _ = game.limits
@@ -214,7 +237,7 @@ def _exact_kinds(game, players, limit):
 
 
 @njit(**_MERGED)
-def begin_query(query, game, players, plan, tally):
+def begin_query(query, game, players, plan, weights, tally):
     """In the first round: note the extreme values, and solve exactly what can be.
 
     Returns
@@ -234,13 +257,14 @@ def begin_query(query, game, players, plan, tally):
     if game.tracks.shape[1] == 0 or n_players == 0:
         tally.status[query] = CONSTANT
         return True
-    counts, kinds = _exact_kinds(game, players, plan.exact_limit)
+    counts, kinds = _exact_kinds(game, players, plan.exact_limit, weights)
     if len(counts) == 0:
         return False
     values = np.empty(n_players)
-    weights = size_weights(plan.semivalue, plan.alpha, plan.beta, n_players)
+    start = weights.size_starts[n_players]
+    sizes = weights.sizes[start : start + n_players]
     exact_semivalue(
-        game, n_players, players.offsets, players.members, owner, weights, counts, kinds, values
+        game, n_players, players.offsets, players.members, owner, sizes, counts, kinds, values
     )
     for player in range(n_players):
         tally.exact[players.ids[player], 1 if player == owner else 0] += values[player]
@@ -265,26 +289,26 @@ def _add_sample(query, players, units, sums, squares, work, tally):
 
 
 @njit(**_MERGED)
-def sample_permutations(query, game, players, plan, first, units, zero, tally):
-    """Shapley or Beta-Shapley values of one query's players, from `units` replicates."""
+def sample_permutations(query, game, players, plan, weights, first, units, zero, tally):
+    """Semivalues of one query's players, from `units` replicates of permutations."""
     n_players = len(players.ids)
     sums, squares = np.zeros(n_players), np.zeros(n_players)
-    weights = position_weights(plan.semivalue, plan.alpha, plan.beta, n_players)
-    work = permutation_shapley(
-        game, players, weights, plan, query, first, units, zero, sums, squares
+    start = weights.sample_starts[n_players]
+    factors = weights.samples[start : start + n_players]
+    work = sample_in_permutations(
+        game, players, factors, plan, query, first, units, zero, sums, squares
     )
     _add_sample(query, players, units, sums, squares, work, tally)
 
 
 @njit(**_MERGED)
-def sample_subsets(query, game, players, plan, first, units, tally):
-    """Banzhaf values of one query's players, from `units` replicates."""
+def sample_subsets(query, game, players, plan, weights, first, units, tally):
+    """Semivalues of one query's players, from `units` replicates of subsets."""
     n_players = len(players.ids)
     sums, squares = np.zeros(n_players), np.zeros(n_players)
-    work = subset_banzhaf(
-        game, n_players, players.offsets, players.members, players.owner, plan.seed, query, first,
-        units, plan.antithetic, sums, squares,
-    )  # fmt: skip
+    start = weights.sample_starts[n_players]
+    factors = weights.samples[start : start + n_players]
+    work = sample_in_subsets(game, players, factors, plan, query, first, units, sums, squares)
     _add_sample(query, players, units, sums, squares, work, tally)
 
 

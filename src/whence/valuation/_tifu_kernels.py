@@ -14,6 +14,7 @@ from whence.valuation._solve_kernels import (
     CONSTANT,
     begin_query,
     form_players,
+    lacks_row,
     sample_permutations,
     sample_subsets,
     solve_leave_one_out,
@@ -181,8 +182,14 @@ def user_game(query, asked, users, worth, marks, scratch):
 
 
 @njit(**_OPTIONS)
-def solve_users(first, last, asked, users, worth, plan, first_replicate, units, tally):
-    """Shapley or Beta-Shapley values of queries [first, last)."""
+def solve_users(first, last, asked, users, worth, plan, weights, first_replicate, units, tally):
+    """Semivalues of queries [first, last), from permutations where they are sampled.
+
+    Returns
+    -------
+    stopped, n_players : int
+        `last` and 0; or the query for whose number of players the weights have no row yet.
+    """
     n_items = len(users.posting_offsets) - 1
     marks = make_scratch(n_items)
     scratch = make_user_scratch(len(users.user_offsets) - 1, n_items, users.limit)
@@ -195,16 +202,23 @@ def solve_users(first, last, asked, users, worth, plan, first_replicate, units, 
         game, sources = user_game(query, asked, users, worth, marks, scratch)
         owner = asked.users[query] if plan.own_player else -1
         players = form_players(sources, owner, plan.group_of)
-        if not begin_query(query, game, players, plan, tally) and units[query] > 0:
+        if lacks_row(weights, players):
+            return query, len(players.ids)
+        if not begin_query(query, game, players, plan, weights, tally) and units[query] > 0:
             sample_permutations(
-                query, game, players, plan, first_replicate[query], units[query],
+                query, game, players, plan, weights, first_replicate[query], units[query],
                 np.empty(0, np.int64), tally,
             )  # fmt: skip
+    return last, 0
 
 
 @njit(**_OPTIONS)
-def solve_users_by_subsets(first, last, asked, users, worth, plan, first_replicate, units, tally):
-    """Banzhaf values of queries [first, last)."""
+def solve_users_by_subsets(first, last, asked, users, worth, plan, weights, first_replicate,
+                              units, tally):  # fmt: skip
+    """Semivalues of queries [first, last), from subsets where they are sampled.
+
+    Returns as `solve_users`.
+    """
     n_items = len(users.posting_offsets) - 1
     marks = make_scratch(n_items)
     scratch = make_user_scratch(len(users.user_offsets) - 1, n_items, users.limit)
@@ -217,8 +231,13 @@ def solve_users_by_subsets(first, last, asked, users, worth, plan, first_replica
         game, sources = user_game(query, asked, users, worth, marks, scratch)
         owner = asked.users[query] if plan.own_player else -1
         players = form_players(sources, owner, plan.group_of)
-        if not begin_query(query, game, players, plan, tally) and units[query] > 0:
-            sample_subsets(query, game, players, plan, first_replicate[query], units[query], tally)
+        if lacks_row(weights, players):
+            return query, len(players.ids)
+        if not begin_query(query, game, players, plan, weights, tally) and units[query] > 0:
+            sample_subsets(
+                query, game, players, plan, weights, first_replicate[query], units[query], tally
+            )
+    return last, 0
 
 
 @njit(**_OPTIONS)

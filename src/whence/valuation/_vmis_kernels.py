@@ -22,6 +22,7 @@ from whence.valuation._game_kernels import (
 from whence.valuation._solve_kernels import (
     begin_query,
     form_players,
+    lacks_row,
     sample_permutations,
     sample_subsets,
     solve_leave_one_out,
@@ -212,33 +213,52 @@ def session_game(query, asked, sessions, worth, scratch):
 
 
 @njit(**_OPTIONS)
-def solve_sessions(first, last, asked, sessions, worth, plan, first_replicate, units, tally):
-    """Shapley or Beta-Shapley values of queries [first, last)."""
+def solve_sessions(
+    first, last, asked, sessions, worth, plan, weights, first_replicate, units, tally
+):
+    """Semivalues of queries [first, last), from permutations where they are sampled.
+
+    Returns
+    -------
+    stopped, n_players : int
+        `last` and 0; or the query for whose number of players the weights have no row yet.
+    """
     scratch = make_scratch(len(sessions.posting_offsets) - 1)
     for query in range(first, last):
         if not plan.fresh and units[query] == 0:
             continue
         game, sources, _ = session_game(query, asked, sessions, worth, scratch)
         players = form_players(sources, -1, plan.group_of)
-        if not begin_query(query, game, players, plan, tally) and units[query] > 0:
+        if lacks_row(weights, players):
+            return query, len(players.ids)
+        if not begin_query(query, game, players, plan, weights, tally) and units[query] > 0:
             sample_permutations(
-                query, game, players, plan, first_replicate[query], units[query],
+                query, game, players, plan, weights, first_replicate[query], units[query],
                 np.empty(0, np.int32), tally,
             )  # fmt: skip
+    return last, 0
 
 
 @njit(**_OPTIONS)
-def solve_sessions_by_subsets(first, last, asked, sessions, worth, plan, first_replicate, units,
-                              tally):  # fmt: skip
-    """Banzhaf values of queries [first, last)."""
+def solve_sessions_by_subsets(first, last, asked, sessions, worth, plan, weights, first_replicate,
+                              units, tally):  # fmt: skip
+    """Semivalues of queries [first, last), from subsets where they are sampled.
+
+    Returns as `solve_sessions`.
+    """
     scratch = make_scratch(len(sessions.posting_offsets) - 1)
     for query in range(first, last):
         if not plan.fresh and units[query] == 0:
             continue
         game, sources, _ = session_game(query, asked, sessions, worth, scratch)
         players = form_players(sources, -1, plan.group_of)
-        if not begin_query(query, game, players, plan, tally) and units[query] > 0:
-            sample_subsets(query, game, players, plan, first_replicate[query], units[query], tally)
+        if lacks_row(weights, players):
+            return query, len(players.ids)
+        if not begin_query(query, game, players, plan, weights, tally) and units[query] > 0:
+            sample_subsets(
+                query, game, players, plan, weights, first_replicate[query], units[query], tally
+            )
+    return last, 0
 
 
 @njit(**_OPTIONS)

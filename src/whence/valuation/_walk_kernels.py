@@ -1,10 +1,9 @@
 """Walks over the coalitions of one query's game: permutations, subsets, all of them.
 
 *Players* are what is credited: single elements of the game, or groups of them. The members of
-player j are ``members[member_offsets[j]:member_offsets[j + 1]]``. A semivalue is described by
-``position_weights``: Shapley weighs the marginal contribution at every size of the coalition
-alike (1), Beta-Shapley does not; and by ``size_weights``, the probability of one coalition of
-each size.
+player j are ``members[member_offsets[j]:member_offsets[j + 1]]``. A semivalue is two rows of
+numbers by size of the coalition (see weights.py): the probability of one coalition, where all are
+visited, and the factor of a contribution, where some are drawn.
 """
 
 from __future__ import annotations
@@ -40,48 +39,8 @@ _OPTIONS = {"nogil": True, "cache": True, "boundscheck": False}
 _MERGED = {**_OPTIONS, "inline": "always"}
 _INNER = {**_OPTIONS, "_nrt": False}
 
-SHAPLEY, BANZHAF, BETA = 0, 1, 2
-
 # Not literals, which would be compiled each for itself.
 JOINING, LEAVING = np.bool_(True), np.bool_(False)
-
-
-@njit(**_OPTIONS)
-def size_weights(semivalue, alpha, beta, n):
-    """Probability of each coalition of size s among the n - 1 others; float64 (n,).
-
-    Shapley: s! (n - 1 - s)! / n!. Banzhaf: 2**(1 - n). Beta(alpha, beta):
-    B(s + beta, n - 1 - s + alpha) / B(alpha, beta) (Kwon and Zou, AISTATS 2022, eq. 5).
-    """
-    weights = np.empty(n)
-    if semivalue == BANZHAF:
-        weights[:] = 2.0 ** (1 - n)
-        return weights
-    first = 1.0
-    for i in range(n - 1):
-        first *= (alpha + i) / (alpha + beta + i)
-    weights[0] = first
-    for s in range(1, n):
-        weights[s] = weights[s - 1] * (s - 1 + beta) / (n - 1 - s + alpha)
-    return weights
-
-
-@njit(**_OPTIONS)
-def position_weights(semivalue, alpha, beta, n):
-    """Weight of a marginal contribution to s others in a random permutation; float64 (n,).
-
-    n * C(n - 1, s) * size weight, by the recurrence of the quotients; 1 for Shapley.
-    """
-    weights = np.ones(n)
-    if semivalue != BETA:
-        return weights
-    first = float(n)
-    for i in range(n - 1):
-        first *= (alpha + i) / (alpha + beta + i)
-    weights[0] = first
-    for s in range(1, n):
-        weights[s] = weights[s - 1] * (s - 1 + beta) / (n - 1 - s + alpha) * (n - s) / s
-    return weights
 
 
 @njit(**_INNER)
@@ -169,12 +128,12 @@ def _close_replicate(gained, passes, sums, squares):
 
 
 @njit(**_MERGED)
-def permutation_shapley(game, players, weights, plan, query, first, units, zero, sums, squares):
+def sample_in_permutations(game, players, weights, plan, query, first, units, zero, sums, squares):
     """Sample permutations and add up the marginal contributions of the players.
 
     Parameters
     ----------
-    weights : float64 (P,), position weights
+    weights : float64 (P,), factor of a contribution by size of the coalition
     first, units : int
         Number of the first replicate, and how many. A replicate is one permutation, or a
         permutation and its reverse where the plan is antithetic.
@@ -244,7 +203,7 @@ def exact_semivalue(game, n_players, member_offsets, members, owner, weights, co
 
     Parameters
     ----------
-    weights : float64 (n_players,), size weights
+    weights : float64 (n_players,), probability of one coalition by size
     counts : int64 (K,), players of each kind; kinds : int64 (n_players,), players by kind
     values : float64 (n_players,), written
     """
@@ -397,26 +356,27 @@ def leave_one_out(game, n_players, member_offsets, members, owner, values):
 
 
 @njit(**_MERGED)
-def subset_banzhaf(
-    game, n_players, member_offsets, members, owner, seed, query, first, units, antithetic, sums,
-    squares
-):  # fmt: skip
+def sample_in_subsets(game, players, weights, plan, query, first, units, sums, squares):
     """Sample subsets; in each, every player's effect of joining or leaving is read off.
 
-    Parameters as in `permutation_shapley`; where `antithetic`, a replicate is a subset and its
-    complement.
+    Parameters as in `sample_in_permutations`; where the plan is antithetic, a replicate is a
+    subset and its complement.
     """
+    n_players, owner = len(players.ids), players.owner
+    member_offsets, members = players.offsets, players.members
     limits, offsets, entries, elements, items, tracks, state, scoring, gains = game
     count_positive = scoring[3] != 0.0
     flips = np.empty(n_players, np.uint8)
     gained = np.zeros(n_players)
-    passes = 2 if antithetic else 1
+    passes = 2 if plan.antithetic else 1
     for replicate in range(first, first + units):
-        coin_flips(flips, n_players, stream(seed, np.uint64(query), np.uint64(replicate)))
+        coin_flips(flips, n_players, stream(plan.seed, np.uint64(query), np.uint64(replicate)))
         gained[:] = 0.0
         for _ in range(passes):
             reset(elements, items, tracks, state)
+            size = 0
             for player in range(n_players):
+                size += flips[player]
                 if flips[player]:
                     toggle(
                         members, member_offsets[player], member_offsets[player + 1], JOINING,
@@ -439,7 +399,8 @@ def subset_banzhaf(
                     other = 0.0
                 elif player == owner or state[CHANGED] or alone:
                     other = value_of(limits[3], tracks, state, scoring, gains)
-                gained[player] += value - other if flips[player] else other - value
+                effect = value - other if flips[player] else other - value
+                gained[player] += weights[size - flips[player]] * effect
                 toggle(
                     members, start, end, flips[player] == 1, limits, count_positive, offsets,
                     entries, elements, items, tracks, state,

@@ -2,41 +2,43 @@
 
 from __future__ import annotations
 
-import inspect
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from whence.attribution import Attribution, describe_run
+from whence.attribution import Attribution, Attributor, describe_run
 from whence.data import Interactions
-from whence.errors import MetricError, NotFittedError, ParameterError, check_choice, check_int
+from whence.engines import Run, identity_of, settled
+from whence.errors import MetricError, NotFittedError, ParameterError
 from whence.evaluation import Metric, Queries, make_queries, parse_metric
+from whence.evaluation.metrics import DEFAULT_SUSTAINABILITY_WEIGHT
+from whence.parameters import PositiveInt, field
 from whence.valuation.sources import Sources, resolve_sources
 
 FloatArray = npt.NDArray[np.float64]
-Progress: TypeAlias = "bool | Callable[[float, float, str], None]"
 
 
 @dataclass
 class Question:
     """One call of `attribute`, resolved: the model, the queries, the metric, the sources."""
 
+    run: Run
+
     model: Any
     train: Interactions
-    validation: Any
+    data: Any
     queries: Queries
     metric: Metric
     sources: Sources
     started: float
 
 
-class Valuation(ABC):
+class Valuation(Attributor):
     """Base of the methods that value training data by a metric over an evaluation set.
 
     Parameters
@@ -58,39 +60,25 @@ class Valuation(ABC):
         Number of threads; every core by default. Results do not depend on it.
     """
 
-    method: ClassVar[str]
     fine: ClassVar[bool] = False
     """Whether items and single interactions can be valued."""
 
-    metric: Any
-    by: str | None
-    sustainable_items: Any
-    sustainability_weight: float
-    relevant: str | None
-    unknown: str
-    target: str
-    threads: int | None
+    metric: Any = field(default="mrr@20", kw_only=False)
+    by: str | None = None
+    sustainable_items: Any = None
+    sustainability_weight: float = DEFAULT_SUSTAINABILITY_WEIGHT
+    relevant: Literal["next", "any"] | None = None
+    unknown: Literal["ignore", "drop"] = "ignore"
+    target: Literal["rest", "next"] = "rest"
+    threads: PositiveInt | None = None
 
-    @property
-    def params(self) -> dict[str, Any]:
-        """Arguments of the constructor, as plain values."""
-        names = inspect.signature(type(self).__init__).parameters
-        return {name: getattr(self, name) for name in names if name != "self"}
-
-    def _check_params(self) -> None:
-        check_choice("unknown", self.unknown, ("ignore", "drop"))
-        check_choice("target", self.target, ("rest", "next"))
-        if self.threads is not None:
-            check_int("threads", self.threads, minimum=1)
-
-    @abstractmethod
-    def attribute(self, model: Any, validation: Any) -> Attribution:
-        """Value the training data of a fitted model by what it does on a validation set."""
-
-    def _ask(self, model: Any, validation: Any, train: Interactions | None = None) -> Question:
+    def _ask(
+        self, model: Any, data: Any, run: Run | None, train: Interactions | None = None
+    ) -> Question:
         """Check and resolve the arguments of `attribute`; `train` is the model's own by default."""
         started = time.perf_counter()
         self._check_params()
+        run = settled(run, self)
         train = getattr(model, "train_", None) if train is None else train
         if not isinstance(train, Interactions):
             raise NotFittedError(
@@ -114,18 +102,35 @@ class Valuation(ABC):
                 f"{train.n_items}; choose a K of at most {train.n_items}."
             )
         sources = resolve_sources(train, self.by, fine=self.fine)
-        if isinstance(validation, Queries):
-            queries = validation
+        if isinstance(data, Queries):
+            queries = data
         else:
-            validation = Interactions.from_frame(validation, kind=train.kind)
+            data = Interactions.from_frame(data, kind=train.kind)
             queries = make_queries(
                 train,
-                validation,
+                data,
                 protocol=getattr(model, "protocol", None),
-                unknown=self.unknown,  # type: ignore[arg-type]
-                target=self.target,  # type: ignore[arg-type]
+                unknown=self.unknown,
+                target=self.target,
             )
-        return Question(model, train, validation, queries, metric, sources, started)
+        return Question(run, model, train, data, queries, metric, sources, started)
+
+    def _identity(self, question: Question) -> dict[str, Any]:
+        """What decides the values: unfinished work of something else is not gone on with."""
+        queries = question.queries
+        asked = (queries.history_items, queries.history_start, queries.target_items, queries.users)
+        skipped = ("metric", "by", "threads", "seed")
+        params = {name: value for name, value in self.params.items() if name not in skipped}
+        return {
+            "method": self.name,
+            "metric": question.metric.name,
+            "by": question.sources.by,
+            "parameters": {name: repr(value) for name, value in params.items()},
+            "seed": question.run.seed,
+            "model": [type(question.model).__name__, getattr(question.model, "params", None)],
+            "training data": question.train.fingerprint,
+            "queries": identity_of([identity_of(array) for array in asked]),
+        }
 
     def _answer(
         self,
@@ -139,22 +144,22 @@ class Valuation(ABC):
         """Wrap values, by number of the source, into the result type."""
         sources, queries = question.sources, question.queries
         table = pl.DataFrame({sources.name: sources.ids, **columns})
-        validation = question.validation
-        params = {
-            name: value
-            for name, value in self.params.items()
-            if name not in ("metric", "by", "threads", "sustainable_items", "progress", "sources")
-        }
+        data = question.data
+        skipped = ("metric", "by", "threads", "sustainable_items", "sources")
+        params = {name: value for name, value in self.params.items() if name not in skipped}
+        if "seed" in params:
+            params["seed"] = question.run.seed
         metadata = describe_run(
-            self.method,
+            self.name,
+            title=self.title,
             by=sources.by,
             source=sources.name,
             metric=question.metric.name,
             model=question.model,
             params=params,
-            seed=getattr(self, "seed", None),
+            seed=params.get("seed"),
             train=question.train,
-            validation=validation if isinstance(validation, Interactions) else None,
+            validation=data if isinstance(data, Interactions) else None,
             elapsed_seconds=time.perf_counter() - question.started,
             n_queries=len(queries),
             n_empty_queries=queries.n_empty,

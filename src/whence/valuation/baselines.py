@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from whence.attribution import Attribution, describe_run
+from whence.attribution import Attribution, Attributor, describe_run
 from whence.data import Interactions
-from whence.errors import NotFittedError, check_int
-from whence.valuation.base import Valuation
+from whence.engines import Run, settled
+from whence.errors import NotFittedError
+from whence.parameters import Seed
 from whence.valuation.sources import (
     Sources,
     identifying_columns,
@@ -24,7 +25,7 @@ from whence.valuation.sources import (
 FloatArray = npt.NDArray[np.float64]
 
 
-class Baseline(Valuation):
+class Baseline(Attributor):
     """Base of the values that depend on the training data alone.
 
     Parameters
@@ -33,27 +34,23 @@ class Baseline(Valuation):
         Who is credited, as in `Valuation`.
     """
 
-    fine = True
-
-    def __init__(self, by: str | None = None) -> None:
-        self.by = by
-
-    def _check_params(self) -> None:
-        """Nothing to check."""
+    by: str | None = None
 
     @abstractmethod
-    def _scores(self, train: Interactions, sources: Sources) -> FloatArray:
+    def _scores(self, train: Interactions, sources: Sources, run: Run) -> FloatArray:
         """Value of each source, float64 (n_sources,)."""
 
-    def attribute(self, model: Any, validation: Any = None) -> Attribution:
+    def attribute(self, model: Any, data: Any = None, *, run: Run | None = None) -> Attribution:
         """Value the training data of a model.
 
         Parameters
         ----------
         model : fitted recommender or Interactions
             The training data is all that is looked at.
-        validation : optional
+        data : optional
             Not looked at; accepted so that a baseline can stand wherever another method does.
+        run : Run, optional
+            Its seed, in place of that of the method.
 
         Returns
         -------
@@ -67,6 +64,7 @@ class Baseline(Valuation):
         """
         started = time.perf_counter()
         self._check_params()
+        run = settled(run, self)
         train = model if isinstance(model, Interactions) else getattr(model, "train_", None)
         if not isinstance(train, Interactions):
             raise NotFittedError(
@@ -74,24 +72,29 @@ class Baseline(Valuation):
                 f"{type(model).__name__} has none; call model.fit(train) first, or give the "
                 "training Interactions."
             )
-        sources = resolve_sources(train, self.by, fine=self.fine)
+        sources = resolve_sources(train, self.by, fine=True)
+        params = {name: value for name, value in self.params.items() if name != "by"}
+        if "seed" in params:
+            params["seed"] = run.seed
         metadata = describe_run(
-            self.method,
+            self.name,
+            title=self.title,
             by=sources.by,
             source=sources.name,
             model=None if model is train else model,
-            params={name: value for name, value in self.params.items() if name != "by"},
-            seed=getattr(self, "seed", None),
+            params=params,
+            seed=params.get("seed"),
             train=train,
-            validation=validation if isinstance(validation, Interactions) else None,
+            validation=data if isinstance(data, Interactions) else None,
             elapsed_seconds=time.perf_counter() - started,
         )
-        columns = {**identifying_columns(train, sources), "score": self._scores(train, sources)}
+        scores = self._scores(train, sources, run)
+        columns = {**identifying_columns(train, sources), "score": scores}
         table = pl.DataFrame({sources.name: sources.ids, **columns})
         return Attribution(table, source=sources.name, metadata=metadata, backend=train.backend)
 
 
-class RandomValue(Baseline):
+class RandomValue(Baseline, name="random", title="Random values"):
     """Independent uniform random values in [0, 1).
 
     Parameters
@@ -110,39 +113,28 @@ class RandomValue(Baseline):
     True
     """
 
-    method = "random"
+    seed: Seed = 42
 
-    def __init__(self, seed: int = 42, by: str | None = None) -> None:
-        super().__init__(by)
-        self.seed = seed
-
-    def _check_params(self) -> None:
-        check_int("seed", self.seed, minimum=0)
-
-    def _scores(self, train: Interactions, sources: Sources) -> FloatArray:
-        return np.random.default_rng(self.seed).random(len(sources))
+    def _scores(self, train: Interactions, sources: Sources, run: Run) -> FloatArray:
+        return np.random.default_rng(run.seed).random(len(sources))
 
 
-class LengthValue(Baseline):
+class LengthValue(Baseline, name="length", title="Length"):
     """The number of training interactions of a source."""
 
-    method = "length"
-
-    def _scores(self, train: Interactions, sources: Sources) -> FloatArray:
+    def _scores(self, train: Interactions, sources: Sources, run: Run) -> FloatArray:
         lengths = np.bincount(players_of_rows(train, sources), minlength=len(sources))
         return lengths.astype(np.float64)
 
 
-class PopularityValue(Baseline):
+class PopularityValue(Baseline, name="popularity", title="Popularity"):
     """The mean popularity of a source's items.
 
     The popularity of an item is its number of training interactions; the mean is over the
     interactions of the source, and 0 where it has none.
     """
 
-    method = "popularity"
-
-    def _scores(self, train: Interactions, sources: Sources) -> FloatArray:
+    def _scores(self, train: Interactions, sources: Sources, run: Run) -> FloatArray:
         players = players_of_rows(train, sources)
         counts = np.bincount(train.item_codes, minlength=train.n_items)
         popularity = np.empty(train.n_rows)

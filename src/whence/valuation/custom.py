@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -23,11 +22,14 @@ from whence.models.knn._kernels import (
 from whence.models.knn._tifu_kernels import nearest_users
 from whence.valuation._list_kernels import coalition_lists
 from whence.valuation._solve_kernels import CONSTANT, EXACT, SAMPLED, Plan, Tally
-from whence.valuation._walk_kernels import BANZHAF, position_weights, size_weights
 from whence.valuation.games import ALL, FIXED, ONE_MORE, Games
-
-if TYPE_CHECKING:
-    pass
+from whence.valuation.weights import (
+    SUBSETS,
+    CoalitionWeights,
+    WeightTable,
+    checked_size_weights,
+    sampling_weights,
+)
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
@@ -151,26 +153,43 @@ class CustomGames(Games):
         return float(values_from_ids(self.metric, [recommended], [targets], query)[0])
 
     def solve(
-        self, first: int, last: int, plan: Plan, start: IntArray, units: IntArray, tally: Tally
+        self,
+        first: int,
+        last: int,
+        plan: Plan,
+        table: WeightTable,
+        start: IntArray,
+        units: IntArray,
+        tally: Tally,
     ) -> None:
         """Add the semivalues of queries [first, last) to a tally."""
+        semivalue = table.semivalue
         with self._lock:
             for query in range(first, last):
                 if plan.fresh or units[query] > 0:
-                    self._solve(query, plan, int(start[query]), int(units[query]), tally)
+                    self._solve(query, plan, semivalue, int(start[query]), int(units[query]), tally)
 
-    def _solve(self, query: int, plan: Plan, first: int, units: int, tally: Tally) -> None:
+    def _solve(
+        self,
+        query: int,
+        plan: Plan,
+        semivalue: CoalitionWeights,
+        first: int,
+        units: int,
+        tally: Tally,
+    ) -> None:
         play = _Play(self, query, self.candidates(query), plan, plan.own_player)
-        if plan.fresh and _begin(query, play, plan, tally):
+        if plan.fresh and _begin(query, play, plan, semivalue, tally):
             return
         if units == 0:
             return
         sums, squares = np.zeros(len(play)), np.zeros(len(play))
         passes = 2 if plan.antithetic else 1
-        gain = _gains_by_subset if plan.semivalue == BANZHAF else _gains_by_permutation
+        gain = _gains_by_subset if semivalue.sampling == SUBSETS else _gains_by_permutation
+        weights = sampling_weights(semivalue, len(play))
         for replicate in range(first, first + units):
             rng = np.random.default_rng([int(plan.seed), query, replicate])
-            mean = gain(play, plan, rng, passes) / passes
+            mean = gain(play, weights, rng, passes) / passes
             sums += mean
             squares += mean * mean
         means = sums / units
@@ -195,7 +214,7 @@ class CustomGames(Games):
                 tally.exact[play.ids, play.columns] += values[0] - values[1 : n + 1]
 
 
-def _begin(query: int, play: _Play, plan: Plan, tally: Tally) -> bool:
+def _begin(query: int, play: _Play, plan: Plan, semivalue: CoalitionWeights, tally: Tally) -> bool:
     """In the first round: note the extreme values, solve exactly what can be; is that all?"""
     n = len(play)
     extremes = np.zeros((2, n), dtype=bool)
@@ -210,7 +229,7 @@ def _begin(query: int, play: _Play, plan: Plan, tally: Tally) -> bool:
         return False
     subsets = (np.arange(2**n)[:, None] >> np.arange(n) & 1).astype(bool)
     values, sizes = play.values(subsets), subsets.sum(axis=1)
-    weights = np.append(size_weights(plan.semivalue, plan.alpha, plan.beta, n), 0.0)
+    weights = np.append(checked_size_weights(semivalue, n), 0.0)
     # As the coalition that a member completes, and as the one that an outsider joins.
     joined, missed = weights[sizes - 1] * values, weights[sizes] * values
     tally.exact[play.ids, play.columns] += joined @ subsets - missed @ ~subsets
@@ -219,11 +238,10 @@ def _begin(query: int, play: _Play, plan: Plan, tally: Tally) -> bool:
 
 
 def _gains_by_permutation(
-    play: _Play, plan: Plan, rng: np.random.Generator, passes: int
+    play: _Play, weights: FloatArray, rng: np.random.Generator, passes: int
 ) -> FloatArray:
     """Weighted gains of the players in a random permutation (and its reverse), summed."""
     n = len(play)
-    weights = position_weights(plan.semivalue, plan.alpha, plan.beta, n)
     order = rng.permutation(n)
     gains = np.zeros(n)
     for _ in range(passes):
@@ -234,15 +252,18 @@ def _gains_by_permutation(
     return gains
 
 
-def _gains_by_subset(play: _Play, plan: Plan, rng: np.random.Generator, passes: int) -> FloatArray:
-    """Effect of each player on a random subset (and its complement), summed."""
+def _gains_by_subset(
+    play: _Play, weights: FloatArray, rng: np.random.Generator, passes: int
+) -> FloatArray:
+    """Weighted effect of each player on a random subset (and its complement), summed."""
     n = len(play)
     subset = rng.integers(0, 2, n).astype(bool)
     gains = np.zeros(n)
     for _ in range(passes):
         # The subset itself, then with each player in turn on the other side.
         values = play.values(subset ^ np.eye(n + 1, n, k=-1, dtype=bool))
-        gains += np.where(subset, 1.0, -1.0) * (values[0] - values[1:])
+        effects = np.where(subset, 1.0, -1.0) * (values[0] - values[1:])
+        gains += weights[subset.sum() - subset] * effects
         subset = ~subset
     return gains
 
@@ -256,7 +277,7 @@ class CustomSessionGames(CustomGames):
         model = self.model
         self.k, self.m = model.k, model.m
         everyone = len(model.index_.source_of)
-        self._limit = {FIXED: model.m, ALL: everyone, ONE_MORE: model.m + 1}[candidates]
+        self.limit = {FIXED: model.m, ALL: everyone, ONE_MORE: model.m + 1}[candidates]
         self._seen = np.zeros(model.n_items, dtype=np.int64)
         self._calls = 0
 
@@ -271,11 +292,11 @@ class CustomSessionGames(CustomGames):
         n_distinct = distinct_recent(
             queries.history_items, start, end, self._seen, self._calls, items, recency
         )
-        found = np.empty(self._limit, dtype=np.int32)
-        sims, weights = (np.empty(self._limit, dtype=np.int64) for _ in range(2))
+        found = np.empty(self.limit, dtype=np.int32)
+        sims, weights = (np.empty(self.limit, dtype=np.int64) for _ in range(2))
         n = gather_candidates(
             items, recency, n_distinct, length, index.posting_offsets, index.postings,
-            np.empty(n_distinct, dtype=np.int64), self._limit, found, sims, weights,
+            np.empty(n_distinct, dtype=np.int64), self.limit, found, sims, weights,
         )  # fmt: skip
         order = np.empty(n, dtype=np.int32)
         rank_candidates(sims, n, order)
@@ -308,7 +329,7 @@ class CustomUserGames(CustomGames):
         self._own = model.query_vectors(self.queries)
         everyone = len(model.index_.vectors.offsets) - 1
         limits = {FIXED: model.k, ALL: everyone, ONE_MORE: model.k + 1}
-        self._limit = min(limits[candidates], everyone)
+        self.limit = min(limits[candidates], everyone)
         self.k, self.m = model.k, everyone
         self._shared, self._distance = np.zeros(everyone), np.zeros(everyone)
 
@@ -317,12 +338,12 @@ class CustomUserGames(CustomGames):
         own, index, vectors = self._own, self.model.index_, self.model.index_.vectors
         window = slice(own.offsets[query], own.offsets[query + 1])
         user = int(self.queries.users[query])
-        nearest = np.empty(self._limit, dtype=np.int32)
+        nearest = np.empty(self.limit, dtype=np.int32)
         n = 0
         if window.stop > window.start:
             n = nearest_users(
                 own.items[window], own.values[window], user, self.model.similarity == "euclidean",
-                self._limit, vectors.offsets, vectors.values, index.squared_norms,
+                self.limit, vectors.offsets, vectors.values, index.squared_norms,
                 index.posting_offsets, index.postings, index.entries, self._shared,
                 self._distance, nearest,
             )  # fmt: skip

@@ -7,7 +7,8 @@ built differs.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ from whence.evaluation import Metric, Queries
 from whence.models import TIFUKNN, VMISKNN, Recommender
 from whence.valuation import _tifu_kernels, _vmis_kernels
 from whence.valuation._solve_kernels import Asked, Plan, Tally, Worth
-from whence.valuation._walk_kernels import BANZHAF
+from whence.valuation.weights import PERMUTATIONS, SUBSETS, CoalitionWeights, WeightTable
 
 IntArray = npt.NDArray[np.int64]
 
@@ -41,7 +42,22 @@ class Games(ABC):
     candidates : {"fixed", "all", "one more"}
         Players of a query: its candidates under the full data; everyone who could ever be one; or
         its candidates and the next in line, who takes a place set free.
+
+    Attributes
+    ----------
+    samplers : dict
+        The kernel for each way of sampling.
+    remover : callable
+        The kernel that leaves out one source at a time.
+    limit : int
+        Most elements of a game.
     """
+
+    samplers: ClassVar[Mapping[str, Callable[..., tuple[int, int]]]]
+    remover: ClassVar[Callable[..., None]]
+    model: Any
+    limit: int
+    _arrays: tuple[Any, ...]
 
     def __init__(
         self, model: Recommender, queries: Queries, metric: Metric, candidates: str
@@ -71,28 +87,53 @@ class Games(ABC):
 
     @abstractmethod
     def _prepare(self, candidates: str) -> None:
-        """Pack the model's arrays."""
+        """Pack the model's arrays, and set `limit`."""
 
-    @abstractmethod
+    def weigh(self, semivalue: CoalitionWeights, exact: int) -> WeightTable:
+        """Return the tables of a semivalue, of games of up to ``2**exact`` coalitions exactly."""
+        # Enumerated are games of few players, and those where all can be neighbours.
+        most_exact = max(exact, min(self.model.k + 1, 2**exact))
+        return WeightTable(semivalue, self.limit + 1, most_exact)
+
     def solve(
-        self, first: int, last: int, plan: Plan, start: IntArray, units: IntArray, tally: Tally
+        self,
+        first: int,
+        last: int,
+        plan: Plan,
+        table: WeightTable,
+        start: IntArray,
+        units: IntArray,
+        tally: Tally,
     ) -> None:
         """Add the semivalues of queries [first, last) to a tally."""
+        kernel, weights = self.samplers[table.semivalue.sampling], table.weights
+        while first < last:
+            first, lacking = kernel(
+                first, last, self.asked, self._arrays, self.worth, plan, weights, start, units,
+                tally,
+            )  # fmt: skip
+            if lacking:
+                weights = table.add(lacking)
 
-    @abstractmethod
     def leave_out(self, first: int, last: int, plan: Plan, tally: Tally) -> None:
         """Add the leave-one-out values of queries [first, last) to a tally."""
+        self.remover(first, last, self.asked, self._arrays, self.worth, plan, tally)
 
 
 class SessionGames(Games):
     """Games of VMIS-kNN: the players are sessions."""
 
+    samplers = {  # noqa: RUF012
+        PERMUTATIONS: _vmis_kernels.solve_sessions,
+        SUBSETS: _vmis_kernels.solve_sessions_by_subsets,
+    }
+    remover = staticmethod(_vmis_kernels.leave_out_sessions)
     model: VMISKNN
 
     def _prepare(self, candidates: str) -> None:
         model, index = self.model, self.model.index_
         everyone = max(1, len(index.source_of))
-        limits = {FIXED: model.m, ALL: everyone, ONE_MORE: model.m + 1}
+        self.limit = {FIXED: model.m, ALL: everyone, ONE_MORE: model.m + 1}[candidates]
         self._arrays = _vmis_kernels.Sessions(
             index.source_of,
             index.session_offsets,
@@ -103,30 +144,19 @@ class SessionGames(Games):
             model.idf,
             model.k,
             model.m,
-            limits[candidates],
+            self.limit,
             candidates == ONE_MORE,
-        )
-
-    def solve(
-        self, first: int, last: int, plan: Plan, start: IntArray, units: IntArray, tally: Tally
-    ) -> None:
-        """Add semivalues to a tally; see `Games.solve`."""
-        by_subsets = plan.semivalue == BANZHAF
-        kernel = (
-            _vmis_kernels.solve_sessions_by_subsets if by_subsets else _vmis_kernels.solve_sessions
-        )
-        kernel(first, last, self.asked, self._arrays, self.worth, plan, start, units, tally)
-
-    def leave_out(self, first: int, last: int, plan: Plan, tally: Tally) -> None:
-        """Add leave-one-out values to a tally; see `Games.leave_out`."""
-        _vmis_kernels.leave_out_sessions(
-            first, last, self.asked, self._arrays, self.worth, plan, tally
         )
 
 
 class UserGames(Games):
     """Games of TIFU-kNN: the players are users."""
 
+    samplers = {  # noqa: RUF012
+        PERMUTATIONS: _tifu_kernels.solve_users,
+        SUBSETS: _tifu_kernels.solve_users_by_subsets,
+    }
+    remover = staticmethod(_tifu_kernels.leave_out_users)
     model: TIFUKNN
 
     def _prepare(self, candidates: str) -> None:
@@ -134,6 +164,7 @@ class UserGames(Games):
         own, vectors = model.query_vectors(self.queries), index.vectors
         everyone = max(1, len(vectors.offsets) - 1)
         limits = {FIXED: model.k, ALL: everyone, ONE_MORE: model.k + 1}
+        self.limit = min(limits[candidates], everyone)
         self._arrays = _tifu_kernels.Users(
             own.offsets,
             own.items,
@@ -149,21 +180,7 @@ class UserGames(Games):
             index.entries,
             model.similarity == "euclidean",
             model.k,
-            min(limits[candidates], everyone),
-        )
-
-    def solve(
-        self, first: int, last: int, plan: Plan, start: IntArray, units: IntArray, tally: Tally
-    ) -> None:
-        """Add semivalues to a tally; see `Games.solve`."""
-        by_subsets = plan.semivalue == BANZHAF
-        kernel = _tifu_kernels.solve_users_by_subsets if by_subsets else _tifu_kernels.solve_users
-        kernel(first, last, self.asked, self._arrays, self.worth, plan, start, units, tally)
-
-    def leave_out(self, first: int, last: int, plan: Plan, tally: Tally) -> None:
-        """Add leave-one-out values to a tally; see `Games.leave_out`."""
-        _tifu_kernels.leave_out_users(
-            first, last, self.asked, self._arrays, self.worth, plan, tally
+            self.limit,
         )
 
 

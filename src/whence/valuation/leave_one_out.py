@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
+from whence import engines
 from whence.attribution import Attribution
-from whence.engines import map_ordered
-from whence.evaluation.metrics import DEFAULT_SUSTAINABILITY_WEIGHT
+from whence.engines import Checkpoints, Run
 from whence.valuation._solve_kernels import Plan, Tally
-from whence.valuation.base import Progress, Question, Valuation
+from whence.valuation.base import Question, Valuation
 from whence.valuation.games import ALL, ONE_MORE, Games, make_games
-from whence.valuation.progress import reporter
 from whence.valuation.rounds import cut
 from whence.valuation.rows import FINE, leave_rows_out
+from whence.valuation.sources import identifying_columns
+from whence.valuation.tallies import Block, Tallying
+
+FloatArray = npt.NDArray[np.float64]
 
 
-class LeaveOneOut(Valuation):
+@dataclass(frozen=True)
+class LeaveOut(Tallying):
+    """Leave-one-out values of the games of queries."""
+
+    games: Games
+    plan: Plan
+
+    def fill(self, shard: Block, tally: Tally) -> None:
+        """Add the values of a block of queries."""
+        self.games.leave_out(*shard, self.plan, tally)
+
+
+class LeaveOneOut(Valuation, name="leave-one-out", title="Leave-one-out values", aliases=("loo",)):
     """Leave-one-out values of training sessions, users, items or interactions.
 
     The value of a source is the metric of the model minus the metric of the model refitted
@@ -31,8 +47,6 @@ class LeaveOneOut(Valuation):
     metric, by, sustainable_items, sustainability_weight, relevant, unknown, target, threads
         As in `Valuation`. With ``by="item"`` all interactions with an item are removed together,
         with ``by="interaction"`` each row of the training data alone.
-    progress : bool or callable
-        Show a progress bar, or call ``progress(done, total, message)``.
 
     Notes
     -----
@@ -57,41 +71,19 @@ class LeaveOneOut(Valuation):
     True
     """
 
-    method = "leave-one-out"
     fine = True
 
-    def __init__(
-        self,
-        metric: Any = "mrr@20",
-        *,
-        by: str | None = None,
-        sustainable_items: Iterable[Any] | None = None,
-        sustainability_weight: float = DEFAULT_SUSTAINABILITY_WEIGHT,
-        relevant: str | None = None,
-        unknown: str = "ignore",
-        target: str = "rest",
-        threads: int | None = None,
-        progress: Progress = False,
-    ) -> None:
-        self.metric = metric
-        self.by = by
-        self.sustainable_items = sustainable_items
-        self.sustainability_weight = sustainability_weight
-        self.relevant = relevant
-        self.unknown = unknown
-        self.target = target
-        self.threads = threads
-        self.progress = progress
-
-    def attribute(self, model: Any, validation: Any) -> Attribution:
+    def attribute(self, model: Any, data: Any, *, run: Run | None = None) -> Attribution:
         """Value the training data of a fitted model.
 
         Parameters
         ----------
         model : VMISKNN or TIFUKNN
             A fitted model.
-        validation : Interactions, data frame or Queries
+        data : Interactions, data frame or Queries
             The evaluation set.
+        run : Run, optional
+            How the work is done. In its folder is kept what is done.
 
         Returns
         -------
@@ -105,66 +97,60 @@ class LeaveOneOut(Valuation):
         UnsupportedError
             If Whence does not know the games of this model.
         """
-        question = self._ask(model, validation)
-        if question.sources.by in FINE:
-            return leave_rows_out(self, question)
-        grouped = len(question.sources.group_of) > 0
-        games = make_games(
-            model, question.queries, question.metric, ALL if grouped else ONE_MORE, "LeaveOneOut"
-        )
-        n_queries = len(question.queries)
-        tally = self._tally(games, question, cut(n_queries))
-        values = tally.exact / n_queries
-        columns: dict[str, Any] = {"score": values[:, 0]}
-        if question.queries.kind == "baskets":
-            columns["own_score"] = values[:, 1]
+        question = self._ask(model, data, run)
+        job = leave_rows_out(question) if question.sources.by in FINE else self._games(question)
+        with Checkpoints(question.run, self._identity(question)) as kept:
+            tally = engines.run(
+                job,
+                cut(np.ones(job.n_queries)),
+                question.run,
+                message="leaving one out",
+                kept=kept,
+                stage="blocks",
+            )
         return self._answer(
             question,
-            columns,
-            recompute=lambda query: self._one_query(games, question, query),
+            self._columns(question, tally.exact / job.n_queries),
+            recompute=lambda query: self._one_query(job, question, query),
             value_all=float(tally.value_all.mean()),
             value_nothing=float(tally.value_nothing.mean()),
         )
 
-    def _tally(self, games: Games, question: Question, blocks: list[tuple[int, int]]) -> Tally:
-        n_queries, n_players = len(question.queries), len(question.sources)
-        own = question.queries.kind == "baskets"
+    def _games(self, question: Question) -> Tallying:
+        group_of = question.sources.group_of
+        games = make_games(
+            question.model,
+            question.queries,
+            question.metric,
+            ALL if len(group_of) else ONE_MORE,
+            "LeaveOneOut",
+        )
         plan = Plan(
-            0, 1.0, 1.0, 0, np.uint64(0), False, False, question.sources.group_of, own, True
+            exact_limit=0,
+            seed=np.uint64(0),
+            antithetic=False,
+            shared=False,
+            group_of=group_of,
+            own_player=question.queries.kind == "baskets",
+            fresh=True,
         )
-        by_query = [np.zeros(n_queries) for _ in range(4)]
-        status = np.zeros(n_queries, dtype=np.uint8)
-        total = np.zeros((n_players, 2))
-        nothing = np.zeros((0, 2))
+        return LeaveOut(len(question.sources), len(question.queries), games, plan)
 
-        def task(block: tuple[int, int]) -> npt.NDArray[np.float64]:
-            part = np.zeros((n_players, 2))
-            tally = Tally(
-                part, nothing, nothing, np.zeros(n_players, dtype=np.int64), status, *by_query
-            )
-            games.leave_out(*block, plan, tally)
-            return part
-
-        with reporter(self.progress) as report:
-            for done, part in enumerate(map_ordered(task, blocks, self.threads), start=1):
-                total += part
-                report(done, len(blocks), "leaving one out")
-        return Tally(
-            total, nothing, nothing, np.zeros(n_players, dtype=np.int64), status, *by_query
-        )
-
-    def _one_query(self, games: Games, question: Question, query: int) -> Attribution:
-        from dataclasses import replace
-
-        tally = self._tally(games, question, [(query, query + 1)])
-        shown = np.flatnonzero(np.abs(tally.exact).sum(axis=1))
-        columns: dict[str, Any] = {"score": tally.exact[shown, 0]}
+    def _columns(self, question: Question, values: FloatArray) -> dict[str, Any]:
+        columns = {**identifying_columns(question.train, question.sources), "score": values[:, 0]}
         if question.queries.kind == "baskets":
-            columns["own_score"] = tally.exact[shown, 1]
+            columns["own_score"] = values[:, 1]
+        return columns
+
+    def _one_query(self, job: Tallying, question: Question, query: int) -> Attribution:
+        run = question.run.changed(progress=False, folder=None, resume=False)
+        tally = engines.run(job, [(query, query + 1)], run)
+        shown = np.flatnonzero(np.abs(tally.exact).sum(axis=1))
+        columns = pl.DataFrame(self._columns(question, tally.exact))[shown]
         some = replace(question.sources, ids=question.sources.ids.gather(shown))
         return self._answer(
             replace(question, sources=some),
-            columns,
+            columns.to_dict(),
             value_all=float(tally.value_all[query]),
             value_nothing=float(tally.value_nothing[query]),
             query=question.queries.ids.row(query, named=True),

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import combinations
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import chain, combinations
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from whence import engines
 from whence.attribution import Attribution
 from whence.data import Vocabulary
-from whence.errors import DataError, check_float, check_int
-from whence.evaluation.metrics import DEFAULT_SUSTAINABILITY_WEIGHT
-from whence.valuation._refitting import Refits, training_data
-from whence.valuation.base import Progress, Question, Valuation
-from whence.valuation.progress import Report, reporter
+from whence.engines import Checkpoints, Interrupted, Run, part_of, reporter
+from whence.errors import DataError
+from whence.parameters import NonNegative, PositiveInt, Seed, Share
+from whence.valuation._refitting import (
+    Coalitions,
+    Listed,
+    Prefixes,
+    Refits,
+    WithoutOne,
+    training_data,
+)
+from whence.valuation.base import Question, Valuation
 from whence.valuation.sources import Sources, identifying_columns
 
 FloatArray = npt.NDArray[np.float64]
@@ -23,6 +32,8 @@ IntArray = npt.NDArray[np.int64]
 
 # A standard error from fewer permutations than this is not trusted to stop.
 _FEWEST_PERMUTATIONS = 10
+# Coalitions of few players come up again and again; those of many hardly ever do.
+_MOST_REMEMBERED = 20
 
 
 class Retraining(Valuation):
@@ -35,16 +46,83 @@ class Retraining(Valuation):
 
     fine = True
 
-    def _start(self, model: Any, validation: Any, train: Any) -> tuple[Question, Refits]:
-        data, as_table = training_data(model, train, type(self).__name__)
-        question = self._ask(model, validation, data)
+    def _start(self, model: Any, data: Any, run: Run | None, train: Any) -> tuple[Question, Refits]:
+        given, as_table = training_data(model, train, type(self).__name__)
+        question = self._ask(model, data, run, given)
+        threads = question.run.threads
         refits = Refits(
-            model, data, as_table, question.queries, question.metric, question.sources, self.threads
+            model, given, as_table, question.queries, question.metric, question.sources, threads
         )
         return question, refits
 
 
-class RetrainingLeaveOneOut(Retraining):
+class _Values:
+    """Values of coalitions: what is known of them, and how many fits that took."""
+
+    def __init__(self, refits: Refits, run: Run, kept: Checkpoints) -> None:
+        self.refits = refits
+        self.kept = kept
+        # One fit at a time: training may draw from generators that the process has one of, and
+        # models use the threads themselves.
+        self.run = run.changed(threads=1)
+        self.n_fits = 0
+        self._ends: tuple[float, float] | None = None
+        self._known: dict[bytes, float] = {}
+        self._few = len(refits.sources) <= _MOST_REMEMBERED
+
+    def of(
+        self, coalitions: Coalitions, numbers: Sequence[int], stage: str, message: str
+    ) -> list[float]:
+        """Values of coalitions in their order, until they are complete."""
+        keys = [self._key(coalitions.members(n)) for n in numbers] if self._few else []
+        missing = [n for n, key in zip(numbers, keys) if key not in self._known]
+        if missing or not self._few:
+            shards = missing if self._few else numbers
+            found = engines.run(
+                coalitions, shards, self.run, message=message, kept=self.kept, stage=stage
+            )
+            self.n_fits += sum(len(coalitions.members(n)) > 0 for n in shards[: len(found)])
+            if not self._few:
+                return found
+            self._known |= {self._key(coalitions.members(n)): v for n, v in zip(missing, found)}
+        values: list[float] = []
+        for key in keys:
+            values.append(self._known[key])
+            if coalitions.is_complete(values):
+                break
+        return values
+
+    def everyone_and_nobody(self) -> tuple[float, float]:
+        """Values with all players and with none."""
+        if self._ends is None:
+            both = Listed(self.refits, [np.arange(len(self.refits.sources)), np.arange(0)])
+            value_all, value_nothing = self.of(both, range(2), "everyone", "refitting on all")
+            self._ends = value_all, value_nothing
+        return self._ends
+
+    def to_state(self) -> Any:
+        """Everything, as arrays to be saved."""
+        width = len(self.refits.sources) if self._few else 0
+        keys = np.frombuffer(b"".join(self._known), dtype=bool).reshape(len(self._known), width)
+        return self.n_fits, self._ends, keys, np.array(list(self._known.values()))
+
+    def take_up(self, state: Any) -> None:
+        """Go on from what `to_state` gave."""
+        self.n_fits, self._ends, keys, values = state
+        self._known = {row.tobytes(): float(value) for row, value in zip(keys, values)}
+
+    def _key(self, members: IntArray) -> bytes:
+        present = np.zeros(len(self.refits.sources), dtype=bool)
+        present[members] = True
+        return present.tobytes()
+
+
+class RetrainingLeaveOneOut(
+    Retraining,
+    name="retraining-leave-one-out",
+    title="Leave-one-out values by retraining",
+    aliases=("retraining-loo",),
+):
     """Leave-one-out values of the training data of any recommender, by refitting.
 
     The value of a source is the metric of the model fitted on everything minus the metric of the
@@ -56,8 +134,6 @@ class RetrainingLeaveOneOut(Retraining):
         As in `Valuation`; ``by="interaction"`` leaves out single rows.
     sources : iterable of ids, optional
         Value only these sources; all by default.
-    progress : bool or callable
-        Show a progress bar, or call ``progress(done, total, message)``.
 
     Notes
     -----
@@ -65,42 +141,21 @@ class RetrainingLeaveOneOut(Retraining):
     ``score + own_score``).
     """
 
-    method = "retraining-leave-one-out"
+    sources: Any = None
 
-    def __init__(
-        self,
-        metric: Any = "mrr@20",
-        *,
-        by: str | None = None,
-        sources: Iterable[Any] | None = None,
-        sustainable_items: Iterable[Any] | None = None,
-        sustainability_weight: float = DEFAULT_SUSTAINABILITY_WEIGHT,
-        relevant: str | None = None,
-        unknown: str = "ignore",
-        target: str = "rest",
-        threads: int | None = None,
-        progress: Progress = False,
-    ) -> None:
-        self.metric = metric
-        self.by = by
-        self.sources = sources
-        self.sustainable_items = sustainable_items
-        self.sustainability_weight = sustainability_weight
-        self.relevant = relevant
-        self.unknown = unknown
-        self.target = target
-        self.threads = threads
-        self.progress = progress
-
-    def attribute(self, model: Any, validation: Any, train: Any = None) -> Attribution:
+    def attribute(
+        self, model: Any, data: Any, *, run: Run | None = None, train: Any = None
+    ) -> Attribution:
         """Value the training data of a recommender.
 
         Parameters
         ----------
         model : object with fit and recommend
             Fitted or not; it is copied, not changed.
-        validation : Interactions, data frame or Queries
+        data : Interactions, data frame or Queries
             The evaluation set.
+        run : Run, optional
+            How the work is done. In its folder is kept what has been fitted.
         train : Interactions or data frame, optional
             The training data, where the model has no ``train_``. The model is fitted on parts of
             it: on Interactions or tables of the same type.
@@ -120,42 +175,39 @@ class RetrainingLeaveOneOut(Retraining):
         DataError
             If `sources` holds an id that is not in the training data.
         """
-        question, refits = self._start(model, validation, train)
+        question, refits = self._start(model, data, run, train)
         chosen = _choose(question.sources, self.sources)
-        everyone = np.ones(len(question.sources), dtype=bool)
-        matters = np.zeros(len(question.sources), dtype=bool)
-        matters[refits.with_rows] = True
-        value_all = refits.value(everyone)
-        scores: list[float] = []
-        stopped = "exact"
-        with reporter(self.progress) as report:
+        matters = np.isin(chosen, refits.with_rows)
+        with Checkpoints(question.run, self._identity(question)) as kept:
+            values = _Values(refits, question.run, kept)
+            numbers = [-1, *chosen[matters].tolist()]
+            stopped = "exact"
             try:
-                for done, source in enumerate(chosen):
-                    report(done, len(chosen), "refitting without one")
-                    score = 0.0
-                    if matters[source]:
-                        everyone[source] = False
-                        score = value_all - refits.value(everyone)
-                        everyone[source] = True
-                    scores.append(score)
-            except KeyboardInterrupt:
-                if not scores:
+                found = values.of(WithoutOne(refits), numbers, "values", "refitting without one")
+            except Interrupted as interrupted:
+                if not interrupted.total or len(interrupted.total) < 2:
                     raise
-                stopped = "interrupted"
-        part = _gather(question, chosen[: len(scores)])
+                found, stopped, kept.is_finished = interrupted.total, "interrupted", False
+                chosen = chosen[: int(np.flatnonzero(matters)[len(found) - 2]) + 1]
+                values.n_fits += len(found)
+            value_nothing = refits.value(np.arange(0))
+        scores = np.zeros(len(chosen))
+        scores[matters[: len(chosen)]] = found[0] - np.array(found[1:])
         identity = identifying_columns(question.train, question.sources)
-        columns = {name: ids.gather(chosen[: len(scores)]) for name, ids in identity.items()}
+        columns = {name: ids.gather(chosen) for name, ids in identity.items()}
         return self._answer(
-            part,
-            {**columns, "score": np.asarray(scores)},
-            value_all=value_all,
-            value_nothing=refits.value(np.zeros_like(everyone)),
+            _gather(question, chosen),
+            {**columns, "score": scores},
+            value_all=found[0],
+            value_nothing=value_nothing,
             stopped=stopped,
-            n_fits=refits.n_fits,
+            n_fits=values.n_fits,
         )
 
 
-class RetrainingShapley(Retraining):
+class RetrainingShapley(
+    Retraining, name="retraining-shapley", title="Data Shapley values by retraining"
+):
     """Data Shapley values of the training data of any recommender, by refitting.
 
     In a random permutation of the sources, each is credited with what the metric gains when the
@@ -177,60 +229,25 @@ class RetrainingShapley(Retraining):
         ``U(all) - U(nothing)``.
     seed : int
         Of the permutations, keyed by (seed, number of the permutation).
-    progress : bool or callable
-        Show a progress bar, or call ``progress(done, total, message)``.
 
     References
     ----------
     Ghorbani, Zou: Data Shapley. ICML 2019, algorithm 1 (truncated Monte Carlo).
     """
 
-    method = "retraining-shapley"
+    max_permutations: PositiveInt = 100
+    tolerance: NonNegative = 0.1
+    truncation: Share = 0.0
+    seed: Seed = 42
 
-    def __init__(
-        self,
-        metric: Any = "mrr@20",
-        *,
-        by: str | None = None,
-        max_permutations: int = 100,
-        tolerance: float = 0.1,
-        truncation: float = 0.0,
-        seed: int = 42,
-        sustainable_items: Iterable[Any] | None = None,
-        sustainability_weight: float = DEFAULT_SUSTAINABILITY_WEIGHT,
-        relevant: str | None = None,
-        unknown: str = "ignore",
-        target: str = "rest",
-        threads: int | None = None,
-        progress: Progress = False,
-    ) -> None:
-        self.metric = metric
-        self.by = by
-        self.max_permutations = max_permutations
-        self.tolerance = tolerance
-        self.truncation = truncation
-        self.seed = seed
-        self.sustainable_items = sustainable_items
-        self.sustainability_weight = sustainability_weight
-        self.relevant = relevant
-        self.unknown = unknown
-        self.target = target
-        self.threads = threads
-        self.progress = progress
-
-    def _check_params(self) -> None:
-        super()._check_params()
-        check_int("max_permutations", self.max_permutations, minimum=1)
-        check_float("tolerance", self.tolerance, minimum=0.0)
-        check_float("truncation", self.truncation, minimum=0.0, maximum=1.0)
-        check_int("seed", self.seed, minimum=0)
-
-    def attribute(self, model: Any, validation: Any, train: Any = None) -> Attribution:
+    def attribute(
+        self, model: Any, data: Any, *, run: Run | None = None, train: Any = None
+    ) -> Attribution:
         """Value the training data of a recommender.
 
         Parameters
         ----------
-        model, validation, train
+        model, data, run, train
             As in `RetrainingLeaveOneOut.attribute`.
 
         Returns
@@ -247,61 +264,73 @@ class RetrainingShapley(Retraining):
         UnsupportedError
             If the model cannot be fitted or asked.
         """
-        question, refits = self._start(model, validation, train)
-        players = refits.with_rows
-        draws = _Draws(len(question.sources))
-        with reporter(self.progress) as report:
-            if 2 ** min(len(players), 60) <= self.max_permutations * len(players):
-                values, errors, stopped = _enumerate(refits, report), None, "exact"
+        question, refits = self._start(model, data, run, train)
+        n_players = len(refits.with_rows)
+        draws, errors = _Draws(len(question.sources)), None
+        with Checkpoints(question.run, self._identity(question)) as kept:
+            values = _Values(refits, question.run, kept)
+            if 2 ** min(n_players, 60) <= self.max_permutations * n_players:
+                scores, stopped = _enumerate(values), "exact"
             else:
-                stopped = self._sample(refits, players, draws, report)
-                values, errors = draws.values, draws.std_errors
-        nobody = np.zeros(len(question.sources), dtype=bool)
+                stopped = self._sample(values, draws, question.run)
+                scores, errors = draws.values, draws.std_errors
+            value_all, value_nothing = values.everyone_and_nobody()
         return self._answer(
             question,
             {
                 **identifying_columns(question.train, question.sources),
-                "score": values,
-                "std_error": np.zeros_like(values) if errors is None else errors,
+                "score": scores,
+                "std_error": np.zeros_like(scores) if errors is None else errors,
             },
-            value_all=refits.value(~nobody),
-            value_nothing=refits.value(nobody),
+            value_all=value_all,
+            value_nothing=value_nothing,
             stopped=stopped,
             relative_error=draws.relative_error if draws.n > 1 else None,
             efficiency=self.truncation == 0 or errors is None,
             n_permutations=draws.n,
-            n_fits=refits.n_fits,
+            n_fits=values.n_fits,
         )
 
-    def _sample(self, refits: Refits, players: IntArray, draws: _Draws, report: Report) -> str:
+    def _sample(self, values: _Values, draws: _Draws, run: Run) -> str:
         """Draw permutations until precise enough, out of budget or interrupted; say which."""
-        total = float(self.max_permutations * len(players))
+        kept, refits = values.kept, values.refits
+        assert run.seed is not None
+        before = kept.load("draws")
+        if before is not None:
+            draws.n, draws.values, draws.squares = before["draws"]
+            values.take_up(before["values"])
         message = "first permutation"
-        everyone = np.ones(len(refits.sources), dtype=bool)
         try:
-            value_all, value_nothing = refits.value(everyone), refits.value(~everyone)
-            near = self.truncation * abs(value_all - value_nothing)
-            while draws.n < self.max_permutations:
-                present, gains = ~everyone, np.zeros(len(everyone))
-                value = value_nothing
-                order = np.random.default_rng([self.seed, draws.n]).permutation(players)
-                for place, player in enumerate(order):
-                    report(draws.n * len(players) + place, total, message)
-                    if self.truncation > 0 and abs(value_all - value) <= near:
-                        break
-                    present[player] = True
-                    last = place == len(order) - 1
-                    joined = value_all if last else refits.value(present)
-                    gains[player], value = joined - value, joined
-                draws.add(gains)
-                if draws.n > 1:
-                    message = f"standard error {draws.relative_error:.1%} of the mean |value|"
-                enough = draws.n >= _FEWEST_PERMUTATIONS and self.tolerance > 0
-                if enough and draws.relative_error <= self.tolerance:
-                    return "tolerance"
+            with reporter(run.progress) as report:
+                value_all, value_nothing = values.everyone_and_nobody()
+                near = self.truncation * abs(value_all - value_nothing)
+                while draws.n < self.max_permutations:
+                    rng = np.random.default_rng([run.seed, draws.n])
+                    order = rng.permutation(refits.with_rows)
+                    progress = part_of(report, draws.n, self.max_permutations)
+                    values.run = values.run.changed(progress=progress)
+                    path = [value_nothing]
+                    if not (self.truncation > 0 and abs(value_all - value_nothing) <= near):
+                        prefixes = Prefixes(refits, order, value_all, near)
+                        places, stage = range(len(order) - 1), f"permutation-{draws.n}"
+                        path += values.of(prefixes, places, stage, message)
+                        if len(path) == len(order) and not prefixes.is_complete(path[1:]):
+                            path.append(value_all)
+                    gains = np.zeros(len(refits.sources))
+                    gains[order[: len(path) - 1]] = np.diff(path)
+                    draws.add(gains)
+                    state = [draws.n, draws.values, draws.squares]
+                    kept.save("draws", {"draws": state, "values": values.to_state()})
+                    kept.drop(f"permutation-{draws.n - 1}")
+                    if draws.n > 1:
+                        message = f"standard error {draws.relative_error:.1%} of the mean |value|"
+                    enough = draws.n >= _FEWEST_PERMUTATIONS and self.tolerance > 0
+                    if enough and draws.relative_error <= self.tolerance:
+                        return "tolerance"
         except KeyboardInterrupt:
             if draws.n == 0:
                 raise
+            kept.is_finished = False
             return "interrupted"
         return "max_permutations"
 
@@ -312,19 +341,19 @@ class _Draws:
     def __init__(self, n_players: int) -> None:
         self.n = 0
         self.values: FloatArray = np.zeros(n_players)
-        self._squares: FloatArray = np.zeros(n_players)
+        self.squares: FloatArray = np.zeros(n_players)
 
     def add(self, gains: FloatArray) -> None:
         self.n += 1
         off = gains - self.values
         self.values = self.values + off / self.n
-        self._squares = self._squares + off * (gains - self.values)
+        self.squares = self.squares + off * (gains - self.values)
 
     @property
     def std_errors(self) -> FloatArray:
         if self.n < 2:
             return np.full_like(self.values, np.nan)
-        return np.asarray(np.sqrt(self._squares / (self.n - 1) / self.n))
+        return np.asarray(np.sqrt(self.squares / (self.n - 1) / self.n))
 
     @property
     def relative_error(self) -> float:
@@ -333,29 +362,28 @@ class _Draws:
         return error / size if size > 0 else (0.0 if error == 0 else np.inf)
 
 
-def _enumerate(refits: Refits, report: Report) -> FloatArray:
+def _enumerate(values: _Values) -> FloatArray:
     """Shapley values from the values of all coalitions."""
-    players = refits.with_rows
-    n, n_all = len(players), len(refits.sources)
-    values = np.zeros(n_all)
+    players = values.refits.with_rows
+    n = len(players)
+    sizes = (combinations(players.tolist(), size) for size in range(n + 1))
+    listed = [np.array(members, dtype=np.int64) for members in chain.from_iterable(sizes)]
+    found = values.of(
+        Listed(values.refits, listed), range(len(listed)), "values", "refitting on every coalition"
+    )
+    scores = np.zeros(len(values.refits.sources))
     # Probability of a coalition of each size, size! (n - 1 - size)! / n!, and of the size before.
-    weight, joined = 1.0 / max(n, 1), 0.0
-    done = 0
-    for size in range(n + 1):
-        for members in combinations(players.tolist(), size):
-            report(done, 2.0**n, "refitting on every coalition")
-            done += 1
-            present = np.zeros(n_all, dtype=bool)
-            present[list(members)] = True
-            value = refits.value(present)
-            inside = present[players]
-            # As the coalition that a member completes, and as the one that an outsider joins.
-            values[players[inside]] += joined * value
-            values[players[~inside]] -= weight * value
-        joined = weight
-        if size < n - 1:
-            weight *= (size + 1) / (n - 1 - size)
-    return values
+    weights = [1.0 / max(n, 1)]
+    for size in range(n - 1):
+        weights.append(weights[-1] * (size + 1) / (n - 1 - size))
+    for members, value in zip(listed, found):
+        inside, size = np.isin(players, members), len(members)
+        # As the coalition that a member completes, and as the one that an outsider joins.
+        if size:
+            scores[players[inside]] += weights[size - 1] * value
+        if size < n:
+            scores[players[~inside]] -= weights[size] * value
+    return scores
 
 
 def _choose(sources: Sources, ids: Iterable[Any] | None) -> IntArray:
@@ -374,7 +402,5 @@ def _choose(sources: Sources, ids: Iterable[Any] | None) -> IntArray:
 
 def _gather(question: Question, numbers: IntArray) -> Question:
     """The same question, about some of the sources."""
-    from dataclasses import replace
-
     some = replace(question.sources, ids=question.sources.ids.gather(numbers))
     return replace(question, sources=some)

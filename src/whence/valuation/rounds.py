@@ -7,21 +7,21 @@ memory does not grow with the number of permutations.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from whence.engines import map_ordered
+from whence import engines
+from whence.engines import Checkpoints, Run
 from whence.valuation._solve_kernels import EXACT, SAMPLED, Plan, Tally
 from whence.valuation.games import Games
+from whence.valuation.tallies import Block, Tallying
+from whence.valuation.weights import WeightTable
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-Report = Callable[[float, float, str], None]
 
 _MOST_TASKS = 64
 _FEWEST_QUERIES = 32
@@ -153,75 +153,107 @@ class Estimate:
         return cls(**arrays, units=units, weights=weights)
 
 
-def run_round(
-    games: Games,
-    plan: Plan,
-    estimate: Estimate,
-    units: IntArray,
-    weight: float | None,
-    threads: int | None,
-    report: Report,
-    message: str,
-) -> None:
-    """Draw one round and add it to an estimate, all of it or, if interrupted, nothing.
+@dataclass(frozen=True)
+class Round(Tallying):
+    """One round of sampling.
 
-    Parameters
+    Attributes
     ----------
-    units : ndarray of int64, shape (Q,)
-        Replicates of each query.
-    weight : float, optional
-        Weight of the round; by default its work, for the first round, whose cost is not known.
+    games : Games
+    plan : Plan
+    table : WeightTable
+    drawn, units : int64 (Q,)
+        Replicates of each query before, and in this round.
     """
-    n_players, n_queries = estimate.exact.shape[0], len(estimate.status)
-    first_replicate = estimate.drawn
-    status, value_all = estimate.status.copy(), estimate.value_all.copy()
-    value_nothing = estimate.value_nothing.copy()
-    spread, work = np.zeros(n_queries), np.zeros(n_queries)
-    bounds = cut(n_queries)
-    sums = [np.zeros((n_players, 2)) for _ in range(3)]
-    appearances = np.zeros(n_players, dtype=np.int64)
 
-    def task(block: tuple[int, int]) -> Tally:
-        tally = fresh_tally(n_players, status, spread, work, value_all, value_nothing)
-        games.solve(*block, plan, first_replicate, units, tally)
-        return tally
+    games: Games
+    plan: Plan
+    table: WeightTable
+    drawn: IntArray
+    units: IntArray
 
-    for done, tally in enumerate(map_ordered(task, bounds, threads), start=1):
-        for total, part in zip(sums, (tally.exact, tally.means, tally.variances)):
-            total += part
-        appearances += tally.appearances
-        report(done, len(bounds), message)
-
-    if weight is None:
-        weight = float(work.sum()) or 1.0
-    if plan.fresh:
-        estimate.exact += sums[0]
-        estimate.appearances += appearances
-        estimate.status, estimate.value_all = status, value_all
-        estimate.value_nothing = value_nothing
-    estimate.means += weight * sums[1]
-    estimate.variances += weight**2 * sums[2]
-    estimate.spread += spread * units
-    estimate.work += work
-    estimate.units.append(np.where(estimate.status == SAMPLED, units, 0))
-    estimate.weights.append(weight)
+    def fill(self, shard: Block, tally: Tally) -> None:
+        """Add the semivalues of a block of queries."""
+        self.games.solve(*shard, self.plan, self.table, self.drawn, self.units, tally)
 
 
-def fresh_tally(n_players: int, *by_query: npt.NDArray[Any]) -> Tally:
-    """Return a tally with nothing in it, over the arrays `by_query` of all queries."""
-    exact, means, variances = (np.zeros((n_players, 2)) for _ in range(3))
-    status, spread, work, value_all, value_nothing = by_query
-    appearances = np.zeros(n_players, dtype=np.int64)
-    return Tally(
-        exact, means, variances, appearances, status, spread, work, value_all, value_nothing
-    )
+@dataclass(frozen=True)
+class Sampler:
+    """What draws rounds.
+
+    Attributes
+    ----------
+    games : Games
+    table : WeightTable
+    run : Run
+    kept : Checkpoints or None
+    """
+
+    games: Games
+    table: WeightTable
+    run: Run
+    kept: Checkpoints | None = None
+
+    def draw(
+        self,
+        plan: Plan,
+        estimate: Estimate,
+        units: IntArray,
+        weight: float | None,
+        message: str = "",
+        blocks: Sequence[Block] | None = None,
+    ) -> Estimate:
+        """Draw one round; the estimate with it.
+
+        Parameters
+        ----------
+        plan : Plan
+        estimate : Estimate
+            Of the rounds before; left as it is.
+        units : ndarray of int64, shape (Q,)
+            Replicates of each query.
+        weight : float, optional
+            Weight of the round; by default its work, for the first round, whose cost is not known.
+        message : str
+            For the progress.
+        blocks : sequence, optional
+            Of queries; all by default.
+        """
+        n_players, n_queries = len(estimate.exact), len(estimate.status)
+        if blocks is None:
+            blocks = cut(np.ones(n_queries) if plan.fresh else units * estimate.unit_work)
+        job = Round(n_players, n_queries, self.games, plan, self.table, estimate.drawn, units)
+        stage = f"round-{len(estimate.units)}"
+        found = engines.run(job, blocks, self.run, message=message, kept=self.kept, stage=stage)
+        if weight is None:
+            weight = float(found.work.sum()) or 1.0
+        if plan.fresh:
+            estimate = replace(
+                estimate,
+                exact=estimate.exact + found.exact,
+                appearances=estimate.appearances + found.appearances,
+                status=found.status,
+                value_all=found.value_all,
+                value_nothing=found.value_nothing,
+            )
+        estimate = replace(
+            estimate,
+            means=estimate.means + weight * found.means,
+            variances=estimate.variances + weight**2 * found.variances,
+            spread=estimate.spread + found.spread * units,
+            work=estimate.work + found.work,
+            units=[*estimate.units, np.where(estimate.status == SAMPLED, units, 0)],
+            weights=[*estimate.weights, weight],
+        )
+        if self.kept is not None:
+            self.kept.save("estimate", estimate.to_state())
+            self.kept.drop(stage)
+        return estimate
 
 
-def cut(n_queries: int) -> list[tuple[int, int]]:
-    """Cut the queries into blocks; the same ones whatever the number of threads."""
-    n_blocks = int(np.clip(n_queries // _FEWEST_QUERIES, 1, _MOST_TASKS))
-    edges = np.linspace(0, n_queries, n_blocks + 1).round().astype(int)
-    return [(int(a), int(b)) for a, b in pairwise(edges) if b > a]
+def cut(work: FloatArray) -> list[Block]:
+    """Cut queries into blocks of about equal work, whatever the number of threads."""
+    return engines.cut(work, int(np.clip(len(work) // _FEWEST_QUERIES, 1, _MOST_TASKS)))
 
 
 def next_units(
@@ -269,4 +301,4 @@ def next_units(
     return units, float((units * cost).sum())
 
 
-__all__ = ["EXACT", "SAMPLED", "Estimate", "cut", "next_units", "run_round"]
+__all__ = ["EXACT", "SAMPLED", "Estimate", "Sampler", "cut", "next_units"]

@@ -9,14 +9,9 @@ sessions and users that can matter are looked at (`_vmis_rows_kernels`, `_tifu_v
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from whence.attribution import Attribution
-from whence.engines import map_ordered
 from whence.errors import UnsupportedError
 from whence.models import VMISKNN
 from whence.valuation import _tifu_items_kernels, _tifu_rows_kernels, _vmis_rows_kernels
@@ -26,121 +21,64 @@ from whence.valuation._deletions import (
     variants_without_rows,
     vectors_of,
 )
+from whence.valuation._solve_kernels import Tally
 from whence.valuation.base import Question
 from whence.valuation.games import FIXED, make_games
-from whence.valuation.progress import reporter
-from whence.valuation.rounds import cut
-from whence.valuation.sources import INTERACTION, ITEM, identifying_columns
-
-if TYPE_CHECKING:
-    from whence.valuation.leave_one_out import LeaveOneOut
-
-FloatArray = npt.NDArray[np.float64]
-# Adds the values of queries [first, last), and writes what they are worth with everything.
-LeaveOut = Callable[[int, int, FloatArray, FloatArray], None]
+from whence.valuation.sources import INTERACTION, ITEM
+from whence.valuation.tallies import Block, Tallying
 
 FINE = (ITEM, INTERACTION)
 
 
-def leave_rows_out(method: LeaveOneOut, question: Question) -> Attribution:
+@dataclass(frozen=True)
+class LeaveRowsOut(Tallying):
+    """Leave-one-out values of items or rows.
+
+    Attributes
+    ----------
+    kernel : callable
+        Adds the values of queries [first, last), and writes what they are worth with everything.
+    arrays : tuple
+        What it takes.
+    """
+
+    kernel: Callable[..., None]
+    arrays: tuple[Any, ...]
+
+    def fill(self, shard: Block, tally: Tally) -> None:
+        """Add the values of a block of queries."""
+        self.kernel(*shard, *self.arrays, tally.exact, tally.value_all)
+
+
+def leave_rows_out(question: Question) -> LeaveRowsOut:
     """Value items or interactions by what the metric loses without them.
 
-    Returns
-    -------
-    Attribution
-        Columns: the item, or the row, its session or user and its item; ``score``; for baskets
-        ``own_score``, through the queries of users whose own history it is deleted from.
+    For baskets the second column are the values through the queries of users whose own history
+    they are deleted from.
 
     Raises
     ------
     UnsupportedError
         If the metric is a Python function, or the model not known.
     """
+    by, model, queries = question.sources.by, question.model, question.queries
     if question.metric.function is not None:
         raise UnsupportedError(
-            f"LeaveOneOut(by={question.sources.by!r}) takes the metrics of Whence, not a Python "
-            f"function; use RetrainingLeaveOneOut(by={question.sources.by!r})."
+            f"LeaveOneOut(by={by!r}) takes the metrics of Whence, not a Python function; use "
+            f"RetrainingLeaveOneOut(by={by!r})."
         )
-    n_queries = len(question.queries)
-    leave_out = _compiled(question)
-    values, value_all = _run(method, question, leave_out, cut(n_queries))
-    values /= n_queries
-
-    def one_query(query: int) -> Attribution:
-        part, worth = _run(method, question, leave_out, [(query, query + 1)])
-        shown = np.flatnonzero(np.abs(part).sum(axis=1))
-        columns = {
-            name: ids.gather(shown)
-            for name, ids in identifying_columns(question.train, question.sources).items()
-        }
-        some = replace(question.sources, ids=question.sources.ids.gather(shown))
-        return method._answer(
-            replace(question, sources=some),
-            {**columns, **_columns(question, part[shown])},
-            value_all=float(worth[query]),
-            value_nothing=0.0,
-            query=question.queries.ids.row(query, named=True),
-        )
-
-    return method._answer(
-        question,
-        {**identifying_columns(question.train, question.sources), **_columns(question, values)},
-        recompute=one_query,
-        value_all=float(value_all.mean()),
-        value_nothing=0.0,
-    )
-
-
-def _columns(question: Question, values: FloatArray) -> dict[str, Any]:
-    if question.queries.kind == "sessions":
-        return {"score": values[:, 0]}
-    return {"score": values[:, 0], "own_score": values[:, 1]}
-
-
-def _compiled(question: Question) -> LeaveOut:
-    """The kernel for the model and the sources, with its arrays."""
-    model, queries = question.model, question.queries
     games = make_games(model, queries, question.metric, FIXED, "LeaveOneOut")
-    asked, worth = games.asked, games.worth
-    items = question.sources.by == ITEM
+    kernel: Callable[..., None]
+    arrays: tuple[Any, ...]
     if isinstance(model, VMISKNN):
-        clicks = clicks_of(model)
-        of_sessions = (
-            _vmis_rows_kernels.leave_out_items if items else _vmis_rows_kernels.leave_out_clicks
-        )
-
-        def sessions(first: int, last: int, values: FloatArray, value_all: FloatArray) -> None:
-            of_sessions(first, last, asked, clicks, worth, values, value_all)
-
-        return sessions
-    vectors = vectors_of(model, queries)
-    variants = variants_without_items(model) if items else variants_without_rows(model)
-    of_users = (
-        _tifu_items_kernels.leave_out_items_of_users
-        if items
-        else _tifu_rows_kernels.leave_out_interactions
-    )
-
-    def users(first: int, last: int, values: FloatArray, value_all: FloatArray) -> None:
-        of_users(first, last, asked, vectors, variants, worth, values, value_all)
-
-    return users
-
-
-def _run(
-    method: LeaveOneOut, question: Question, leave_out: LeaveOut, blocks: list[tuple[int, int]]
-) -> tuple[FloatArray, FloatArray]:
-    """Sum of the values over blocks of queries, (n_sources, 2), and the value of each query."""
-    shape = (len(question.sources), 2)
-    total, value_all = np.zeros(shape), np.zeros(len(question.queries))
-
-    def task(block: tuple[int, int]) -> FloatArray:
-        part = np.zeros(shape)
-        leave_out(*block, part, value_all)
-        return part
-
-    with reporter(method.progress) as report:
-        for done, part in enumerate(map_ordered(task, blocks, method.threads), start=1):
-            total += part
-            report(done, len(blocks), "leaving one out")
-    return total, value_all
+        kernel = _vmis_rows_kernels.leave_out_clicks
+        if by == ITEM:
+            kernel = _vmis_rows_kernels.leave_out_items
+        arrays = games.asked, clicks_of(model), games.worth
+    else:
+        kernel, variants = _tifu_rows_kernels.leave_out_interactions, variants_without_rows
+        if by == ITEM:
+            kernel = _tifu_items_kernels.leave_out_items_of_users
+            variants = variants_without_items
+        arrays = games.asked, vectors_of(model, queries), variants(model), games.worth
+    return LeaveRowsOut(len(question.sources), len(queries), kernel, arrays)

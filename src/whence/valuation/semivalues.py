@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
+from annotated_types import Ge, Le
 
 from whence.attribution import Attribution
-from whence.errors import ParameterError, check_choice, check_float, check_int
-from whence.evaluation.metrics import DEFAULT_SUSTAINABILITY_WEIGHT
-from whence.valuation import _walk_kernels
+from whence.engines import Checkpoints, Run, identity_of, reporter
+from whence.errors import ParameterError
+from whence.parameters import NonNegative, Positive, PositiveInt, Seed
 from whence.valuation._solve_kernels import Plan
-from whence.valuation.base import Progress, Question, Valuation
-from whence.valuation.games import Games, make_games
-from whence.valuation.progress import reporter
-from whence.valuation.rounds import Estimate, fresh_tally, next_units, run_round
+from whence.valuation.base import Question, Valuation
+from whence.valuation.games import make_games
+from whence.valuation.rounds import Estimate, Sampler, next_units
+from whence.valuation.weights import SUBSETS, CoalitionWeights, beta_size_weights
+
+FloatArray = npt.NDArray[np.float64]
 
 _PILOT_UNITS = 2
 _SMALL_BUDGET = 4000
 _ONE_ROUND = 2_000_000
 
 
-class Semivalue(Valuation):
+class Semivalue(CoalitionWeights, Valuation):
     """Base of the semivalues that are estimated by sampling where enumeration costs too much.
+
+    A subclass says how much coalitions of each size count (`size_weights`), and what is sampled
+    (`sampling`).
 
     Parameters
     ----------
@@ -51,63 +57,27 @@ class Semivalue(Valuation):
         Draw every permutation together with its reverse.
     allocation : {"variance", "uniform"}
         Give a query replicates in proportion to the root of variance over cost, or all the same.
-    progress : bool or callable
-        Show a progress bar, or call ``progress(done, total, message)``.
     """
 
-    semivalue: ClassVar[int]
+    efficient: ClassVar[bool] = False
+    """Whether the values add up to what all are worth less what nobody is worth."""
 
-    def __init__(
-        self,
-        metric: Any = "mrr@20",
-        tolerance: float = 0.1,
-        max_permutations: int = 1000,
-        seed: int = 42,
-        *,
-        by: str | None = None,
-        candidates: str = "fixed",
-        own: str = "given",
-        exact: int = 12,
-        antithetic: bool = True,
-        allocation: str = "variance",
-        sustainable_items: Iterable[Any] | None = None,
-        sustainability_weight: float = DEFAULT_SUSTAINABILITY_WEIGHT,
-        relevant: str | None = None,
-        unknown: str = "ignore",
-        target: str = "rest",
-        threads: int | None = None,
-        progress: Progress = False,
-    ) -> None:
-        self.metric = metric
-        self.tolerance = tolerance
-        self.max_permutations = max_permutations
-        self.seed = seed
-        self.by = by
-        self.candidates = candidates
-        self.own = own
-        self.exact = exact
-        self.antithetic = antithetic
-        self.allocation = allocation
-        self.sustainable_items = sustainable_items
-        self.sustainability_weight = sustainability_weight
-        self.relevant = relevant
-        self.unknown = unknown
-        self.target = target
-        self.threads = threads
-        self.progress = progress
-
-    def _check_params(self) -> None:
-        super()._check_params()
-        check_float("tolerance", self.tolerance, minimum=0.0)
-        check_int("max_permutations", self.max_permutations, minimum=1)
-        check_int("seed", self.seed, minimum=0)
-        check_choice("candidates", self.candidates, ("fixed", "all"))
-        check_choice("own", self.own, ("given", "player"))
-        check_int("exact", self.exact, minimum=0, maximum=20)
-        check_choice("allocation", self.allocation, ("variance", "uniform"))
+    tolerance: NonNegative = 0.1
+    max_permutations: PositiveInt = 1000
+    seed: Seed = 42
+    candidates: Literal["fixed", "all"] = "fixed"
+    own: Literal["given", "player"] = "given"
+    exact: Annotated[int, Ge(0), Le(20)] = 12
+    antithetic: bool = True
+    allocation: Literal["variance", "uniform"] = "variance"
 
     def attribute(
-        self, model: Any, validation: Any, *, resume: Attribution | None = None
+        self,
+        model: Any,
+        data: Any,
+        *,
+        run: Run | None = None,
+        previous: Attribution | None = None,
     ) -> Attribution:
         """Value the training sessions or users of a fitted model.
 
@@ -115,9 +85,11 @@ class Semivalue(Valuation):
         ----------
         model : VMISKNN or TIFUKNN
             A fitted model.
-        validation : Interactions, data frame or Queries
+        data : Interactions, data frame or Queries
             The evaluation set.
-        resume : Attribution, optional
+        run : Run, optional
+            How the work is done. In its folder are kept the rounds.
+        previous : Attribution, optional
             A result of the same question; the sampling goes on where it stopped.
 
         Returns
@@ -133,58 +105,69 @@ class Semivalue(Valuation):
         UnsupportedError
             If Whence does not know the games of this model.
         ParameterError
-            If an argument is out of range, or `resume` answers another question.
+            If an argument is out of range, or `previous` answers another question.
         """
-        question = self._ask(model, validation)
+        question = self._ask(model, data, run)
         games = make_games(
             model, question.queries, question.metric, self.candidates, type(self).__name__
         )
-        estimate = self._resumed(question, resume)
-        stopped = self._sample(games, question, estimate)
-        return self._wrap(games, question, estimate, stopped)
+        estimate = self._begun(question, previous)
+        identity = self._identity(question)
+        if previous is not None:
+            identity["previous"] = [identity_of(part) for part in estimate.to_state().values()]
+        with Checkpoints(question.run, identity) as kept:
+            before = kept.load("estimate")
+            if before is not None:
+                estimate = Estimate.from_state(before)
+            sampler = Sampler(games, games.weigh(self, self.exact), question.run, kept)
+            estimate, stopped = self._sample(sampler, question, estimate)
+            kept.is_finished = stopped != "interrupted"
+        return self._wrap(sampler, question, estimate, stopped)
 
     # Sampling
 
     def _plan(self, question: Question, fresh: bool) -> Plan:
-        alpha, beta = self._shape()
+        assert question.run.seed is not None
         return Plan(
-            self.semivalue, alpha, beta, 2**self.exact, np.uint64(self.seed), self.antithetic,
-            False, question.sources.group_of, self.own == "player", fresh,
-        )  # fmt: skip
+            exact_limit=2**self.exact,
+            seed=np.uint64(question.run.seed),
+            antithetic=self.antithetic,
+            shared=False,
+            group_of=question.sources.group_of,
+            own_player=self.own == "player",
+            fresh=fresh,
+        )
 
-    def _shape(self) -> tuple[float, float]:
-        """Parameters of the Beta distribution over coalition sizes; (1, 1) is Shapley."""
-        return 1.0, 1.0
-
-    def _sample(self, games: Games, question: Question, estimate: Estimate) -> str:
+    def _sample(
+        self, sampler: Sampler, question: Question, estimate: Estimate
+    ) -> tuple[Estimate, str]:
         """Draw rounds until precise enough, out of budget or interrupted; say which."""
-        passes = 2 if self.antithetic else 1
-        with reporter(self.progress) as report:
-            try:
+        passes, n_queries = 2 if self.antithetic else 1, len(question.queries)
+        try:
+            with reporter(sampler.run.progress) as report:
+                sampler = replace(sampler, run=sampler.run.changed(progress=report))
                 if not estimate.units:
-                    units = np.full(len(question.queries), self._pilot(len(question.queries)))
+                    units = np.full(n_queries, self._pilot(n_queries))
                     plan = self._plan(question, fresh=True)
-                    run_round(
-                        games, plan, estimate, units, None, self.threads, report, "first round"
-                    )
+                    estimate = sampler.draw(plan, estimate, units, None, "first round")
                 plan = self._plan(question, fresh=False)
                 while estimate.work.sum() > 0:
                     error = estimate.relative_error
                     if error <= self.tolerance:
-                        return "tolerance"
+                        return estimate, "tolerance"
                     budget = self.max_permutations / passes * float(estimate.unit_work.sum())
                     share = next_units(
                         estimate, budget, passes, self.tolerance, self.allocation == "variance"
                     )
                     if share is None:
-                        return "max_permutations"
+                        return estimate, "max_permutations"
                     message = f"standard error {error:.1%} of the mean |value|"
-                    run_round(games, plan, estimate, *share, self.threads, report, message)
-            except KeyboardInterrupt:
-                if not estimate.units:
-                    raise
-                return "interrupted"
-        return "exact"
+                    estimate = sampler.draw(plan, estimate, *share, message)
+        except KeyboardInterrupt:
+            if not estimate.units:
+                raise
+            return estimate, "interrupted"
+        return estimate, "exact"
 
     def _pilot(self, n_queries: int) -> int:
         """Replicates of the first round: more where few queries would leave variances unsure.
@@ -197,11 +180,11 @@ class Semivalue(Valuation):
             return most
         return int(np.clip(_SMALL_BUDGET // n_queries, _PILOT_UNITS, min(most, 64)))
 
-    def _resumed(self, question: Question, resume: Attribution | None) -> Estimate:
+    def _begun(self, question: Question, previous: Attribution | None) -> Estimate:
         n_players, n_queries = len(question.sources), len(question.queries)
-        if resume is None:
+        if previous is None:
             return Estimate.nothing(n_players, n_queries)
-        then = dict(resume.metadata)
+        then = dict(previous.metadata)
         now = self._answer(question, {"score": np.zeros(n_players)}).metadata
         for part in ("method", "metric", "model", "model_params", "by", "seed", "fingerprint"):
             if then.get(part) != now[part]:
@@ -215,7 +198,7 @@ class Semivalue(Valuation):
             if name not in ("tolerance", "max_permutations", "seed")
             and then["params"].get(name) != value
         }
-        if changed or resume.state is None:
+        if changed or previous.state is None:
             raise ParameterError(
                 "These values cannot be resumed: "
                 + (
@@ -224,12 +207,12 @@ class Semivalue(Valuation):
                     else "the state of the sampling is not in the file; save to .parquet."
                 )
             )
-        return Estimate.from_state(resume.state)
+        return Estimate.from_state(previous.state)
 
     # The answer
 
     def _wrap(
-        self, games: Games, question: Question, estimate: Estimate, stopped: str
+        self, sampler: Sampler, question: Question, estimate: Estimate, stopped: str
     ) -> Attribution:
         values, errors = estimate.values, estimate.std_errors
         columns: dict[str, Any] = {
@@ -245,26 +228,29 @@ class Semivalue(Valuation):
             question,
             columns,
             state=estimate.to_state(),
-            recompute=lambda query: self._one_query(games, question, estimate, query),
+            recompute=lambda query: self._one_query(sampler, question, estimate, query),
             value_all=float(estimate.value_all.mean()),
             value_nothing=float(estimate.value_nothing.mean()),
             stopped=stopped,
             relative_error=estimate.relative_error,
-            efficiency=self.semivalue == _walk_kernels.SHAPLEY,
+            efficiency=self.efficient,
             n_exact_queries=int((estimate.status == 1).sum()),
             n_sampled_queries=n_sampled,
             mean_permutations=float(estimate.drawn.sum() * passes / max(n_sampled, 1)),
         )
 
     def _one_query(
-        self, games: Games, question: Question, estimate: Estimate, query: int
+        self, sampler: Sampler, question: Question, estimate: Estimate, query: int
     ) -> Attribution:
         """Values of one query, from the very replicates that went into the whole."""
         part = Estimate.nothing(len(question.sources), len(question.queries))
-        units = np.zeros(len(question.queries), dtype=np.int64)
+        run = sampler.run.changed(progress=False, folder=None, resume=False)
+        sampler = replace(sampler, run=run, kept=None)
         for number, (drawn, weight) in enumerate(zip(estimate.units, estimate.weights)):
+            units = np.zeros(len(question.queries), dtype=np.int64)
             units[query] = drawn[query]
-            _solve_one(games, self._plan(question, number == 0), part, units, weight, query)
+            plan = self._plan(question, number == 0)
+            part = sampler.draw(plan, part, units, weight, blocks=[(query, query + 1)])
         values = part.values * len(question.queries)
         errors = part.std_errors * len(question.queries)
         shown = np.flatnonzero(part.appearances + np.abs(values).sum(axis=1))
@@ -281,8 +267,6 @@ class Semivalue(Valuation):
         query: int,
         estimate: Estimate,
     ) -> Attribution:
-        from dataclasses import replace
-
         some = replace(question.sources, ids=question.sources.ids.gather(shown))
         return self._answer(
             replace(question, sources=some),
@@ -290,35 +274,12 @@ class Semivalue(Valuation):
             value_all=float(estimate.value_all[query]),
             value_nothing=float(estimate.value_nothing[query]),
             stopped="exact" if estimate.status[query] else "max_permutations",
-            efficiency=self.semivalue == _walk_kernels.SHAPLEY,
+            efficiency=self.efficient,
             query=question.queries.ids.row(query, named=True),
         )
 
 
-def _solve_one(
-    games: Games,
-    plan: Plan,
-    part: Estimate,
-    units: npt.NDArray[np.int64],
-    weight: float,
-    query: int,
-) -> None:
-    """Add one query's share of one round to an estimate."""
-    n_players, n_queries = part.exact.shape[0], len(units)
-    tally = fresh_tally(
-        n_players, part.status, np.zeros(n_queries), np.zeros(n_queries), part.value_all,
-        part.value_nothing,
-    )  # fmt: skip
-    games.solve(query, query + 1, plan, part.drawn, units, tally)
-    part.exact += tally.exact
-    part.appearances += tally.appearances
-    part.means += weight * tally.means
-    part.variances += weight**2 * tally.variances
-    part.units.append(units.copy())
-    part.weights.append(weight)
-
-
-class Shapley(Semivalue):
+class Shapley(Semivalue, name="shapley", title="Data Shapley values"):
     """Data Shapley values of training sessions or users.
 
     The game of a query: the players are its candidates, and a coalition is worth the metric of
@@ -350,11 +311,18 @@ class Shapley(Semivalue):
     True
     """
 
-    method = "shapley"
-    semivalue = _walk_kernels.SHAPLEY
+    efficient = True
+
+    def size_weights(self, n: int) -> FloatArray:
+        """Probability of each coalition of s others: s! (n - 1 - s)! / n!."""
+        return beta_size_weights(1.0, 1.0, n)
+
+    def sampling_weights(self, n: int) -> FloatArray | None:
+        """None: permutations are what the values are the mean of."""
+        return None
 
 
-class BetaShapley(Semivalue):
+class BetaShapley(Semivalue, name="beta-shapley", title="Beta Shapley values"):
     """Beta-Shapley values: Shapley with more weight on small (or large) coalitions.
 
     Parameters
@@ -370,37 +338,23 @@ class BetaShapley(Semivalue):
     Kwon, Zou: Beta Shapley. AISTATS 2022, equation 5.
     """
 
-    method = "beta-shapley"
-    semivalue = _walk_kernels.BETA
+    alpha: Positive = 16.0
+    beta: Positive = 1.0
 
-    def __init__(
-        self, metric: Any = "mrr@20", alpha: float = 16.0, beta: float = 1.0, **arguments: Any
-    ) -> None:
-        super().__init__(metric, **arguments)
-        self.alpha = alpha
-        self.beta = beta
+    def size_weights(self, n: int) -> FloatArray:
+        """Probability of each coalition of s others: B(s + β, n - 1 - s + α) / B(α, β)."""
+        return beta_size_weights(float(self.alpha), float(self.beta), n)
 
-    @property
-    def params(self) -> dict[str, Any]:
-        """Arguments of the constructor, those of `Semivalue` included."""
-        import inspect
-
-        names = inspect.signature(Semivalue.__init__).parameters
-        shared = {name: getattr(self, name) for name in names if name != "self"}
-        return {**shared, "alpha": self.alpha, "beta": self.beta}
-
-    def _check_params(self) -> None:
-        super()._check_params()
-        for name in ("alpha", "beta"):
-            value = check_float(name, getattr(self, name), minimum=0.0)
-            if value == 0:
-                raise ParameterError(f"{name} is 0; a Beta distribution needs it above 0.")
-
-    def _shape(self) -> tuple[float, float]:
-        return float(self.alpha), float(self.beta)
+    def sampling_weights(self, n: int) -> FloatArray:
+        """Size weights times n C(n - 1, s), by their quotients."""
+        alpha, beta = float(self.alpha), float(self.beta)
+        i, s = np.arange(n - 1), np.arange(1, n)
+        first = n * np.prod((alpha + i) / (alpha + beta + i))
+        steps = (s - 1 + beta) / (n - 1 - s + alpha) * (n - s) / s
+        return np.asarray(np.cumprod(np.concatenate([[first], steps])))
 
 
-class Banzhaf(Semivalue):
+class Banzhaf(Semivalue, name="banzhaf", title="Data Banzhaf values"):
     """Data Banzhaf values: the mean effect of joining a random subset of the others.
 
     In every sampled subset each player's effect is read off, so that no two different subsets
@@ -411,5 +365,12 @@ class Banzhaf(Semivalue):
     Wang, Jia: Data Banzhaf. AISTATS 2023, definition 3.
     """
 
-    method = "banzhaf"
-    semivalue = _walk_kernels.BANZHAF
+    sampling = SUBSETS
+
+    def size_weights(self, n: int) -> FloatArray:
+        """Probability of each coalition of others: 2**(1 - n)."""
+        return np.full(n, 2.0 ** (1 - n))
+
+    def sampling_weights(self, n: int) -> FloatArray | None:
+        """None: subsets are what the values are the mean of."""
+        return None

@@ -43,9 +43,9 @@ def by_dense_blocks(model, valid):
 @pytest.mark.parametrize("name", MODELS)
 def test_block_is_the_hessian_of_one_user_and_its_items(fitted, name):
     models, valid = fitted
-    V = InfluenceFunction("block", by="example").matrix(models[name], valid)
+    V = InfluenceFunction(solver="block", by="example").matrix(models[name], valid)
     np.testing.assert_allclose(V, by_dense_blocks(models[name], valid), atol=1e-12)
-    mean = InfluenceFunction("block").attribute(models[name], valid)
+    mean = InfluenceFunction(solver="block").attribute(models[name], valid)
     rows = models[name].train_.rows
     np.testing.assert_allclose(mean.scores[rows], V.mean(axis=0), atol=1e-12)
 
@@ -53,7 +53,7 @@ def test_block_is_the_hessian_of_one_user_and_its_items(fitted, name):
 @pytest.mark.parametrize("solver", ["cg", "block", "dot"])
 def test_own_influence_is_the_part_of_the_matrix(fitted, solver):
     models, valid = fitted
-    model, method = models["squared"], InfluenceFunction(solver)
+    model, method = models["squared"], InfluenceFunction(solver=solver)
     V, own = method.matrix(model, valid), method.own(model, valid)
     queries = ask(model, valid).ids["user"].to_list()
     users = model.train_.frame["user"].to_list()
@@ -65,15 +65,17 @@ def test_own_influence_is_the_part_of_the_matrix(fitted, solver):
 def test_removals_and_sources_add_up(fitted, solver):
     models, valid = fitted
     model = models["squared"]
-    V = InfluenceFunction(solver, by="example", tolerance=1e-12).matrix(model, valid)
-    method = InfluenceFunction(solver, tolerance=1e-12)
+    V = InfluenceFunction(solver=solver, by="example", tolerance=1e-12).matrix(model, valid)
+    method = InfluenceFunction(solver=solver, tolerance=1e-12)
     groups = [np.array([0]), np.array([1, 5, 9])]
     effects = method.effects(model, valid, groups)
     expected = np.array([-V[:, g].sum(axis=1) for g in groups]).T
     np.testing.assert_allclose(effects, expected, atol=1e-10)
     by_row = method.attribute(model, valid)
     for by in ("user", "item"):
-        grouped = InfluenceFunction(solver, tolerance=1e-12, by=by).attribute(model, valid).frame
+        grouped = (
+            InfluenceFunction(solver=solver, tolerance=1e-12, by=by).attribute(model, valid).frame
+        )
         both = grouped.join(by_row.frame.group_by(by).agg(pl.col("score").sum()), on=by)
         np.testing.assert_allclose(both["score"], both["score_right"], atol=1e-12)
     first = by_row.for_query(0)
@@ -83,7 +85,7 @@ def test_removals_and_sources_add_up(fitted, solver):
 
 def test_values_are_written_and_read(fitted, tmp_path):
     models, valid = fitted
-    method = whence.InfluenceFunction("cg", layers=["users", "items"])
+    method = whence.InfluenceFunction(solver="cg", layers=["users", "items"])
     for number, values in enumerate((
         method.attribute(models["bpr"], valid),
         method.attribute(models["bpr"], valid).for_query(1),
@@ -109,8 +111,8 @@ def test_harmful_rows_are_pruned(fitted):
 
 def test_threads_and_solving_together_make_no_difference(fitted):
     models, valid = fitted
-    one = InfluenceFunction("cg").matrix(models["bpr"], valid)
-    two = InfluenceFunction("cg", threads=2).matrix(models["bpr"], valid)
+    one = InfluenceFunction(solver="cg").matrix(models["bpr"], valid)
+    two = InfluenceFunction(solver="cg", threads=2).matrix(models["bpr"], valid)
     np.testing.assert_array_equal(one, two)
 
 
@@ -118,7 +120,7 @@ def test_twins_have_equal_influence():
     train, valid = ratings()
     twice = pl.concat([train, train.filter(pl.col("user") == 3)])
     model = to_optimum(MODELS["squared"]().fit(twice), tolerance=1e-9)
-    frame = InfluenceFunction("cg", tolerance=1e-10).attribute(model, valid).frame
+    frame = InfluenceFunction(solver="cg", tolerance=1e-10).attribute(model, valid).frame
     pairs = frame.filter(pl.col("user") == 3).group_by("item").agg(pl.col("score"))
     for twins in pairs["score"]:
         assert twins[0] == pytest.approx(twins[1], abs=1e-9)
@@ -128,9 +130,9 @@ def test_twins_have_equal_influence():
 def test_explained_prediction_is_the_slope_of_retraining(fitted, name):
     model = fitted[0][name]
     objective = objective_of(model)
-    explained = InfluenceFunction("exact").explain_prediction(model, 4, 103)
+    explained = InfluenceFunction(solver="exact").explain_prediction(model, 4, 103)
     assert set(explained.frame["user"]) == {4}
-    whole = InfluenceFunction("exact").explain_prediction(model, 4, 103, own=False)
+    whole = InfluenceFunction(solver="exact").explain_prediction(model, 4, 103, own=False)
     assert len(whole) == model.train_.n_rows
     user = model.vocabulary.source_codes([4])[0]
     item = model.vocabulary.item_codes([103])[0]
@@ -144,7 +146,7 @@ def test_explained_prediction_is_the_slope_of_retraining(fitted, name):
         values.append(float(moved.scores(np.array([user]), np.array([item]))[0]))
     assert explained.scores.max() == pytest.approx((values[0] - values[1]) / 2e-3, rel=1e-3)
     assert whole.metadata["prediction"] == pytest.approx(np.mean(values), abs=1e-4)
-    blocks = InfluenceFunction("block").explain_prediction(model, 4, 103, own=False).frame
+    blocks = InfluenceFunction(solver="block").explain_prediction(model, 4, 103, own=False).frame
     touched = (blocks["user"] == 4) | (blocks["item"] == 103)
     if name == "squared":
         assert (blocks.filter(~touched)["score"] == 0).all()
@@ -179,7 +181,7 @@ def test_influence_on_a_metric_is_the_slope_of_retraining(fitted, metric):
     model = models["bpr"]
     objective = objective_of(model)
     question = ask(model, valid, outcome=metric)
-    V = InfluenceFunction("exact", outcome=metric, by="example").matrix(model, valid)
+    V = InfluenceFunction(solver="exact", outcome=metric, by="example").matrix(model, valid)
     for s in (0, 11, 23):
         values = []
         for sign in (1, -1):
@@ -189,13 +191,13 @@ def test_influence_on_a_metric_is_the_slope_of_retraining(fitted, metric):
             values.append(question.values(moved))
         slope = (values[0] - values[1]) / 2e-3
         np.testing.assert_allclose(V[:, s], slope, rtol=1e-3, atol=1e-6)
-    mean = InfluenceFunction("cg", outcome=metric).attribute(model, valid)
+    mean = InfluenceFunction(solver="cg", outcome=metric).attribute(model, valid)
     np.testing.assert_allclose(mean.scores[model.train_.rows], V.mean(axis=0), atol=1e-6)
 
 
 def test_blocks_are_of_predictions_only(fitted):
     models, valid = fitted
     with pytest.raises(UnsupportedError, match="outcome='loss'"):
-        InfluenceFunction("block", outcome="ndcg").attribute(models["bpr"], valid)
+        InfluenceFunction(solver="block", outcome="ndcg").attribute(models["bpr"], valid)
     with pytest.raises(DataError, match="item 999 is not in"):
         InfluenceFunction().explain_prediction(models["bpr"], 4, 999)

@@ -64,7 +64,7 @@ def test_influence_is_the_slope_of_retraining(fitted, name):
     model = models[name]
     objective, question = objective_of(model), ask(model, valid)
     assert relative_gradient(objective) < 1e-9
-    V = InfluenceFunction("exact", by="example").matrix(model, valid)
+    V = InfluenceFunction(solver="exact", by="example").matrix(model, valid)
     h = 1e-3
     for s in range(0, objective.n_examples, 7):
         values = []
@@ -80,9 +80,9 @@ def test_influence_is_the_slope_of_retraining(fitted, name):
 @pytest.mark.parametrize("name", MODELS)
 def test_solvers_agree(fitted, name):
     models, valid = fitted
-    exact = InfluenceFunction("exact").attribute(models[name], valid)
-    cg = InfluenceFunction("cg", tolerance=1e-10).attribute(models[name], valid)
-    series = InfluenceFunction("lissa", tolerance=1e-9, max_iterations=200_000).attribute(
+    exact = InfluenceFunction(solver="exact").attribute(models[name], valid)
+    cg = InfluenceFunction(solver="cg", tolerance=1e-10).attribute(models[name], valid)
+    series = InfluenceFunction(solver="lissa", tolerance=1e-9, max_iterations=200_000).attribute(
         models[name], valid
     )
     np.testing.assert_allclose(cg.scores, exact.scores, atol=1e-9)

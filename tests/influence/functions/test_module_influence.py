@@ -53,7 +53,7 @@ def test_factor_models_are_the_same_by_automatic_differentiation(name):
     theirs = ModuleObjective.of(model, epoch=0, layers="all")
     assert theirs.value() == pytest.approx(ours.value(), rel=1e-12)
     assert relative_gradient(theirs) < 1e-8
-    method = InfluenceFunction("cg", tolerance=1e-10)
+    method = InfluenceFunction(solver="cg", tolerance=1e-10)
     question = ask(model, valid)
     scores = [
         method.work_on(model, None, objective=objective, question=question).mean()
@@ -69,7 +69,7 @@ def test_influence_on_a_sequence_model_is_the_slope_of_retraining(layers):
     objective, how = descend(objective_of(model, layers=layers), tolerance=1e-8)
     assert how.converged
     question = ask(model, valid)
-    method = InfluenceFunction("cg", by="user", tolerance=1e-10, layers=layers)
+    method = InfluenceFunction(solver="cg", by="user", tolerance=1e-10, layers=layers)
     work = method.work_on(model, None, objective=objective, question=question)
     scores = work.mean()
     for s in (0, 5):
@@ -88,7 +88,7 @@ def test_blocks_by_automatic_differentiation_are_those_of_the_formula():
     one = valid.unique("user", maintain_order=True)
     model = to_optimum(MODELS["squared"]().fit(train), tolerance=1e-9)
     theirs = ModuleObjective.of(model, epoch=0, layers="all")
-    method = InfluenceFunction("block", tolerance=1e-12)
+    method = InfluenceFunction(solver="block", tolerance=1e-12)
     question = ask(model, one)
     ours = method.work_on(model, None, objective=objective_of(model), question=question)
     other = method.work_on(model, None, objective=theirs, question=question)
@@ -100,7 +100,7 @@ def test_blocks_of_a_network_are_the_part_of_its_hessian():
     train, _ = ratings()
     model = NeuMF(gmf_dim=2, mlp_dim=2, layers=(3,), epochs=10, weight_decay=0.05).fit(train)
     objective = objective_of(model)
-    method = InfluenceFunction("block", damping=0.3, tolerance=1e-12)
+    method = InfluenceFunction(solver="block", damping=0.3, tolerance=1e-12)
     with pytest.warns(DataWarning, match="optimum"):
         scores = method.explain_prediction(model, 4, 103, own=False)
     user = int(model.vocabulary.source_codes([4])[0])
@@ -129,7 +129,7 @@ def test_solvers_agree_about_a_network(outcome):
     options = {"damping": 3.0, "outcome": outcome, "tolerance": 1e-10}
     with pytest.warns(DataWarning, match="optimum"):
         exact, cg, series = (
-            InfluenceFunction(solver, **options).attribute(model, valid).scores
+            InfluenceFunction(solver=solver, **options).attribute(model, valid).scores
             for solver in ("exact", "cg", "lissa")
         )
     assert np.abs(exact).max() > 0
@@ -143,7 +143,7 @@ def test_the_last_layer_alone_is_a_part_of_all_parameters():
     options = {"damping": 0.5, "layers": "last", "by": "user"}
     with pytest.warns(DataWarning, match="optimum"):
         exact, cg = (
-            InfluenceFunction(solver, tolerance=1e-10, **options).attribute(model, valid)
+            InfluenceFunction(solver=solver, tolerance=1e-10, **options).attribute(model, valid)
             for solver in ("exact", "cg")
         )
     assert exact.source == "user"
@@ -160,6 +160,6 @@ def test_what_sequence_models_cannot_be_asked():
         pytest.warns(DataWarning, match="optimum"),
         pytest.raises(UnsupportedError, match="model of users and items"),
     ):
-        InfluenceFunction("block").attribute(model, valid)
+        InfluenceFunction(solver="block").attribute(model, valid)
     with pytest.raises(UnsupportedError, match="single predictions"):
         InfluenceFunction().explain_prediction(model, 4, 103)

@@ -64,7 +64,7 @@ def test_a_model_that_is_not_at_its_optimum_is_said(data):
     model = MODELS["squared"]()
     model.epochs = 2
     with pytest.warns(DataWarning, match="not at an optimum: its gradient is that of"):
-        InfluenceFunction("cg", damping=1.0).attribute(model.fit(train), valid)
+        InfluenceFunction(solver="cg", damping=1.0).attribute(model.fit(train), valid)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = InfluenceFunction().attribute(to_optimum(model), valid)
@@ -77,7 +77,7 @@ def test_no_penalty_and_a_singular_hessian_is_said(data):
     lonely = BiasedMF(embedding_dim=8, weight_decay=0.0, epochs=3).fit(train)
     for solver in ("exact", "cg"):
         with pytest.raises(DataError, match="weight_decay above 0, or give damping"):
-            InfluenceFunction(solver).attribute(lonely, valid)
+            InfluenceFunction(solver=solver).attribute(lonely, valid)
 
 
 def test_a_user_with_fewer_ratings_than_parameters_makes_the_hessian_singular():
@@ -89,7 +89,7 @@ def test_a_user_with_fewer_ratings_than_parameters_makes_the_hessian_singular():
     model = BiasedMF(embedding_dim=3, weight_decay=0.0, epochs=5).fit(train)
     for solver in ("exact", "cg"):
         with pytest.raises(DataError, match="The Hessian is singular"):
-            InfluenceFunction(solver).attribute(model, train)
+            InfluenceFunction(solver=solver).attribute(model, train)
 
 
 def test_an_indefinite_hessian_is_said(data):
@@ -97,25 +97,25 @@ def test_an_indefinite_hessian_is_said(data):
     model = MODELS["squared"]()
     model.epochs, model.weight_decay = 1, 1e-6
     with pytest.warns(DataWarning, match="indefinite"):
-        InfluenceFunction("exact").attribute(model.fit(train), valid)
+        InfluenceFunction(solver="exact").attribute(model.fit(train), valid)
 
 
 def test_too_few_steps_are_said(data):
     train, valid = data
     model = to_optimum(MODELS["squared"]().fit(train))
     with pytest.warns(DataWarning, match="stopped after 1 steps with a residual"):
-        InfluenceFunction("cg", max_iterations=1).attribute(model, valid)
+        InfluenceFunction(solver="cg", max_iterations=1).attribute(model, valid)
     with pytest.raises(DataError, match="diverges; give a larger scale"):
-        InfluenceFunction("lissa", scale=1e-4).attribute(model, valid)
+        InfluenceFunction(solver="lissa", scale=1e-4).attribute(model, valid)
 
 
 def test_samples_for_each_term_of_the_series_come_near(data):
     train, valid = data
     model = to_optimum(MODELS["squared"]().fit(train))
-    exact = InfluenceFunction("exact", damping=0.5).attribute(model, valid)
+    exact = InfluenceFunction(solver="exact", damping=0.5).attribute(model, valid)
     with pytest.warns(DataWarning, match="residual"):
         drawn = InfluenceFunction(
-            "lissa", damping=0.5, batch_size=40, scale=3.0, max_iterations=200
+            solver="lissa", damping=0.5, batch_size=40, scale=3.0, max_iterations=200
         ).attribute(model, valid)
     assert np.corrcoef(exact.scores, drawn.scores)[0, 1] > 0.95
 
@@ -127,8 +127,8 @@ def test_samples_for_each_term_of_the_series_come_near(data):
         ({"outcome": "hits"}, "outcome must be one of"),
         ({"by": "rows"}, "by must be one of"),
         ({"damping": -1.0}, "damping must be a number of at least 0"),
-        ({"temperature": 0.0}, "temperature must be above 0"),
-        ({"scale": 0.0}, "scale must be above 0"),
+        ({"temperature": 0.0}, "temperature must be a number above 0"),
+        ({"scale": 0.0}, "scale must be a number above 0"),
         ({"batch_size": 0}, "batch_size must be an integer of at least 1"),
     ],
 )
@@ -154,4 +154,6 @@ def test_a_large_matrix_is_not_factorised(data, monkeypatch):
 
     monkeypatch.setattr(solvers, "_LARGEST", 10)
     with pytest.raises(ParameterError, match="choose solver='cg'"):
-        InfluenceFunction("exact").attribute(to_optimum(MODELS["bpr"]().fit(data[0])), data[1])
+        InfluenceFunction(solver="exact").attribute(
+            to_optimum(MODELS["bpr"]().fit(data[0])), data[1]
+        )

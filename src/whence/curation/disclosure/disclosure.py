@@ -110,9 +110,9 @@ class Disclosure:
         self.train: Interactions = model.train_
         self.beta = violations(self.train, willingness)
         self.validation = validation
-        self.influence = influence or InfluenceFunction("cg")
+        self.influence = influence or InfluenceFunction(solver="cg")
         self.own_influence = own_influence or InfluenceFunction(
-            "block" if factor_loss(model) is not None else "cg"
+            solver="block" if factor_loss(model) is not None else "cg"
         )
         self.measured = Measured(
             model, validation, self.beta, self.influence, self.calibrate, self.tolerance, self.seed

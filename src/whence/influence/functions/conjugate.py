@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from whence.engines import Checkpoints
+
 FloatArray = npt.NDArray[np.float64]
 Map = Callable[[FloatArray], FloatArray]
 
@@ -43,6 +45,7 @@ def conjugate_gradients(
     tolerance: float,
     max_iterations: int,
     stop_at_negative: bool = False,
+    kept: Checkpoints | None = None,
 ) -> Solution:
     """Solve Hx = b for each row of `b` by preconditioned conjugate gradients.
 
@@ -62,15 +65,19 @@ def conjugate_gradients(
     stop_at_negative : bool
         Leave a row as it is when its direction has no positive curvature (a truncated Newton
         step), instead of going on.
+    kept : Checkpoints, optional
+        Where the steps that are done are kept, as stage "steps".
     """
-    x = np.zeros_like(b)
     scale = np.linalg.norm(b, axis=1)
-    active = np.flatnonzero(scale > 0)
-    residual = b[active].copy()
-    z = precondition(residual)
-    way = z.copy()
-    rz = _dots(residual, z)
-    done, smallest, left = 0, np.inf, np.zeros(len(b))
+    before = None if kept is None else kept.load("steps")
+    if before is None:
+        x, active = np.zeros_like(b), np.flatnonzero(scale > 0)
+        residual = b[active].copy()
+        z = precondition(residual)
+        way, rz = z.copy(), _dots(residual, z)
+        done, smallest, left = 0, np.inf, np.zeros(len(b))
+    else:
+        x, active, residual, way, rz, done, smallest, left = before
     while len(active) and done < max_iterations:
         product = apply(way)
         bend = _dots(way, product)
@@ -94,6 +101,8 @@ def conjugate_gradients(
         old, rz = rz[going], _dots(residual[going], z)
         way = z + (rz / old)[:, None] * way[going]
         residual, active = residual[going], active[going]
+        if kept is not None and kept.is_due:
+            kept.save("steps", (x, active, residual, way, rz, done, smallest, left))
     return Solution(x, float(left.max(initial=0.0)), done, smallest, not len(active))
 
 

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from whence import engines
 from whence.attribution.record import plain_values
+from whence.engines import Checkpoints, Job, Run, settled
 from whence.errors import ParameterError, check_choice, check_float, check_int
+from whence.influence.functions.factors import FactorObjective
 from whence.influence.functions.influence import InfluenceFunction
-from whence.influence.functions.objective import FloatArray, IntArray, Objective
+from whence.influence.functions.objective import FloatArray, IntArray
 from whence.influence.functions.optimum import descend
-from whence.influence.functions.passes import Work
+from whence.influence.functions.passes import Problem
 
 CONTROLS = ("no change", "random")
 OUTCOMES = ("own user", "total")
-Compute = Callable[[], FloatArray]
-Remember = Callable[[str, Compute], tuple[FloatArray, float]]
-Progress = Callable[[int, int, str], None]
 _SINGLE = ("random", "largest")
 _STREAM = 0xF1DE
 
@@ -114,7 +114,7 @@ class Fidelity:
 
 def fidelity(
     model: Any,
-    validation: Any,
+    data: Any,
     *,
     solvers: Sequence[str | InfluenceFunction] = ("cg", "block", "dot"),
     removals: int = 100,
@@ -122,9 +122,8 @@ def fidelity(
     groups: int = 10,
     repeats: int = 3,
     tolerance: float = 1e-6,
-    seed: int = 0,
-    remember: Remember | None = None,
-    progress: Progress | None = None,
+    seed: int = 42,
+    run: Run | None = None,
 ) -> Fidelity:
     """Retrain without single interactions and random groups, and compare with the prediction.
 
@@ -135,8 +134,8 @@ def fidelity(
     ----------
     model : fitted differentiable model
         At its optimum; see `whence.to_optimum`.
-    validation : Interactions or data frame
-        Whose losses are looked at.
+    data : Interactions or data frame
+        Validation data, whose losses are looked at.
     solvers : sequence of str or InfluenceFunction
         What predicts; see `InfluenceFunction`.
     removals : int
@@ -152,11 +151,8 @@ def fidelity(
     tolerance : float
         Of the retraining; see `whence.to_optimum`.
     seed : int
-    remember : callable, optional
-        ``remember(name, compute)`` gives what ``compute()`` gives, or gave before, and its
-        processor seconds; so that retrainings can be kept. See `whence.FidelityExperiment`.
-    progress : callable, optional
-        ``progress(done, total, message)``.
+    run : Run, optional
+        How the work is done. In its folder are kept the retrainings.
 
     Returns
     -------
@@ -175,27 +171,37 @@ def fidelity(
         check_float("keep", share, 0.0, 1.0)
     if not solvers:
         raise ParameterError("solvers is empty; name at least one, such as 'cg'.")
-    rng = np.random.default_rng([seed, _STREAM])
+    run = settled(run, SimpleNamespace(seed=seed))
+    assert run.seed is not None
+    rng = np.random.default_rng([run.seed, _STREAM])
     methods = dict(map(_method, solvers))
     first = next(iter(methods.values()))
-    work = first.work_on(model, validation)
-    owners = model.examples_.sources(np.arange(work.objective.n_examples))
-    kinds, removed = _removals(work, owners, removals, keep, groups, rng)
-    before = work.question.values(work.objective)
-    retrained, noise, seconds = _retrain_all(
-        work, kinds, removed, repeats, tolerance, rng, remember or _timed, progress
-    )
+    problem = first.work_on(model, data, run=run)
+    owners = model.examples_.sources(np.arange(problem.objective.n_examples))
+    kinds, removed = _removals(problem, owners, removals, keep, groups, rng)
+    before = problem.question.values(problem.objective)
+    identity = {
+        "method": "fidelity",
+        **problem.identity,
+        "parameters": [run.seed, removals, list(keep), groups, repeats, tolerance],
+        "solver": first.params,
+    }
+    with Checkpoints(run, identity) as kept:
+        retrained, noise, seconds = _retrain_all(problem, removed, repeats, tolerance, rng, kept)
     actual = (retrained - before).T
     predicted: dict[str, FloatArray] = {}
     spent: dict[str, float] = {}
+    quiet = run.changed(progress=False)
     for name, method in methods.items():
         started = time.process_time()
-        own = method.work_on(model, None, objective=work.objective, question=work.question)
+        own = method.work_on(
+            model, None, objective=problem.objective, question=problem.question, run=quiet
+        )
         predicted[name] = own.effects(removed)
         spent[name] = time.process_time() - started
     predicted["no change"] = np.zeros_like(actual)
     predicted["random"] = rng.permuted(next(iter(predicted.values())), axis=1)
-    queries = _own_queries(work, owners, removed)
+    queries = _own_queries(problem, owners, removed)
     changes = _changes(kinds, removed, queries, actual, predicted)
     users = np.unique(queries[queries >= 0])
     floor = noise - before
@@ -213,10 +219,10 @@ def fidelity(
                 "model_params": model.params,
                 "solvers": {name: method.params for name, method in methods.items()},
                 "tolerance": tolerance,
-                "seed": seed,
-                "n_queries": len(work.question),
-                "n_examples": work.objective.n_examples,
-                "n_parameters": len(work.objective.theta),
+                "seed": run.seed,
+                "n_queries": len(problem.question),
+                "n_examples": problem.objective.n_examples,
+                "n_parameters": len(problem.objective.theta),
             }
         ),
     )
@@ -225,11 +231,11 @@ def fidelity(
 def _method(solver: str | InfluenceFunction) -> tuple[str, InfluenceFunction]:
     if isinstance(solver, InfluenceFunction):
         return solver.solver, solver
-    return solver, InfluenceFunction(solver)
+    return solver, InfluenceFunction(solver=solver)  # type: ignore[arg-type]
 
 
 def _removals(
-    work: Work,
+    problem: Problem,
     owners: IntArray,
     removals: int,
     keep: Sequence[float],
@@ -237,15 +243,15 @@ def _removals(
     rng: np.random.Generator,
 ) -> tuple[list[str], list[IntArray]]:
     """Kinds of the removals, and the examples of each."""
-    n = work.objective.n_examples
-    asked = np.flatnonzero(np.isin(owners, work.question.sources))
+    n = problem.objective.n_examples
+    asked = np.flatnonzero(np.isin(owners, problem.question.sources))
     if len(asked) < removals:
         raise ParameterError(
             f"removals is {removals}, but only {len(asked)} training examples are of users with "
             "validation data; choose fewer."
         )
     drawn = rng.choice(asked, size=removals // 2, replace=False)
-    influence = work.mean()
+    influence = problem.mean()
     rest = np.setdiff1d(asked, drawn)
     largest = rest[np.argsort(-np.abs(influence[rest]), kind="stable")[: removals - len(drawn)]]
     kinds = ["random"] * len(drawn) + ["largest"] * len(largest)
@@ -257,60 +263,66 @@ def _removals(
     return kinds, removed
 
 
+@dataclass(frozen=True)
+class _Retrainings(
+    Job[tuple[IntArray, FloatArray], tuple[FloatArray, float], list[tuple[FloatArray, float]]]
+):
+    """Outcomes [Q] after retraining without some examples, from a disturbed start; seconds."""
+
+    problem: Problem
+    tolerance: float
+
+    def run(self, shard: tuple[IntArray, FloatArray]) -> tuple[FloatArray, float]:
+        removed, step = shard
+        began, objective = time.thread_time(), self.problem.objective
+        weights = objective.weights.copy()
+        weights[removed] = 0.0
+        here = objective.weighted(weights).at(objective.theta + step)
+        there, _ = descend(here, tolerance=self.tolerance, warm=True)
+        values = self.problem.question.values(there.weighted(objective.weights))
+        return values, time.thread_time() - began
+
+    def start(self) -> list[tuple[FloatArray, float]]:
+        return []
+
+    def add(
+        self, total: list[tuple[FloatArray, float]], part: tuple[FloatArray, float]
+    ) -> list[tuple[FloatArray, float]]:
+        total.append(part)
+        return total
+
+    def pack(self, total: list[tuple[FloatArray, float]]) -> Any:
+        return [np.array(column) for column in zip(*total)]
+
+    def unpack(self, state: Any) -> list[tuple[FloatArray, float]]:
+        return [(values, float(seconds)) for values, seconds in zip(*state)]
+
+
 def _retrain_all(
-    work: Work,
-    kinds: list[str],
+    problem: Problem,
     removed: list[IntArray],
     repeats: int,
     tolerance: float,
     rng: np.random.Generator,
-    remember: Remember,
-    progress: Progress | None,
+    kept: Checkpoints,
 ) -> tuple[FloatArray, FloatArray, float]:
     """Outcomes [n, Q] of the retrainings, and without removals; mean seconds of the former."""
-    outcomes: list[FloatArray] = []
-    seconds: list[float] = []
-    size = 0.01 * float(np.sqrt(np.mean(work.objective.theta**2)))
-    starts = size * rng.normal(size=(repeats, len(work.objective.theta)))
-
-    def run(name: str, compute: Compute) -> None:
-        if progress is not None:
-            progress(len(outcomes), len(removed) + repeats, name)
-        values, took = remember(name, compute)
-        outcomes.append(values)
-        seconds.append(took)
-
-    for number, (kind, gone) in enumerate(zip(kinds, removed)):
-        name = f"{number} {kind}" + (f" {gone[0]}" if len(gone) == 1 else "")
-        run(name, partial(_retrained, work, gone, tolerance))
-    for number, start in enumerate(starts):
-        run(f"disturbed {number}", partial(_disturbed, work, start, tolerance))
-    count, table = len(removed), np.array(outcomes)
-    return table[:count], table[count:], float(np.mean(seconds[:count]))
+    theta, run = problem.objective.theta, problem.run
+    size = 0.01 * float(np.sqrt(np.mean(theta**2)))
+    nobody, nowhere = np.empty(0, dtype=np.int64), np.zeros(len(theta))
+    steps = size * rng.normal(size=(repeats, len(theta)))
+    shards = [(gone, nowhere) for gone in removed] + [(nobody, step) for step in steps]
+    if not isinstance(problem.objective, FactorObjective):
+        run = run.changed(threads=1)  # objectives at several points share one module
+    job = _Retrainings(problem, tolerance)
+    found = engines.run(job, shards, run, message="retraining", kept=kept, stage="retrainings")
+    table, count = np.array([values for values, _ in found]), len(removed)
+    return table[:count], table[count:], float(np.mean([took for _, took in found[:count]]))
 
 
-def _timed(name: str, compute: Compute) -> tuple[FloatArray, float]:
-    started = time.process_time()
-    return compute(), time.process_time() - started
-
-
-def _retrained(work: Work, removed: IntArray, tolerance: float) -> FloatArray:
-    """Outcomes of the queries after retraining without some examples, float64 [Q]."""
-    weights = work.objective.weights.copy()
-    weights[removed] = 0.0
-    there, _ = descend(work.objective.weighted(weights), tolerance=tolerance, warm=True)
-    return work.question.values(there.weighted(work.objective.weights))
-
-
-def _disturbed(work: Work, step: FloatArray, tolerance: float) -> FloatArray:
-    """Outcomes after retraining with everything, from another start, float64 [Q]."""
-    start: Objective = work.objective.at(work.objective.theta + step)
-    return work.question.values(descend(start, tolerance=tolerance, warm=True)[0])
-
-
-def _own_queries(work: Work, owners: IntArray, removed: list[IntArray]) -> IntArray:
+def _own_queries(problem: Problem, owners: IntArray, removed: list[IntArray]) -> IntArray:
     """Query of the user of each single removal, -1 for groups."""
-    place = {int(source): query for query, source in enumerate(work.question.sources)}
+    place = {int(source): query for query, source in enumerate(problem.question.sources)}
     single = (place.get(int(owners[r[0]]), -1) if len(r) == 1 else -1 for r in removed)
     return np.fromiter(single, dtype=np.int64, count=len(removed))
 

@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-import inspect
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 
-from whence.attribution import Attribution, describe_run
+from whence.attribution import Attribution, Attributor, describe_run
 from whence.data import Interactions
-from whence.errors import (
-    DataError,
-    ParameterError,
-    UnsupportedError,
-    check_choice,
-    check_float,
-    check_int,
-)
-from whence.influence.credit import BY, credited
+from whence.engines import Checkpoints, Run, identity_of, settled
+from whence.errors import DataError, UnsupportedError
+from whence.influence.credit import credited
 from whence.influence.functions.closed import als_prediction, ease_influence
 from whence.influence.functions.objective import FloatArray, IntArray, Objective
-from whence.influence.functions.outcomes import OUTCOMES, Question, ask
-from whence.influence.functions.passes import Work, of_prediction
+from whence.influence.functions.outcomes import Question, ask
+from whence.influence.functions.passes import Problem, of_prediction
 from whence.influence.functions.reading import objective_of
-from whence.influence.functions.solvers import SOLVERS, Settings
+from whence.influence.functions.solvers import Settings
 from whence.influence.result import Influence
 from whence.models.matrix.als import ALS
 from whence.models.matrix.ease import EASE
+from whence.parameters import Count, NonNegative, Positive, PositiveInt, Seed
 
 
-class InfluenceFunction:
+class InfluenceFunction(
+    Attributor, name="influence-function", title="Influence functions", aliases=("influence",)
+):
     """Influence of training interactions by the inverse Hessian of the training objective.
 
     With ``F(θ, o) = (1/Z) Σ_s o_s l_s(θ) + ½ρ‖θ‖²`` and θ its minimum at o = 1, the influence of
@@ -71,8 +69,9 @@ class InfluenceFunction:
         Whose negatives are kept.
     seed : int
         Of the draws of "lissa".
-    threads : int
-        Threads over queries, where each has its own equations. The result does not depend on it.
+    threads : int, optional
+        Threads over queries, where each has its own equations; every core by default. The result
+        does not depend on it.
 
     Notes
     -----
@@ -97,48 +96,25 @@ class InfluenceFunction:
     ... )
     >>> model = to_optimum(BiasedMF(embedding_dim=1, weight_decay=0.1).fit(ratings))
     >>> asked = pl.DataFrame({"user": [3], "item": ["b"], "rating": [1]})
-    >>> InfluenceFunction("exact").attribute(model, asked).top(1)["item"].to_list()
+    >>> InfluenceFunction(solver="exact").attribute(model, asked).top(1)["item"].to_list()
     ['b']
     """
 
-    def __init__(
-        self,
-        solver: str = "cg",
-        *,
-        outcome: str = "loss",
-        by: str = "interaction",
-        damping: float = 0.0,
-        layers: Any = "all",
-        tolerance: float = 1e-6,
-        max_iterations: int = 1000,
-        scale: float | None = None,
-        batch_size: int | None = None,
-        temperature: float = 1.0,
-        epoch: int = 0,
-        seed: int = 0,
-        threads: int = 1,
-    ) -> None:
-        self.solver = solver
-        self.outcome = outcome
-        self.by = by
-        self.damping = damping
-        self.layers = layers
-        self.tolerance = tolerance
-        self.max_iterations = max_iterations
-        self.scale = scale
-        self.batch_size = batch_size
-        self.temperature = temperature
-        self.epoch = epoch
-        self.seed = seed
-        self.threads = threads
+    solver: Literal["cg", "exact", "block", "lissa", "dot"] = "cg"
+    outcome: Literal["loss", "ndcg", "mrr"] = "loss"
+    by: Literal["interaction", "user", "session", "item", "example"] = "interaction"
+    damping: NonNegative = 0.0
+    layers: Any = "all"
+    tolerance: NonNegative = 1e-6
+    max_iterations: PositiveInt = 1000
+    scale: Positive | None = None
+    batch_size: PositiveInt | None = None
+    temperature: Positive = 1.0
+    epoch: Count = 0
+    seed: Seed = 42
+    threads: PositiveInt | None = None
 
-    @property
-    def params(self) -> dict[str, Any]:
-        """Arguments of the constructor, as plain values."""
-        names = inspect.signature(type(self).__init__).parameters
-        return {name: getattr(self, name) for name in names if name != "self"}
-
-    def attribute(self, model: Any, validation: Any) -> Influence:
+    def attribute(self, model: Any, data: Any, *, run: Run | None = None) -> Influence:
         """Influence of all training data on the mean outcome of the queries, by one solve.
 
         EASE is answered exactly and by user, by a formula for its refitting; see
@@ -148,8 +124,10 @@ class InfluenceFunction:
         ----------
         model : fitted differentiable model
             At its optimum; see `to_optimum`.
-        validation : Interactions or data frame
-            One query per user, or per session.
+        data : Interactions or data frame
+            Validation data: one query per user, or per session.
+        run : Run, optional
+            How the work is done. In its folder are kept the steps of the solver.
 
         Returns
         -------
@@ -165,17 +143,18 @@ class InfluenceFunction:
             If the Hessian is singular, or no query is left.
         """
         if isinstance(model, EASE):
-            return self._ease(model, validation)
-        work = self.work_on(model, validation)
-        scores = work.mean()
-        return self._answer(work, scores, validation)
+            return self._ease(model, data)
+        problem = self.work_on(model, data, run=run)
+        with _keeping(problem, "attribute") as kept:
+            scores = problem.mean(kept)
+        return self._answer(problem, scores, data)
 
-    def matrix(self, model: Any, validation: Any) -> FloatArray:
+    def matrix(self, model: Any, data: Any, *, run: Run | None = None) -> FloatArray:
         """Influence of each source on the outcome of each query, V[u, s].
 
         Parameters
         ----------
-        model, validation
+        model, data, run
             As in `attribute`.
 
         Returns
@@ -184,29 +163,30 @@ class InfluenceFunction:
             Queries in order of first appearance in the validation data, sources as in the table of
             `attribute`. Its mean over the queries are the scores of `attribute`.
         """
-        work = self.work_on(model, validation)
-        rows: list[FloatArray] = []
-        for numbers, scores in work.by_query():
-            tables = (self._credit(work, scores[i])[1] for i in range(len(numbers)))
-            rows += [table["score"].to_numpy() for table in tables]
-        return np.array(rows)
+        problem = self.work_on(model, data, run=run)
+        with _keeping(problem, f"matrix by {self.by}") as kept:
+            return problem.matrix(self.by, kept)
 
-    def own(self, model: Any, validation: Any) -> FloatArray:
+    def own(self, model: Any, data: Any, *, run: Run | None = None) -> FloatArray:
         """Influence of each interaction on its own user: V[u(s), s], float64 [n_rows].
 
         0 for rows of users who have nothing in the validation data. See `matrix`.
         """
-        own = self.work_on(model, validation).own()
+        problem = self.work_on(model, data, run=run)
+        with _keeping(problem, "own") as kept:
+            own = problem.own(kept)
         return credited(model.train_, model.examples_, own, "interaction")[1]["score"].to_numpy()
 
-    def effects(self, model: Any, validation: Any, removals: list[IntArray]) -> FloatArray:
+    def effects(
+        self, model: Any, data: Any, removals: list[IntArray], *, run: Run | None = None
+    ) -> FloatArray:
         """Predicted change of each query's outcome when examples are removed from training.
 
         One solve per removal, whatever the number of queries.
 
         Parameters
         ----------
-        model, validation
+        model, data, run
             As in `attribute`.
         removals : list of int64 arrays
             Numbers of the training examples that are removed together.
@@ -216,10 +196,13 @@ class InfluenceFunction:
         float64 [Q, number of removals]
             Above zero where the outcome gets better.
         """
-        return self.work_on(model, validation).effects(removals)
+        problem = self.work_on(model, data, run=run)
+        what = identity_of([gone.tolist() for gone in removals])
+        with _keeping(problem, f"effects of {what}") as kept:
+            return problem.effects(removals, kept)
 
     def explain_prediction(
-        self, model: Any, user: Any, item: Any, *, own: bool = True
+        self, model: Any, user: Any, item: Any, *, own: bool = True, run: Run | None = None
     ) -> Attribution:
         """Which past interactions led to the score of an item for a user.
 
@@ -232,6 +215,8 @@ class InfluenceFunction:
         user, item : ids
         own : bool
             Only the user's own interactions; else those of everybody.
+        run : Run, optional
+            How the work is done.
 
         Returns
         -------
@@ -244,7 +229,7 @@ class InfluenceFunction:
         DataError
             If the user or the item is not in the training data.
         """
-        started = time.perf_counter()
+        started, run = time.perf_counter(), settled(run, self)
         exact = isinstance(model, ALS)
         objective = None if exact else self._objective(model)
         model._check_fitted()
@@ -263,66 +248,71 @@ class InfluenceFunction:
             table = row_table(train, shares)
         else:
             prediction = float(objective.item_scores(np.array([who]))[0, what])
-            scores, facts = of_prediction(objective, self.settings, who, what)
+            scores, facts = of_prediction(objective, self._settings(run), who, what)
             table = credited(train, model.examples_, scores, "interaction")[1]
         if own:
             table = table.filter(table[train.columns.source] == train.source_ids[who])
         metadata = describe_run(
-            "influence-function", by="interaction", source="row", metric="predicted score",
-            model=model, params=self._described(), train=train,
-            elapsed_seconds=time.perf_counter() - started, prediction=prediction,
-            user=user, item=item, **facts,
-        )  # fmt: skip
+            self.name,
+            title=self.title,
+            by="interaction",
+            source="row",
+            metric="predicted score",
+            model=model,
+            params=self._described(run),
+            train=train,
+            elapsed_seconds=time.perf_counter() - started,
+            prediction=prediction,
+            user=user,
+            item=item,
+            **facts,
+        )
         return Attribution(table, source="row", metadata=metadata, backend=train.backend)
 
     def work_on(
-        self, model: Any, validation: Any, *, objective: Objective | None = None,
+        self,
+        model: Any,
+        data: Any,
+        *,
+        objective: Objective | None = None,
         question: Question | None = None,
-    ) -> Work:  # fmt: skip
+        run: Run | None = None,
+    ) -> Problem:
         """Resolve a question to a model; behind the other methods.
 
         Parameters
         ----------
-        model, validation
+        model, data, run
             As in `attribute`.
         objective : Objective, optional
             Another point, or other weights, than the model's.
         question : Question, optional
             Made of the validation data before.
         """
+        run = settled(run, self)
         here = self._objective(model) if objective is None else objective
         if question is None:
-            question = ask(model, validation, outcome=self.outcome, temperature=self.temperature)
-        return Work(model, here, question, self.settings, self.threads)
+            question = ask(model, data, outcome=self.outcome, temperature=self.temperature)
+        return Problem(model, here, question, self._settings(run), run)
 
-    @property
-    def settings(self) -> Settings:
+    def _settings(self, run: Run) -> Settings:
         """How the inverse Hessian is applied."""
+        assert run.seed is not None
         return Settings(
-            self.solver, self.damping, self.tolerance, self.max_iterations, self.scale,
-            self.batch_size, self.seed,
-        )  # fmt: skip
+            solver=self.solver,
+            damping=self.damping,
+            tolerance=self.tolerance,
+            max_iterations=self.max_iterations,
+            scale=self.scale,
+            batch_size=self.batch_size,
+            seed=run.seed,
+        )
 
     def _objective(self, model: Any) -> Objective:
         self._check_params()
         return objective_of(model, epoch=self.epoch, layers=self.layers)
 
-    def _check_params(self) -> None:
-        check_choice("solver", self.solver, SOLVERS)
-        check_choice("outcome", self.outcome, OUTCOMES)
-        check_choice("by", self.by, BY)
-        for name in ("damping", "tolerance"):
-            check_float(name, getattr(self, name), minimum=0.0)
-        for name, least in (("max_iterations", 1), ("threads", 1), ("epoch", 0), ("seed", 0)):
-            check_int(name, getattr(self, name), minimum=least)
-        if check_float("temperature", self.temperature, minimum=0.0) == 0.0:
-            raise ParameterError("temperature must be above 0; the ranks have no gradient at 0.")
-        if self.scale is not None and check_float("scale", self.scale, minimum=0.0) == 0.0:
-            raise ParameterError("scale must be above 0; leave it out to have it estimated.")
-        if self.batch_size is not None:
-            check_int("batch_size", self.batch_size, minimum=1)
-
-    def _ease(self, model: EASE, validation: Any) -> Influence:
+    def _ease(self, model: EASE, data: Any) -> Influence:
         started = time.perf_counter()
         model._check_fitted()
         train = model.train_
@@ -332,54 +322,87 @@ class InfluenceFunction:
                 f"The influence on EASE is known exactly by {kind} and for outcome='loss'; leave "
                 f"by out, or give by={kind!r}."
             )
-        scores, facts = ease_influence(model, validation)
+        scores, facts = ease_influence(model, data)
         metadata = describe_run(
-            "influence-function", by=kind, source=train.columns.source, metric="loss",
-            model=model, params={"solver": "closed form"}, train=train,
-            elapsed_seconds=time.perf_counter() - started, **facts,
-        )  # fmt: skip
+            self.name,
+            title=self.title,
+            by=kind,
+            source=train.columns.source,
+            metric="loss",
+            model=model,
+            params={"solver": "closed form"},
+            train=train,
+            elapsed_seconds=time.perf_counter() - started,
+            **facts,
+        )
         ids = train.source_ids
         table = pl.DataFrame({ids.name: ids, "score": scores})
         return Influence(table, source=ids.name, metadata=metadata, backend=train.backend)
 
-    def _described(self) -> dict[str, Any]:
+    def _described(self, run: Run) -> dict[str, Any]:
         skipped = ("by", "threads", "outcome")
-        return {name: value for name, value in self.params.items() if name not in skipped}
+        said = {name: value for name, value in self.params.items() if name not in skipped}
+        return {**said, "seed": run.seed}
 
-    def _credit(self, work: Work, scores: FloatArray) -> tuple[str, pl.DataFrame]:
-        return credited(work.model.train_, work.model.examples_, scores, self.by)
-
-    def _answer(self, work: Work, scores: FloatArray, validation: Any) -> Influence:
+    def _answer(self, problem: Problem, scores: FloatArray, data: Any) -> Influence:
         def scores_of(query: int) -> FloatArray:
-            row: FloatArray = work.of_queries(np.array([query]))[0]
+            row: FloatArray = problem.of_queries(np.array([query]))[0]
             return row
 
         def recompute(query: int) -> Attribution:
-            started, row = time.perf_counter(), work.question.ids.row(query, named=True)
-            return self._wrap(work, scores_of(query), None, started, query=row)
+            started, row = time.perf_counter(), problem.question.ids.row(query, named=True)
+            return self._wrap(problem, scores_of(query), None, started, query=row)
 
         return self._wrap(
-            work, scores, validation, work.started, recompute=recompute, scores_of=scores_of
+            problem, scores, data, problem.started, recompute=recompute, scores_of=scores_of
         )
 
     def _wrap(
-        self, work: Work, scores: FloatArray, validation: Any, started: float, *,
-        recompute: Any = None, scores_of: Any = None, **more: Any,
-    ) -> Influence:  # fmt: skip
-        source, table = self._credit(work, scores)
-        train = work.model.train_
+        self,
+        problem: Problem,
+        scores: FloatArray,
+        data: Any,
+        started: float,
+        *,
+        recompute: Any = None,
+        scores_of: Any = None,
+        **more: Any,
+    ) -> Influence:
+        train = problem.model.train_
+        source, table = credited(train, problem.model.examples_, scores, self.by)
         metadata = describe_run(
-            "influence-function", by=self.by, source=source, metric=self.outcome,
-            model=work.model, params=self._described(), seed=self.seed, train=train,
-            validation=validation if isinstance(validation, Interactions) else None,
-            elapsed_seconds=time.perf_counter() - started, n_queries=len(work.question),
-            value_all=float(work.question.values(work.objective).mean()),
-            **work.facts, **more,
-        )  # fmt: skip
+            self.name,
+            title=self.title,
+            by=self.by,
+            source=source,
+            metric=self.outcome,
+            model=problem.model,
+            params=self._described(problem.run),
+            seed=problem.run.seed,
+            train=train,
+            validation=data if isinstance(data, Interactions) else None,
+            elapsed_seconds=time.perf_counter() - started,
+            n_queries=len(problem.question),
+            value_all=float(problem.question.values(problem.objective).mean()),
+            **problem.facts,
+            **more,
+        )
         return Influence(
-            table, source=source, metadata=metadata, backend=train.backend,
-            recompute=recompute, scores_of=scores_of, about=About(work.model, work.question),
-        )  # fmt: skip
+            table,
+            source=source,
+            metadata=metadata,
+            backend=train.backend,
+            recompute=recompute,
+            scores_of=scores_of,
+            about=About(problem.model, problem.question),
+        )
+
+
+@contextmanager
+def _keeping(problem: Problem, what: str) -> Iterator[Checkpoints]:
+    identity = {"method": f"influence-function: {what}", **problem.identity}
+    with Checkpoints(problem.run, identity) as kept:
+        yield kept
 
 
 @dataclass(frozen=True)

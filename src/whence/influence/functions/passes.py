@@ -1,18 +1,19 @@
-"""The work of an influence function: gradients, one or more solves, and products with examples."""
+"""What an influence function computes: gradients, solves, and products with examples."""
 
 from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from whence.engines import map_ordered
+from whence import engines
+from whence.engines import Checkpoints, Job, Run, identity_of
 from whence.errors import DataWarning, UnsupportedError
+from whence.influence.credit import credited
 from whence.influence.functions.conjugate import Solution
 from whence.influence.functions.factors import FactorObjective
 from whence.influence.functions.module_blocks import block_influence, training_arrays
@@ -23,12 +24,12 @@ from whence.influence.functions.outcomes import Question
 from whence.influence.functions.solvers import Settings, solve
 from whence.influence.functions.terms import Terms
 
-_QUERIES_PER_SOLVE = 32
+_PER_SOLVE = 32
 _MUCH = 1.0
 
 
 @dataclass
-class Work:
+class Problem:
     """One question to one model.
 
     Attributes
@@ -37,7 +38,7 @@ class Work:
     objective : Objective
     question : Question
     settings : Settings
-    threads : int
+    run : Run
     facts : dict
         What is to be known of the result: gradient, residual and so on.
     started : float
@@ -47,11 +48,23 @@ class Work:
     objective: Objective
     question: Question
     settings: Settings
-    threads: int = 1
+    run: Run = field(default_factory=Run)
     facts: dict[str, Any] = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
 
-    def mean(self) -> FloatArray:
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides the numbers."""
+        question, train = self.question, getattr(self.model, "train_", None)
+        asked = [*question.arrays.values(), question.relevant, question.starts, *question.closed]
+        return {
+            "parameters": vars(self.settings),
+            "training data": getattr(train, "fingerprint", None),
+            "model": [identity_of(self.objective.theta), identity_of(self.objective.weights)],
+            "queries": identity_of([question.outcome, *map(identity_of, asked)]),
+        }
+
+    def mean(self, kept: Checkpoints | None = None) -> FloatArray:
         """Influence of each example on the mean outcome, float64 [E]; by one solve."""
         objective, question = self.objective, self.question
         if self.settings.solver == "block":
@@ -59,17 +72,15 @@ class Work:
             everyone = np.arange(len(question))
             total: FloatArray = self._blocks(everyone, together=True)[0]
             return total / len(question)
-        solution = self._solve(question.mean_gradient(objective)[None])
+        rows = question.mean_gradient(objective)[None]
+        solution = solve(objective, rows, self.settings, kept)
         self.facts.update(diagnose(objective, self.settings, solution))
         scores: FloatArray = objective.slopes(solution.x)[0]
         return -scores / objective.n_terms
 
-    def by_query(self) -> Iterable[tuple[IntArray, FloatArray]]:
-        """Numbers of queries and their influences [n, E], block after block."""
-        count = len(self.question)
-        starts = range(0, count, _QUERIES_PER_SOLVE)
-        blocks = [np.arange(a, min(a + _QUERIES_PER_SOLVE, count)) for a in starts]
-        return map_ordered(lambda n: (n, self.of_queries(n)), blocks, self.threads)
+    def matrix(self, by: str, kept: Checkpoints | None = None) -> FloatArray:
+        """Influence of each source on the outcome of each query, float64 [Q, S]."""
+        return self._of_blocks(_Matrix(self, by), len(self.question), kept)
 
     def of_queries(self, queries: IntArray) -> FloatArray:
         """Influence of each example on the outcome of some queries, float64 [n, E]."""
@@ -79,39 +90,42 @@ class Work:
         scores: FloatArray = -self.objective.slopes(solution.x) / self.objective.n_terms
         return scores
 
-    def own(self) -> FloatArray:
+    def own(self, kept: Checkpoints | None = None) -> FloatArray:
         """Influence of each example on its own user's outcome, float64 [E]; else 0."""
-        numbers = np.arange(self.objective.n_examples)
         if self.settings.solver == "block":
             everyone = np.arange(len(self.question))
             row: FloatArray = self._blocks(everyone, together=True, only_own=True)[0]
             return row
-        owner, own = self.model.examples_.sources(numbers), np.zeros(len(numbers))
-        for queries, scores in self.by_query():
-            for place, query in enumerate(queries):
-                mine = np.flatnonzero(owner == self.question.sources[query])
-                own[mine] = scores[place, mine]
-        return own
+        owners = self.model.examples_.sources(np.arange(self.objective.n_examples))
+        return self._of_blocks(_Own(self, owners), len(self.question), kept)
 
-    def effects(self, removals: list[IntArray]) -> FloatArray:
+    def effects(self, removals: list[IntArray], kept: Checkpoints | None = None) -> FloatArray:
         """Predicted change of each outcome without some examples, float64 [Q, R]."""
-        objective, question = self.objective, self.question
         if self.settings.solver == "block":
-            each = (row for _, scores in self.by_query() for row in scores)
-            return np.array([[-row[gone].sum() for gone in removals] for row in each])
-        out = np.empty((len(question), len(removals)))
-        for first in range(0, len(removals), _QUERIES_PER_SOLVE):
-            some = removals[first : first + _QUERIES_PER_SOLVE]
-            rows = np.array([sum_of_gradients(objective, gone) for gone in some])
-            out[:, first : first + len(some)] = self._along(self._solve(rows).x)
-        scaled: FloatArray = out / objective.n_terms
+            return self._of_blocks(_EffectsOfRows(self, removals), len(self.question), kept)
+        return self._of_blocks(_Effects(self, removals), len(removals), kept)
+
+    def effects_of(self, removals: list[IntArray]) -> FloatArray:
+        """As `effects`, by one solve for some removals."""
+        rows = np.array([sum_of_gradients(self.objective, gone) for gone in removals])
+        scaled: FloatArray = self._along(self._solve(rows).x) / self.objective.n_terms
         return scaled
+
+    def _of_blocks(
+        self, job: Job[IntArray, Any, FloatArray], count: int, kept: Checkpoints | None
+    ) -> FloatArray:
+        starts = range(0, count, _PER_SOLVE)
+        blocks = [np.arange(a, min(a + _PER_SOLVE, count)) for a in starts]
+        run = self.run
+        if not isinstance(self.objective, FactorObjective):
+            run = run.changed(threads=1)  # the module is one; torch has threads of its own
+        return engines.run(job, blocks, run, message="solving", kept=kept, stage="blocks")
 
     def _along(self, rows: FloatArray) -> FloatArray:
         """∇Y of each query times each row, float64 [Q, R]."""
         parts = []
-        for first in range(0, len(self.question), _QUERIES_PER_SOLVE):
-            some = np.arange(first, min(first + _QUERIES_PER_SOLVE, len(self.question)))
+        for first in range(0, len(self.question), _PER_SOLVE):
+            some = np.arange(first, min(first + _PER_SOLVE, len(self.question)))
             parts.append(self.question.gradients(self.objective, some) @ rows.T)
         return np.concatenate(parts)
 
@@ -155,6 +169,69 @@ class Work:
 
     def _solve(self, rows: FloatArray) -> Solution:
         return solve(self.objective, rows, self.settings)
+
+
+@dataclass(frozen=True)
+class _OfProblem(Job[IntArray, tuple[Any, FloatArray], FloatArray]):
+    """Something of a problem; a shard is a block of queries, or of removals."""
+
+    problem: Problem
+
+    def add(self, total: FloatArray, part: tuple[Any, FloatArray]) -> FloatArray:
+        where, values = part
+        total[where] = values
+        return total
+
+    def work(self, shard: IntArray) -> float:
+        return len(shard)
+
+
+@dataclass(frozen=True)
+class _Matrix(_OfProblem):
+    by: str
+
+    def run(self, shard: IntArray) -> tuple[Any, FloatArray]:
+        return shard, np.array([self._credit(row) for row in self.problem.of_queries(shard)])
+
+    def start(self) -> FloatArray:
+        width = len(self._credit(np.zeros(self.problem.objective.n_examples)))
+        return np.zeros((len(self.problem.question), width))
+
+    def _credit(self, scores: FloatArray) -> FloatArray:
+        model = self.problem.model
+        table = credited(model.train_, model.examples_, scores, self.by)[1]
+        return table["score"].to_numpy()
+
+
+@dataclass(frozen=True)
+class _Own(_OfProblem):
+    owners: IntArray
+
+    def run(self, shard: IntArray) -> tuple[Any, FloatArray]:
+        scores, sources = self.problem.of_queries(shard), self.problem.question.sources
+        mine = [np.flatnonzero(self.owners == sources[query]) for query in shard]
+        return np.concatenate(mine), np.concatenate([row[m] for row, m in zip(scores, mine)])
+
+    def start(self) -> FloatArray:
+        return np.zeros(len(self.owners))
+
+
+@dataclass(frozen=True)
+class _EffectsOfRows(_OfProblem):
+    removals: list[IntArray]
+
+    def run(self, shard: IntArray) -> tuple[Any, FloatArray]:
+        rows = self.problem.of_queries(shard)
+        return shard, np.array([[-row[gone].sum() for gone in self.removals] for row in rows])
+
+    def start(self) -> FloatArray:
+        return np.zeros((len(self.problem.question), len(self.removals)))
+
+
+@dataclass(frozen=True)
+class _Effects(_EffectsOfRows):
+    def run(self, shard: IntArray) -> tuple[Any, FloatArray]:
+        return np.s_[:, shard], self.problem.effects_of([self.removals[r] for r in shard])
 
 
 def of_prediction(

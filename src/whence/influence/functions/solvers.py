@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg
 
+from whence.engines import Checkpoints
 from whence.errors import DataError, ParameterError
 from whence.influence.functions.conjugate import Solution, conjugate_gradients
 from whence.influence.functions.objective import SINGULAR, FloatArray, Objective
@@ -44,11 +45,15 @@ class Settings:
     max_iterations: int = 1000
     scale: float | None = None
     batch_size: int | None = None
-    seed: int = 0
+    seed: int = 42
 
 
-def solve(objective: Objective, rows: FloatArray, settings: Settings) -> Solution:
+def solve(
+    objective: Objective, rows: FloatArray, settings: Settings, kept: Checkpoints | None = None
+) -> Solution:
     """Apply the inverse of the (damped) Hessian to each row, float64 [R, P].
+
+    What the iterative solvers have done is kept in `kept`.
 
     Raises
     ------
@@ -62,7 +67,7 @@ def solve(objective: Objective, rows: FloatArray, settings: Settings) -> Solutio
     if settings.solver == "exact":
         return _exact(objective, rows, settings.damping)
     if settings.solver == "lissa":
-        return _neumann(objective, rows, settings)
+        return _neumann(objective, rows, settings, kept)
     equations = objective.hessian(settings.damping).equations(rows)
     found = conjugate_gradients(
         equations.apply,
@@ -70,6 +75,7 @@ def solve(objective: Objective, rows: FloatArray, settings: Settings) -> Solutio
         equations.precondition,
         tolerance=settings.tolerance,
         max_iterations=settings.max_iterations,
+        kept=kept,
     )
     x = equations.expand(found.x)
     _check_finite(x)
@@ -117,7 +123,9 @@ def _smallest(factor: tuple[FloatArray, bool], size: int) -> float:
     return value
 
 
-def _neumann(objective: Objective, rows: FloatArray, settings: Settings) -> Solution:
+def _neumann(
+    objective: Objective, rows: FloatArray, settings: Settings, kept: Checkpoints | None
+) -> Solution:
     """The series Σ_k (I - H/scale)^k row / scale, with all examples or a sample for each term."""
     rng = np.random.default_rng(settings.seed)
     hessian = objective.hessian(settings.damping)
@@ -125,7 +133,9 @@ def _neumann(objective: Objective, rows: FloatArray, settings: Settings) -> Solu
     if scale is None:
         scale = 1.05 * _largest(hessian.apply, rows.shape[1], rng)
     x, length = np.zeros_like(rows), np.linalg.norm(rows, axis=1)
-    done = 0
+    done, before = 0, None if kept is None else kept.load("steps")
+    if before is not None:
+        x, done, rng.bit_generator.state = before
     while done < settings.max_iterations:
         here = hessian
         if settings.batch_size is not None:
@@ -141,6 +151,8 @@ def _neumann(objective: Objective, rows: FloatArray, settings: Settings) -> Solu
                 "The series of solver='lissa' diverges; give a larger scale or more damping, or "
                 "choose solver='cg'."
             )
+        if kept is not None and kept.is_due:
+            kept.save("steps", (x, done, rng.bit_generator.state))
     residual = _relative(rows - hessian.apply(x), length)
     return Solution(x, residual, done, np.nan, residual <= settings.tolerance)
 

@@ -1,18 +1,11 @@
-"""The passes over the training examples, whatever the gradients are made of.
-
-All passes go chunk by chunk through the training examples, with all checkpoints for each chunk,
-so that what has been done is final: a pass that was broken off goes on with the next chunk.
-"""
+"""Training examples against queries, whatever the gradients are made of, chunk by chunk."""
 
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +22,6 @@ from whence.influence.strategies import Strategy
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-T = TypeVar("T")
 
 # Numbers in memory for a chunk of examples: gradients written out, and factors, for which the
 # processor's caches are fastest.
@@ -41,7 +33,7 @@ _SCREENED, _LOOKED_AT = 1 << 27, 128
 
 
 @dataclass(frozen=True)
-class Asked:
+class QueryGradients:
     """Gradients of Q queries.
 
     Attributes
@@ -96,7 +88,7 @@ class Scores:
 
 
 @dataclass
-class Engine:
+class Comparison:
     """Training examples, queries and checkpoints, ready to be compared.
 
     Attributes
@@ -115,7 +107,6 @@ class Engine:
     half : bool
         Multiply in bfloat16.
     batch_size : int or None
-    threads : int
     """
 
     states: list[State]
@@ -127,7 +118,6 @@ class Engine:
     cosine: bool = False
     half: bool = False
     batch_size: int | None = None
-    threads: int = 1
     _rates: list[float] = field(default_factory=list)
     _memory: threading.local = field(default_factory=threading.local)
 
@@ -145,50 +135,48 @@ class Engine:
         fitting = min(_WRITTEN // self.strategy.width, _HELD // self.strategy.held)
         return max(_SMALLEST_CHUNK, min(_LARGEST_CHUNK, 1 << max(fitting, 1).bit_length() - 1))
 
-    def starts(self, after: int = 0) -> range:
-        """First numbers of the chunks from a number on."""
-        return range(after, self.n, self.chunk)
+    def starts(self) -> range:
+        """First numbers of the chunks."""
+        return range(0, self.n, self.chunk)
 
-    def sums(self, after: int = 0) -> Iterator[tuple[int, FloatArray]]:
-        """Scores of chunks of examples, summed over all queries: first number, float64 [m]."""
-        directions = [self._direction(state) for state in self.states]
+    def numbers(self, first: int) -> IntArray:
+        """Numbers of the training examples of a chunk."""
+        return np.arange(first, min(first + self.chunk, self.n))
 
-        def work(first: int) -> FloatArray:
-            total = np.zeros(len(self._numbers(first)))
-            for state, rate, direction in zip(self.states, self._rates, directions):
-                batch = self.batch_of(state, self._numbers(first))
-                values = self.strategy.along(state, batch, direction)
-                if self.cosine:
-                    factors = self.strategy.factors(state, batch)
-                    values = values * _inverse_norms(factors)
-                total += rate * values
-            return total
+    def directions(self) -> list[Any]:
+        """Sum of the queries' gradients at each checkpoint, as `along` takes them."""
+        return [self._direction(state) for state in self.states]
 
-        yield from self._in_order(work, self.starts(after))
+    def along(self, directions: Sequence[Any], first: int) -> FloatArray:
+        """Scores of a chunk of examples, summed over all queries, float64 [m]."""
+        numbers = self.numbers(first)
+        total = np.zeros(len(numbers))
+        for state, rate, direction in zip(self.states, self._rates, directions):
+            batch = self.batch_of(state, numbers)
+            values = self.strategy.along(state, batch, direction)
+            if self.cosine:
+                values = values * _inverse_norms(self.strategy.factors(state, batch))
+            total += rate * values
+        return total
 
-    def blocks(
-        self, asked: Asked, after: int = 0, limits: Limits | None = None
-    ) -> Iterator[tuple[int, Scores | Near]]:
-        """Scores of chunks of examples for some queries, with the number of the first example.
+    def own(self, first: int) -> FloatArray:
+        """Scores of a chunk of examples for themselves, float64 [m]."""
+        numbers = self.numbers(first)
+        total = np.zeros(len(numbers))
+        for state, rate in zip(self.states, self._rates):
+            total += rate * self.strategy.factors(state, self.batch_of(state, numbers)).norms()
+        return total
 
-        Parameters
-        ----------
-        asked : Asked
-            From `ask`.
-        after : int
-            Examples that are done already.
-        limits : Limits, optional
-            Scores that are beyond them are not needed.
-        """
-        work = partial(self._multiplied, asked)
-        if limits is not None and asked.wide is not None and self._can_screen:
-            queries = asked.wide.flatten(1)
-            if screening.pays(queries, limits):
-                asked.multiply(self._rates)
-                some = np.unique(np.linspace(0, self.n - 1, _LOOKED_AT).astype(np.int64))
-                screen = screening.Screen(queries, limits, *self._written(asked, some))
-                work = partial(self._screened, asked, screen)
-        yield from self._in_order(work, self.starts(after))
+    def screen(self, queries: QueryGradients, limits: Limits) -> screening.Screen | None:
+        """Prepare to leave out scores beyond the limits, if that pays; `queries` is changed."""
+        if queries.wide is None or not self._can_screen:
+            return None
+        wide = queries.wide.flatten(1)
+        if not screening.pays(wide, limits):
+            return None
+        queries.multiply(self._rates)
+        some = np.unique(np.linspace(0, self.n - 1, _LOOKED_AT).astype(np.int64))
+        return screening.Screen(wide, limits, *self._written(queries, some))
 
     @property
     def _can_screen(self) -> bool:
@@ -196,27 +184,29 @@ class Engine:
         n_written = len(self.states) * min(self.chunk, self.n) * self.strategy.width
         return not self.half and n_written <= _SCREENED
 
-    def _multiplied(self, asked: Asked, first: int) -> Scores | Near:
-        """Scores of one chunk."""
-        numbers = self._numbers(first)
+    def multiplied(self, queries: QueryGradients, first: int) -> Scores:
+        """Scores of one chunk of examples for some queries."""
+        numbers = self.numbers(first)
         room = self._room(len(numbers), 1)
         total: Tensor | None = None
         for place, (state, rate) in enumerate(zip(self.states, self._rates)):
             batch = self.batch_of(state, numbers)
             factors = self.strategy.factors(state, batch, None if room is None else room[:, 0])
-            block = factors.inner(asked.factors[place], half=self.half)
+            block = factors.inner(queries.factors[place], half=self.half)
             self._scale_rows(factors, block)
             if self.cosine:
-                block *= torch.from_numpy(asked.scales[place]).to(block.dtype)
+                block *= torch.from_numpy(queries.scales[place]).to(block.dtype)
             block *= rate
             total = block if total is None else total.add_(block)
         assert total is not None
         return Scores.of(total)
 
-    def _screened(self, asked: Asked, screen: screening.Screen, first: int) -> Scores | Near:
+    def screened(
+        self, queries: QueryGradients, screen: screening.Screen, first: int
+    ) -> Scores | Near:
         """Scores of those pairs of one chunk that can be among the strongest."""
-        numbers = self._numbers(first)
-        examples, kept = self._written(asked, numbers)
+        numbers = self.numbers(first)
+        examples, kept = self._written(queries, numbers)
         if screen.is_early(first):
             return Scores.of(kept.addmm_(examples, screen.queries.T))
         room: Tensor | None = getattr(self._memory, "copy", None)
@@ -225,7 +215,7 @@ class Engine:
             self._memory.screen = screen
         return screen.near(examples, kept, room[: len(numbers)])
 
-    def _written(self, asked: Asked, numbers: IntArray) -> tuple[Tensor, Tensor]:
+    def _written(self, queries: QueryGradients, numbers: IntArray) -> tuple[Tensor, Tensor]:
         """What is written out of some examples [m, K], and the rest of their scores [m, Q]."""
         room = self._room(len(numbers), len(self.states))
         assert room is not None
@@ -233,9 +223,9 @@ class Engine:
         for place, (state, rate) in enumerate(zip(self.states, self._rates)):
             batch = self.batch_of(state, numbers)
             factors = self.strategy.factors(state, batch, room[:, place])
-            kept = factors.inner_kept(asked.factors[place])
+            kept = factors.inner_kept(queries.factors[place])
             self._scale_rows(factors, kept, factors.wide)
-            kept *= torch.from_numpy(rate * asked.scales[place]).to(kept.dtype)
+            kept *= torch.from_numpy(rate * queries.scales[place]).to(kept.dtype)
             total = kept if total is None else total.add_(kept)
         assert total is not None
         return room.flatten(1), total
@@ -255,22 +245,6 @@ class Engine:
             kept = self._memory.room = self.strategy.room(n, n_states)
         return None if kept is None else kept[:n]
 
-    def own(self, after: int = 0) -> Iterator[tuple[int, FloatArray]]:
-        """Scores of chunks of examples for themselves: first number, float64 [m]."""
-
-        def work(first: int) -> FloatArray:
-            total = np.zeros(len(self._numbers(first)))
-            for state, rate in zip(self.states, self._rates):
-                total += (
-                    rate
-                    * self.strategy.factors(
-                        state, self.batch_of(state, self._numbers(first))
-                    ).norms()
-                )
-            return total
-
-        yield from self._in_order(work, self.starts(after))
-
     def batch_of(self, state: State, numbers: IntArray) -> Batch:
         """Tensors of some training examples, with the negatives of the checkpoint's epoch."""
         return typed(self.examples.batch(numbers, state.epoch), self.strategy.dtype)
@@ -279,7 +253,7 @@ class Engine:
         """Tensors of some queries."""
         return typed(self.queries.batch(numbers), self.strategy.dtype)
 
-    def ask(self, numbers: IntArray) -> Asked:
+    def ask(self, numbers: IntArray) -> QueryGradients:
         """Gradients of some queries at each checkpoint."""
         step, out = self.chunk, []
         wide = self.strategy.room(len(numbers), len(self.states))
@@ -295,7 +269,7 @@ class Engine:
             ]
             out.append(joined_factors(parts, room))
         scales = [_inverse_norms(f) if self.cosine else np.ones(f.n) for f in out]
-        return Asked(out, scales, wide)
+        return QueryGradients(out, scales, wide)
 
     def query_blocks(self) -> list[IntArray]:
         """Numbers of the queries whose gradients are in memory together."""
@@ -320,30 +294,6 @@ class Engine:
                 yield batch, torch.from_numpy(weights)
 
         return self.strategy.total(state, batches())
-
-    def _numbers(self, first: int) -> IntArray:
-        return np.arange(first, min(first + self.chunk, self.n))
-
-    def _in_order(self, work: Callable[[int], T], starts: Sequence[int]) -> Iterator[tuple[int, T]]:
-        """Results of the chunks in their order, a few being worked on ahead."""
-        if self.threads == 1:
-            for first in starts:
-                yield first, work(first)
-            return
-        with ThreadPoolExecutor(self.threads) as pool:
-            waiting: deque[tuple[int, Any]] = deque()
-            try:
-                for first in starts:
-                    waiting.append((first, pool.submit(work, first)))
-                    if len(waiting) > self.threads:
-                        number, future = waiting.popleft()
-                        yield number, future.result()
-                while waiting:
-                    number, future = waiting.popleft()
-                    yield number, future.result()
-            finally:
-                for _, future in waiting:
-                    future.cancel()
 
 
 def typed(batch: Batch, dtype: torch.dtype) -> Batch:

@@ -1,0 +1,170 @@
+"""The passes over the training examples, as jobs whose shards are chunks of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from whence.engines import Job
+from whence.influence.comparison import Comparison, QueryGradients, Scores
+from whence.influence.screening import Limits, Near, Screen
+
+FloatArray = npt.NDArray[np.float64]
+Arrays = dict[str, npt.NDArray[Any]]
+SIDES = {"top": 1.0, "bottom": -1.0}
+
+
+@dataclass(frozen=True)
+class _ScoresOfExamples(Job[int, tuple[int, FloatArray], FloatArray]):
+    """One number for each training example; a shard is a chunk of them."""
+
+    comparison: Comparison
+
+    def start(self) -> FloatArray:
+        return np.zeros(self.comparison.n)
+
+    def add(self, total: FloatArray, part: tuple[int, FloatArray]) -> FloatArray:
+        first, values = part
+        total[first : first + len(values)] = values
+        return total
+
+    def work(self, shard: int) -> float:
+        return len(self.comparison.numbers(shard))
+
+
+@dataclass(frozen=True)
+class SumsOverQueries(_ScoresOfExamples):
+    """Scores of the training examples, summed over all queries: float64 [n]."""
+
+    directions: list[Any]
+
+    def run(self, shard: int) -> tuple[int, FloatArray]:
+        """Score one chunk."""
+        return shard, self.comparison.along(self.directions, shard)
+
+
+@dataclass(frozen=True)
+class OwnScores(_ScoresOfExamples):
+    """Scores of the training examples for themselves: float64 [n]."""
+
+    def run(self, shard: int) -> tuple[int, FloatArray]:
+        """Score one chunk."""
+        return shard, self.comparison.own(shard)
+
+
+@dataclass(frozen=True)
+class ScoresOfPairs(_ScoresOfExamples):
+    """Scores of the training examples for some queries, added up: float64 [n]."""
+
+    queries: QueryGradients
+
+    def run(self, shard: int) -> tuple[int, FloatArray]:
+        """Score one chunk."""
+        return shard, self.comparison.multiplied(self.queries, shard).sums
+
+
+@dataclass(frozen=True)
+class Matrix(Job[int, tuple[int, npt.NDArray[Any]], npt.NDArray[Any]]):
+    """Scores of all pairs of training examples with some queries.
+
+    Attributes
+    ----------
+    comparison : Comparison
+    queries : QueryGradients
+    out : float [n, Q]
+        Where they go: memory, or a file, which is its own state.
+    """
+
+    comparison: Comparison
+    queries: QueryGradients
+    out: npt.NDArray[Any]
+
+    def run(self, shard: int) -> tuple[int, npt.NDArray[Any]]:
+        """Score one chunk, float [m, Q]."""
+        return shard, self.comparison.multiplied(self.queries, shard).values
+
+    def start(self) -> npt.NDArray[Any]:
+        """Return where they go."""
+        return self.out
+
+    def add(self, total: npt.NDArray[Any], part: tuple[int, npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        """Write a chunk."""
+        first, values = part
+        total[first : first + len(values)] = values
+        return total
+
+    def work(self, shard: int) -> float:
+        """Return the number of examples."""
+        return len(self.comparison.numbers(shard))
+
+    def pack(self, total: npt.NDArray[Any]) -> None:
+        """See to it that the file has them."""
+        if isinstance(total, np.memmap):
+            total.flush()
+
+    def unpack(self, state: None) -> npt.NDArray[Any]:
+        """Return the file."""
+        return self.out
+
+
+@dataclass(frozen=True)
+class Strongest(Job[int, tuple[int, Scores | Near], Arrays]):
+    """The training examples with the largest and smallest scores for each of some queries.
+
+    The total has ``scores`` [n], sums over the queries, and unordered lists [Q, length]:
+    ``top_scores`` and ``top_examples``, and ``bottom_...`` with scores times -1.
+
+    Attributes
+    ----------
+    comparison : Comparison
+    queries : QueryGradients
+    limits : Limits
+        They rise while the lists fill. What a worker has may be older: it finds more pairs then,
+        of which the same go into the lists.
+    screen : Screen or None
+    """
+
+    comparison: Comparison
+    queries: QueryGradients
+    limits: Limits
+    screen: Screen | None
+
+    def run(self, shard: int) -> tuple[int, Scores | Near]:
+        """Score one chunk."""
+        if self.screen is None:
+            return shard, self.comparison.multiplied(self.queries, shard)
+        return shard, self.comparison.screened(self.queries, self.screen, shard)
+
+    def start(self) -> Arrays:
+        """Return empty lists."""
+        return empty_lists(self.comparison.n, len(self.limits.top), self.limits.n)
+
+    def add(self, total: Arrays, part: tuple[int, Scores | Near]) -> Arrays:
+        """Take a chunk into the lists."""
+        first, block = part
+        total["scores"][first : first + len(block)] = block.sums
+        for side, sign in SIDES.items():
+            block.keep(sign, first, total[f"{side}_scores"], total[f"{side}_examples"])
+        self.limits.rise(total["top_scores"], total["bottom_scores"])
+        return total
+
+    def unpack(self, state: Arrays) -> Arrays:
+        """Take up lists that were kept."""
+        self.limits.rise(state["top_scores"], state["bottom_scores"])
+        return state
+
+    def work(self, shard: int) -> float:
+        """Return the number of examples."""
+        return len(self.comparison.numbers(shard))
+
+
+def empty_lists(n_examples: int, n_queries: int, length: int) -> Arrays:
+    """Return the total of `Strongest` before anything is scored."""
+    lists: Arrays = {"scores": np.zeros(n_examples)}
+    for side in SIDES:
+        lists[f"{side}_scores"] = np.full((n_queries, length), -np.inf)
+        lists[f"{side}_examples"] = np.full((n_queries, length), -1, dtype=np.int64)
+    return lists

@@ -1,0 +1,101 @@
+"""What blocks of queries add up by player and find out by query, as jobs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from whence.engines import Job
+from whence.valuation._solve_kernels import Tally
+
+IntArray = npt.NDArray[np.int64]
+Block = tuple[int, int]
+
+_BY_PLAYER = ("exact", "means", "variances", "appearances")
+_BY_QUERY = ("status", "spread", "work", "value_all", "value_nothing")
+
+
+class Part(NamedTuple):
+    """A tally of one block of queries, without the players that nothing is known of.
+
+    Attributes
+    ----------
+    block : (int, int)
+        First and last (exclusive) query.
+    players : int64 (p,)
+    by_player : list of ndarray (p, ...)
+    by_query : list of ndarray (q,)
+        In the order of the fields of `Tally`.
+    """
+
+    block: Block
+    players: IntArray
+    by_player: list[npt.NDArray[np.generic]]
+    by_query: list[npt.NDArray[np.generic]]
+
+
+@dataclass(frozen=True)
+class Tallying(Job[Block, Part, Tally]):
+    """Base of the work over queries; a shard is a block of them.
+
+    Attributes
+    ----------
+    n_players, n_queries : int
+    """
+
+    n_players: int
+    n_queries: int
+
+    def fill(self, shard: Block, tally: Tally) -> None:
+        """Add a block of queries to a tally."""
+        raise NotImplementedError
+
+    def run(self, shard: Block) -> Part:
+        """Tally one block."""
+        tally = self.start()
+        self.fill(shard, tally)
+        found = tally.appearances > 0
+        for sums in (tally.exact, tally.means, tally.variances):
+            found |= sums.any(axis=1)
+        players = np.flatnonzero(found)
+        return Part(
+            shard,
+            players,
+            [getattr(tally, name)[players] for name in _BY_PLAYER],
+            [getattr(tally, name)[slice(*shard)].copy() for name in _BY_QUERY],
+        )
+
+    def start(self) -> Tally:
+        """Return a tally with nothing in it."""
+        exact, means, variances = (np.zeros((self.n_players, 2)) for _ in range(3))
+        spread, work, value_all, value_nothing = (np.zeros(self.n_queries) for _ in range(4))
+        return Tally(
+            exact,
+            means,
+            variances,
+            np.zeros(self.n_players, dtype=np.int64),
+            np.zeros(self.n_queries, dtype=np.uint8),
+            spread,
+            work,
+            value_all,
+            value_nothing,
+        )
+
+    def add(self, total: Tally, part: Part) -> Tally:
+        """Add a block."""
+        for name, sums in zip(_BY_PLAYER, part.by_player):
+            getattr(total, name)[part.players] += sums
+        for name, values in zip(_BY_QUERY, part.by_query):
+            getattr(total, name)[slice(*part.block)] = values
+        return total
+
+    def work(self, shard: Block) -> float:
+        """Return the number of queries."""
+        return shard[1] - shard[0]
+
+    def unpack(self, state: tuple[npt.NDArray[np.generic], ...]) -> Tally:
+        """Return a tally that was kept."""
+        return Tally(*state)
