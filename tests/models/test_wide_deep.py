@@ -256,9 +256,7 @@ def test_bad_input(train):
         make(item_features="genres").fit(train)
     with pytest.raises(ParameterError, match="layers must be the widths"):
         make(layers=()).fit(train)
-    with pytest.raises(
-        ParameterError, match="dropout must be a number of at least 0.0 and below 1.0"
-    ):
+    with pytest.raises(ParameterError, match="dropout must be a number of at least"):
         make(dropout=1).fit(train)
     with pytest.raises(ParameterError, match="cross must be True or False"):
         make(cross="all").fit(train)

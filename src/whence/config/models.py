@@ -113,7 +113,8 @@ class ModelConfig(Section):
     name: str = Field(
         default=_DEFAULT,
         description="The recommender, by this name or that of its class (in any case). The other "
-        "keys of the section are the parameters of the class.",
+        "keys of the section are the parameters of the class. The table of models is in "
+        "*Training a model*.",
     )
 
     @model_validator(mode="before")

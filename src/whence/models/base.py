@@ -156,10 +156,11 @@ class Recommender(Configurable, ABC):
 
     def _settled(self, run: Run | None) -> Run:
         """Check the parameters; take the seed of the run, and give it the model's threads."""
+        how = settled(run, self)
         if run is not None and run.seed is not None and "seed" in self.parameter_types():
             self.set_params(seed=run.seed)
         self._check_params()
-        return settled(run, self)
+        return how
 
     def _taken(self, train: Any, columns: Mapping[str, Any]) -> Interactions:
         """Training data of a kind that the model learns from."""

@@ -138,8 +138,9 @@ def read_model(path: str | Path, wanted: type[Model] | None, arguments: Mapping[
     try:
         model._restore(state if metadata["has_state"] else {})
     except (KeyError, RuntimeError, ValueError, IndexError) as error:
+        why = " ".join(str(error).split())
         raise FileFormatError(
-            f"{path} does not hold what a {model_class.__name__} has learned ({error}); it is "
+            f"{path} does not hold what a {model_class.__name__} has learned ({why}); it is "
             "damaged, or was saved by another version of that class."
         ) from error
     return model
