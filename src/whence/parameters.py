@@ -13,6 +13,7 @@ import inspect
 import sys
 import types
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import field as field
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import numpy as np
@@ -36,8 +37,6 @@ Seed = Annotated[int, Ge(0)]
 NonNegative = Annotated[float, Ge(0.0)]
 Positive = Annotated[float, Gt(0.0)]
 Share = Annotated[float, Ge(0.0), Le(1.0)]
-
-field = dataclasses.field
 
 
 def positional(default: Any) -> Any:
