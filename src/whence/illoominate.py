@@ -17,6 +17,7 @@ import polars as pl
 from whence.attribution import as_backend
 from whence.data import Interactions, read_interactions, read_table
 from whence.data._frames import to_polars
+from whence.engines import Run
 from whence.errors import (
     ColumnError,
     DataError,
@@ -209,8 +210,8 @@ def _values(
     model_params, options = _split_params(params, name, factory)
     fitted = _model_class(name)(**model_params).fit(train)
     options = {"unknown": "drop", "sustainable_items": _sustainable(sustainable_df), **options}
-    found = factory(metric=metric, **options)
-    values = found.attribute(fitted, validation)
+    run = Run(progress=options.pop("progress", False))
+    values = factory(metric=metric, **options).attribute(fitted, validation, run=run)
     first = ["score", values.source]
     others = [column for column in values.frame.columns if column not in first]
     return as_backend(values.frame.select(first + others), train.backend)
@@ -326,7 +327,7 @@ def _split_params(
             )
         if name in of_model:
             found[0][name] = _whole(name, value)
-        elif name in of_method:
+        elif name in of_method or name == "progress":
             found[1][name] = _whole(name, value)
     for needed in ("m", "k"):
         if needed not in found[0]:

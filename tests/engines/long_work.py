@@ -40,7 +40,7 @@ def neighbours():
 
 @cache
 def few():
-    return whence.make_sessions(n_sessions=12, n_validation=10, seed=3)
+    return whence.make_sessions(n_sessions=9, n_validation=10, seed=3)
 
 
 @cache
@@ -106,7 +106,7 @@ WORK = {
         whence.RetrainingShapley("mrr@5", max_permutations=12, truncation=0.3, tolerance=0)
     ),
     "retraining-shapley of all coalitions": refitted(
-        whence.RetrainingShapley("mrr@5", max_permutations=1000)
+        whence.RetrainingShapley("mrr@5", max_permutations=60)
     ),
 }
 TORCH = {

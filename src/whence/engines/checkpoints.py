@@ -123,8 +123,8 @@ class Checkpoints:
         wait = max(_SECONDS, self._took / _LONGEST_SHARE)
         return self._folder is not None and time.monotonic() - self._saved > wait
 
-    def file(self, name: str) -> Path | None:
-        """Return where a file may be kept beside the states; None if nothing is kept."""
+    def path(self, name: str) -> Path | None:
+        """Place for a file beside the states, which goes with them; None without a folder."""
         return None if self._folder is None else self._folder / name
 
     def load(self, stage: str) -> Any:

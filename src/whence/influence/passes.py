@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,14 +14,25 @@ from whence.influence.screening import Limits, Near, Screen
 
 FloatArray = npt.NDArray[np.float64]
 Arrays = dict[str, npt.NDArray[Any]]
+Part = TypeVar("Part")
+Total = TypeVar("Total")
 SIDES = {"top": 1.0, "bottom": -1.0}
 
 
 @dataclass(frozen=True)
-class _ScoresOfExamples(Job[int, tuple[int, FloatArray], FloatArray]):
-    """One number for each training example; a shard is a chunk of them."""
+class Pass(Job[int, tuple[int, Part], Total]):
+    """A pass over the training examples; a shard is the first number of a chunk of them."""
 
     comparison: Comparison
+
+    def work(self, shard: int) -> float:
+        """Return the number of examples."""
+        return len(self.comparison.numbers(shard))
+
+
+@dataclass(frozen=True)
+class _ScoresOfExamples(Pass[FloatArray, FloatArray]):
+    """One number for each training example."""
 
     def start(self) -> FloatArray:
         return np.zeros(self.comparison.n)
@@ -30,9 +41,6 @@ class _ScoresOfExamples(Job[int, tuple[int, FloatArray], FloatArray]):
         first, values = part
         total[first : first + len(values)] = values
         return total
-
-    def work(self, shard: int) -> float:
-        return len(self.comparison.numbers(shard))
 
 
 @dataclass(frozen=True)
@@ -67,18 +75,16 @@ class ScoresOfPairs(_ScoresOfExamples):
 
 
 @dataclass(frozen=True)
-class Matrix(Job[int, tuple[int, npt.NDArray[Any]], npt.NDArray[Any]]):
+class Matrix(Pass[npt.NDArray[Any], npt.NDArray[Any]]):
     """Scores of all pairs of training examples with some queries.
 
     Attributes
     ----------
-    comparison : Comparison
     queries : QueryGradients
     out : float [n, Q]
         Where they go: memory, or a file, which is its own state.
     """
 
-    comparison: Comparison
     queries: QueryGradients
     out: npt.NDArray[Any]
 
@@ -96,10 +102,6 @@ class Matrix(Job[int, tuple[int, npt.NDArray[Any]], npt.NDArray[Any]]):
         total[first : first + len(values)] = values
         return total
 
-    def work(self, shard: int) -> float:
-        """Return the number of examples."""
-        return len(self.comparison.numbers(shard))
-
     def pack(self, total: npt.NDArray[Any]) -> None:
         """See to it that the file has them."""
         if isinstance(total, np.memmap):
@@ -111,7 +113,7 @@ class Matrix(Job[int, tuple[int, npt.NDArray[Any]], npt.NDArray[Any]]):
 
 
 @dataclass(frozen=True)
-class Strongest(Job[int, tuple[int, Scores | Near], Arrays]):
+class Strongest(Pass["Scores | Near", Arrays]):
     """The training examples with the largest and smallest scores for each of some queries.
 
     The total has ``scores`` [n], sums over the queries, and unordered lists [Q, length]:
@@ -119,7 +121,6 @@ class Strongest(Job[int, tuple[int, Scores | Near], Arrays]):
 
     Attributes
     ----------
-    comparison : Comparison
     queries : QueryGradients
     limits : Limits
         They rise while the lists fill. What a worker has may be older: it finds more pairs then,
@@ -127,7 +128,6 @@ class Strongest(Job[int, tuple[int, Scores | Near], Arrays]):
     screen : Screen or None
     """
 
-    comparison: Comparison
     queries: QueryGradients
     limits: Limits
     screen: Screen | None
@@ -155,10 +155,6 @@ class Strongest(Job[int, tuple[int, Scores | Near], Arrays]):
         """Take up lists that were kept."""
         self.limits.rise(state["top_scores"], state["bottom_scores"])
         return state
-
-    def work(self, shard: int) -> float:
-        """Return the number of examples."""
-        return len(self.comparison.numbers(shard))
 
 
 def empty_lists(n_examples: int, n_queries: int, length: int) -> Arrays:

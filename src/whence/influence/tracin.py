@@ -145,7 +145,7 @@ class Tracing(InfluenceMethod):
         target = None if path is None else _new_file(path)
         problem = self._problem(model, data, run)
         with self._working(f"matrix {target}", problem) as kept:
-            part = kept.file("matrix.npy")
+            part = kept.path("matrix.npy")
             if target is not None:
                 part = target.with_name(f".{target.name}.part")
             dtype = np.float64 if self.precision == "float64" else np.float32

@@ -11,11 +11,12 @@ import numpy.typing as npt
 import torch
 
 from whence import engines
-from whence.engines import Checkpoints, Job, Run, settled
+from whence.engines import Checkpoints, Run, settled
 from whence.errors import DataError, ParameterError
 from whence.influence.base import InfluenceMethod, Problem
 from whence.influence.checkpoints import State
 from whence.influence.comparison import Comparison
+from whence.influence.passes import Pass
 from whence.influence.result import Influence
 from whence.influence.strategies import BySketch, Strategy
 from whence.models.training.loop import torch_threads
@@ -108,10 +109,9 @@ Features = tuple[FloatArray, FloatArray]
 
 
 @dataclass(frozen=True)
-class _FeaturesOfExamples(Job[int, tuple[int, Features], Features]):
+class _FeaturesOfExamples(Pass[Features, Features]):
     """Projected gradients of the outputs [n, K], and the doubt 1 - p of each example [n]."""
 
-    comparison: Comparison
     state: State
     rating: bool
 
@@ -139,9 +139,6 @@ class _FeaturesOfExamples(Job[int, tuple[int, Features], Features]):
         for whole, some in zip(total, found):
             whole[first : first + len(some)] = some
         return total
-
-    def work(self, shard: int) -> float:
-        return len(self.comparison.numbers(shard))
 
 
 class _Linearised:

@@ -61,7 +61,8 @@ class Refits:
     def with_rows(self) -> IntArray:
         """Players that have any rows; the others cannot make a difference."""
         counts = np.bincount(self.players, minlength=len(self.sources))
-        return np.flatnonzero(counts)
+        players: IntArray = np.flatnonzero(counts)
+        return players
 
     def value(self, coalition: IntArray) -> float:
         """Metric after fitting on the rows of some players, given by number."""
@@ -137,7 +138,8 @@ class WithoutOne(Coalitions):
     def members(self, number: int) -> IntArray:
         """Players of a coalition."""
         everyone = np.arange(len(self.refits.sources))
-        return everyone[everyone != number]
+        rest: IntArray = everyone[everyone != number]
+        return rest
 
 
 @dataclass(frozen=True)

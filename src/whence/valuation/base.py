@@ -125,7 +125,7 @@ class Valuation(Attributor):
             "method": self.name,
             "metric": question.metric.name,
             "by": question.sources.by,
-            "parameters": {name: repr(value) for name, value in params.items()},
+            "parameters": {name: _told_apart(value) for name, value in params.items()},
             "seed": question.run.seed,
             "model": [type(question.model).__name__, getattr(question.model, "params", None)],
             "training data": question.train.fingerprint,
@@ -174,3 +174,10 @@ class Valuation(Attributor):
             state=state,
             recompute=recompute,
         )
+
+
+def _told_apart(value: Any) -> Any:
+    """What stands for an argument: numbers and words for themselves, lists by all they hold."""
+    if hasattr(value, "__len__") and not isinstance(value, str):
+        return identity_of([str(one) for one in value])
+    return value if isinstance(value, (str, int, float, bool)) else type(value).__name__

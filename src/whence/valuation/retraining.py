@@ -75,7 +75,12 @@ class _Values:
     ) -> list[float]:
         """Values of coalitions in their order, until they are complete."""
         keys = [self._key(coalitions.members(n)) for n in numbers] if self._few else []
-        missing = [n for n, key in zip(numbers, keys) if key not in self._known]
+        missing = []
+        for number, key in zip(numbers, keys):
+            if key not in self._known:
+                missing.append(number)
+            elif coalitions.is_complete([self._known[key]]):
+                break
         if missing or not self._few:
             shards = missing if self._few else numbers
             found = engines.run(

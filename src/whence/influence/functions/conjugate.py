@@ -4,14 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from whence.engines import Checkpoints
+from whence.engines import Checkpoints, Report
 
 FloatArray = npt.NDArray[np.float64]
 Map = Callable[[FloatArray], FloatArray]
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Where the steps of a solver are kept and told.
+
+    Attributes
+    ----------
+    kept : Checkpoints
+    report : callable
+        See `whence.engines.reporter`.
+    """
+
+    kept: Checkpoints
+    report: Report
+
+    def before(self) -> Any:
+        """Return the state in which the solver was broken off; None if it was not."""
+        return self.kept.load("steps")
+
+    def after(self, done: int, most: int, residual: float, state: Any) -> None:
+        """Keep a step, if it is time, and tell of it."""
+        if self.kept.is_due:
+            self.kept.save("steps", state)
+        self.report(done, most, f"residual {residual:.1e}")
 
 
 @dataclass(frozen=True)
@@ -45,7 +71,7 @@ def conjugate_gradients(
     tolerance: float,
     max_iterations: int,
     stop_at_negative: bool = False,
-    kept: Checkpoints | None = None,
+    steps: Steps | None = None,
 ) -> Solution:
     """Solve Hx = b for each row of `b` by preconditioned conjugate gradients.
 
@@ -65,11 +91,10 @@ def conjugate_gradients(
     stop_at_negative : bool
         Leave a row as it is when its direction has no positive curvature (a truncated Newton
         step), instead of going on.
-    kept : Checkpoints, optional
-        Where the steps that are done are kept, as stage "steps".
+    steps : Steps, optional
     """
     scale = np.linalg.norm(b, axis=1)
-    before = None if kept is None else kept.load("steps")
+    before = None if steps is None else steps.before()
     if before is None:
         x, active = np.zeros_like(b), np.flatnonzero(scale > 0)
         residual = b[active].copy()
@@ -101,8 +126,9 @@ def conjugate_gradients(
         old, rz = rz[going], _dots(residual[going], z)
         way = z + (rz / old)[:, None] * way[going]
         residual, active = residual[going], active[going]
-        if kept is not None and kept.is_due:
-            kept.save("steps", (x, active, residual, way, rz, done, smallest, left))
+        if steps is not None:
+            state = x, active, residual, way, rz, done, smallest, left
+            steps.after(done, max_iterations, float(left.max()), state)
     return Solution(x, float(left.max(initial=0.0)), done, smallest, not len(active))
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from whence import engines
-from whence.engines import Checkpoints, Job, Run, identity_of
+from whence.engines import Checkpoints, Job, Run, identity_of, reporter
 from whence.errors import DataWarning, UnsupportedError
 from whence.influence.credit import credited
-from whence.influence.functions.conjugate import Solution
+from whence.influence.functions.conjugate import Solution, Steps
 from whence.influence.functions.factors import FactorObjective
 from whence.influence.functions.module_blocks import block_influence, training_arrays
 from whence.influence.functions.modules import ModuleObjective
@@ -73,7 +73,9 @@ class Problem:
             total: FloatArray = self._blocks(everyone, together=True)[0]
             return total / len(question)
         rows = question.mean_gradient(objective)[None]
-        solution = solve(objective, rows, self.settings, kept)
+        with reporter(self.run.progress) as report:
+            steps = None if kept is None else Steps(kept, report)
+            solution = solve(objective, rows, self.settings, steps)
         self.facts.update(diagnose(objective, self.settings, solution))
         scores: FloatArray = objective.slopes(solution.x)[0]
         return -scores / objective.n_terms

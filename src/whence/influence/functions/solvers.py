@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg
 
-from whence.engines import Checkpoints
 from whence.errors import DataError, ParameterError
-from whence.influence.functions.conjugate import Solution, conjugate_gradients
+from whence.influence.functions.conjugate import Solution, Steps, conjugate_gradients
 from whence.influence.functions.objective import SINGULAR, FloatArray, Objective
 
 SOLVERS = ("exact", "cg", "block", "lissa", "dot")
@@ -49,11 +48,11 @@ class Settings:
 
 
 def solve(
-    objective: Objective, rows: FloatArray, settings: Settings, kept: Checkpoints | None = None
+    objective: Objective, rows: FloatArray, settings: Settings, steps: Steps | None = None
 ) -> Solution:
     """Apply the inverse of the (damped) Hessian to each row, float64 [R, P].
 
-    What the iterative solvers have done is kept in `kept`.
+    The iterative solvers keep and tell of their steps.
 
     Raises
     ------
@@ -67,7 +66,7 @@ def solve(
     if settings.solver == "exact":
         return _exact(objective, rows, settings.damping)
     if settings.solver == "lissa":
-        return _neumann(objective, rows, settings, kept)
+        return _neumann(objective, rows, settings, steps)
     equations = objective.hessian(settings.damping).equations(rows)
     found = conjugate_gradients(
         equations.apply,
@@ -75,7 +74,7 @@ def solve(
         equations.precondition,
         tolerance=settings.tolerance,
         max_iterations=settings.max_iterations,
-        kept=kept,
+        steps=steps,
     )
     x = equations.expand(found.x)
     _check_finite(x)
@@ -124,7 +123,7 @@ def _smallest(factor: tuple[FloatArray, bool], size: int) -> float:
 
 
 def _neumann(
-    objective: Objective, rows: FloatArray, settings: Settings, kept: Checkpoints | None
+    objective: Objective, rows: FloatArray, settings: Settings, steps: Steps | None
 ) -> Solution:
     """The series Σ_k (I - H/scale)^k row / scale, with all examples or a sample for each term."""
     rng = np.random.default_rng(settings.seed)
@@ -133,7 +132,7 @@ def _neumann(
     if scale is None:
         scale = 1.05 * _largest(hessian.apply, rows.shape[1], rng)
     x, length = np.zeros_like(rows), np.linalg.norm(rows, axis=1)
-    done, before = 0, None if kept is None else kept.load("steps")
+    done, before = 0, None if steps is None else steps.before()
     if before is not None:
         x, done, rng.bit_generator.state = before
     while done < settings.max_iterations:
@@ -151,8 +150,9 @@ def _neumann(
                 "The series of solver='lissa' diverges; give a larger scale or more damping, or "
                 "choose solver='cg'."
             )
-        if kept is not None and kept.is_due:
-            kept.save("steps", (x, done, rng.bit_generator.state))
+        if steps is not None:
+            state = x, done, rng.bit_generator.state
+            steps.after(done, settings.max_iterations, _relative(left, length), state)
     residual = _relative(rows - hessian.apply(x), length)
     return Solution(x, residual, done, np.nan, residual <= settings.tolerance)
 
