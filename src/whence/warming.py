@@ -76,11 +76,14 @@ def _without_gradients() -> Iterator[Job]:
         ):
             by = "" if method.by is None else f" by {method.by}"
             yield f"{type(method).__name__} of {name}{by}", partial(method.attribute, model, valid)
-    others = [model.fit(sessions.train) for model in (ItemKNN(), EASE())]
-    for other in others:
+    near, linear = ItemKNN().fit(sessions.train), EASE().fit(sessions.train)
+    for other in (near, linear):
         yield f"recommendations of {type(other).__name__}", partial(_ask, other, sessions)
-    found = (evaluate(other, sessions.test, [METRIC]) for other in others)
-    yield "comparison of models", lambda: compare(*found)
+
+    def compared() -> None:
+        compare(evaluate(near, sessions.test, METRIC), evaluate(linear, sessions.test, METRIC))
+
+    yield "comparison of models", compared
 
 
 def _ask(model: Recommender, data: Synthetic) -> None:
