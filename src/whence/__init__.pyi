@@ -267,6 +267,9 @@ from .valuation import (
 from .valuation import (
     Shapley as Shapley,
 )
+from .warming import (
+    warm_up as warm_up,
+)
 
 __version__: str
 
@@ -359,6 +362,7 @@ __all__ = [
     "to_optimum",
     "train_and_evaluate_for_sbr",
     "train_and_evaluate_for_sbr_files",
+    "warm_up",
     "willingness_by_category",
     "write_interactions",
 ]

@@ -22,6 +22,7 @@ from whence.cli.trace import trace_command
 from whence.cli.train import train_command
 from whence.cli.tune import tune_command
 from whence.cli.value import value_command
+from whence.cli.warm_up import warm_up_command
 from whence.errors import WhenceError, WhenceWarning
 
 BAD_INPUT, INTERRUPTED = 2, 130
@@ -77,6 +78,7 @@ app.command("prune")(prune_command)
 app.command("disclose")(disclose_command)
 app.command("trace")(trace_command)
 app.command("explain")(explain_command)
+app.command("warm-up")(warm_up_command)
 app.add_typer(experiment_app, name="experiment")
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import polars as pl
 
+from whence._html import ShownAsTable
 from whence.curation.disclosure import Disclosure, paired_differences, simulate_willingness
 from whence.curation.disclosure.comparison import FREE, KEYS, Key, compared, plans_of, worth_of
 from whence.curation.disclosure.retraining import Yardstick
@@ -172,7 +173,7 @@ class _Seed:
 
 
 @dataclass(frozen=True)
-class DisclosureResult:
+class DisclosureResult(ShownAsTable):
     """What the disclosure experiment measured.
 
     Attributes
@@ -187,6 +188,9 @@ class DisclosureResult:
 
     rows: pl.DataFrame
     settings: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return f"<DisclosureResult of {self.rows.height:,} rows>"
 
     def to_frame(self, measure: str = "reward") -> pl.DataFrame:
         """Paired differences of the strategies at each λ; see `paired_differences`."""

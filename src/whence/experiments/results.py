@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from whence._html import ShownAsTable
 from whence.data.files import atomic_path
 from whence.errors import FileFormatError, ParameterError
 
@@ -95,7 +96,7 @@ class Store:
 
 
 @dataclass(frozen=True)
-class OpponentsResult:
+class OpponentsResult(ShownAsTable):
     """What the opponents experiment measured.
 
     Attributes
@@ -108,6 +109,9 @@ class OpponentsResult:
 
     rows: pl.DataFrame
     settings: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return f"<OpponentsResult of {self.rows.height:,} rows>"
 
     @property
     def metrics(self) -> list[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from whence._html import ShownAsTable
 from whence.data.files import atomic_path
 from whence.engines import map_ordered
 from whence.errors import DataError, DataWarning, ParameterError, check_choice
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 _AUTO = {"recurrent": 12, "others": 8}
 
 
-class Explanations(Sequence[Explanation]):
+class Explanations(ShownAsTable, Sequence[Explanation]):
     """Explanations of several histories, as `whence.explain_many` gives them.
 
     Attributes

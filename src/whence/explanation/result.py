@@ -68,6 +68,9 @@ class Explanation(Attribution):
     def __repr__(self) -> str:
         return f"<Explanation: {self.title} of {len(self):,} {self.noun} for the {self.target}>"
 
+    def _shown(self) -> pl.DataFrame:
+        return self.frame
+
     @property
     def title(self) -> str:
         """Name of the method for people."""

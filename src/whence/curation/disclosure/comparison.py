@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from whence._html import ShownAsTable
 from whence.curation.disclosure.retraining import Yardstick
 from whence.curation.disclosure.strategies import SIZED, STRATEGIES
 from whence.data.files import write_parquet_with_metadata
@@ -28,7 +29,7 @@ Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class Comparison(ShownAsTable):
     """What strategies are worth, each retrained on the data it leaves.
 
     Attributes
@@ -51,6 +52,9 @@ class Comparison:
 
     def __repr__(self) -> str:
         return f"<Comparison at lam={self.lam:g}>\n{self.table()}"
+
+    def _shown(self) -> pl.DataFrame:
+        return self.table()
 
     def table(self) -> pl.DataFrame:
         """Mean over the seeds of each measure, and half the width of its 95% interval (``±``)."""
