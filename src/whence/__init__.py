@@ -79,6 +79,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     ),
     "whence.explanation": (
         "Counterfactual",
+        "Explainer",
         "Explanation",
         "Explanations",
         "explain",
@@ -99,6 +100,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "simulate_willingness",
         "willingness_by_category",
     ),
+    "whence.engines": ("Run",),
     "whence.illoominate": (
         "data_loo_values",
         "data_shapley_values",

@@ -58,6 +58,8 @@ class Attributor(Configurable, ABC):
 
 
 METHODS = Registry(
-    "method", homes=("whence.valuation", "whence.influence"), group="whence.methods"
+    "method",
+    homes=("whence.valuation", "whence.influence", "whence.explanation"),
+    group="whence.methods",
 )
 """Methods of attribution by their names, as configurations and the command line have them."""
