@@ -94,6 +94,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "whence.curation": (
         "Disclosure",
         "DisclosurePlan",
+        "DisclosureProblem",
         "detection_report",
         "find_corrupted",
         "prune",

@@ -1,7 +1,7 @@
 """Where and how work runs: jobs, threads of this machine, progress, checkpoints, memory."""
 
-from whence.engines.checkpoints import Checkpoints, claimed, identity_of
-from whence.engines.jobs import ENGINES, Engine, Job, cut, run
+from whence.engines.checkpoints import Checkpoints, claimed, identity_of, keeping
+from whence.engines.jobs import ENGINES, Engine, Job, ListJob, cut, run
 from whence.engines.memory import kept_memory
 from whence.engines.progress import Progress, Report, part_of, reporter
 from whence.engines.runs import Callback, Run, settled
@@ -14,6 +14,7 @@ __all__ = [
     "Checkpoints",
     "Engine",
     "Job",
+    "ListJob",
     "Progress",
     "Report",
     "Run",
@@ -21,6 +22,7 @@ __all__ = [
     "claimed",
     "cut",
     "identity_of",
+    "keeping",
     "kept_memory",
     "map_ordered",
     "part_of",

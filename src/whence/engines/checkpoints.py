@@ -10,7 +10,7 @@ import shutil
 import time
 import uuid
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -130,6 +130,18 @@ class Checkpoints:
             write_state(state, self._folder / f"{stage}.npz")
             self._saved = time.monotonic()
 
+    def recall(self, stage: str, compute: Callable[[], Any]) -> Any:
+        """Return the state of a stage; it is computed and kept if there is none."""
+        state = self.load(stage)
+        if state is None:
+            state = compute()
+            self.save(stage, state)
+        return state
+
+    def path(self, name: str) -> Path | None:
+        """Place for a file beside the states, which goes with them; None without a folder."""
+        return None if self._folder is None else self._folder / name
+
     def drop(self, stage: str) -> None:
         """Forget a stage whose result is part of another's state."""
         if self._folder is not None:
@@ -157,12 +169,12 @@ class Checkpoints:
         try:
             before = json.loads(path.read_text(encoding="utf-8"))
             changed = sorted(
-                key for key in {*before, *self._identity} if before.get(key) != self._identity.get(key)
+                key
+                for key in {*before, *self._identity}
+                if before.get(key) != self._identity.get(key)
             )
         except (OSError, ValueError, AttributeError, TypeError) as error:
-            raise FileFormatError(
-                f"{path} is damaged; remove {folder} to begin anew."
-            ) from error
+            raise FileFormatError(f"{path} is damaged; remove {folder} to begin anew.") from error
         if changed:
             raise ParameterError(
                 f"The unfinished work in {folder.parent} is of other {' and '.join(changed)}; "
@@ -177,8 +189,32 @@ class Checkpoints:
                 if not path.is_dir() or any(path.iterdir()):
                     break
                 path.rmdir()
-            if self._folder is not None and self._folder.is_dir() and not any(self._folder.iterdir()):
+            if (
+                self._folder is not None
+                and self._folder.is_dir()
+                and not any(self._folder.iterdir())
+            ):
                 self._folder.rmdir()
+
+
+@contextmanager
+def keeping(
+    run: Run, identity: Mapping[str, Any], kept: Checkpoints | None = None
+) -> Iterator[Checkpoints]:
+    """Keep work in the folder of its run; or with what it is part of, where that is given.
+
+    Parameters
+    ----------
+    run, identity
+        As in `Checkpoints`.
+    kept : Checkpoints, optional
+        Of the work that this work is part of.
+    """
+    if kept is not None:
+        yield kept
+    else:
+        with Checkpoints(run, identity) as own:
+            yield own
 
 
 def identity_of(value: Any) -> str:
@@ -215,8 +251,7 @@ def read_state(path: Path) -> Any:
             return _with_arrays(json.loads(str(content["structure"])), content)
     except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise FileFormatError(
-            f"{path} is not unfinished work of Whence, or it is truncated; remove it to begin "
-            "anew."
+            f"{path} is not unfinished work of Whence, or it is truncated; remove it to begin anew."
         ) from error
 
 

@@ -11,7 +11,6 @@ from whence.engines.progress import Progress
 from whence.engines.threads import thread_count
 from whence.errors import ParameterError, check_int
 
-
 Callback = Callable[[Mapping[str, Any]], object]
 """Gets the record of each epoch: epoch, loss, learning rate, seconds, metrics."""
 
@@ -101,5 +100,3 @@ def settled(run: Run | None, method: Any) -> Run:
     seed = getattr(method, "seed", DEFAULT_SEED) if run.seed is None else run.seed
     threads = getattr(method, "threads", None) if run.threads is None else run.threads
     return run.changed(seed=seed, threads=threads)
-
-
