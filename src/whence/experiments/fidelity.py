@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import numpy as np
-import numpy.typing as npt
+from annotated_types import Ge
 
 from whence.data import Interactions, split_leave_one_out, split_rows
-from whence.data.files import atomic_path
-from whence.errors import DataError, ParameterError, check_choice, check_int
-from whence.experiments.results import Store
+from whence.engines import Checkpoints, Run, settled
+from whence.errors import DataError, ParameterError, check_choice
 from whence.influence.functions import Fidelity, InfluenceFunction, fidelity, to_optimum
 from whence.influence.functions.solvers import SOLVERS
-
-FloatArray = npt.NDArray[np.float64]
-Progress = Callable[[int, int, str], None]
+from whence.models.base import require
+from whence.models.identity import data_identity, model_identity, told_apart
+from whence.parameters import Configurable, Count, NonNegative, PositiveInt, Seed, Share
 
 # Penalty of the model that is fitted by default, on the parameters of one user or item: as much
 # as twenty ratings of a mean loss weigh. On MovieLens it predicts about as well as any.
 _PENALTY = 20.0
 
 
-@dataclass(frozen=True)
-class FidelityExperiment:
+class FidelityExperiment(Configurable):
     """Retrain without single interactions and without groups; compare with the prediction.
 
     Rows are split at random into training, validation and test data (8:1:1 of each user; for
@@ -64,38 +58,30 @@ class FidelityExperiment:
 
     model: Callable[[int], Any] | None = None
     solvers: Sequence[str] = ("cg", "block", "dot")
-    removals: int = 100
-    keep: Sequence[float] = (0.9, 0.7, 0.5)
-    groups: int = 10
-    repeats: int = 3
-    damping: float = 0.0
-    tolerance: float = 1e-6
-    seed: int = 0
+    removals: Annotated[int, Ge(2)] = 100
+    keep: Sequence[Share] = (0.9, 0.7, 0.5)
+    groups: Count = 10
+    repeats: PositiveInt = 3
+    damping: NonNegative = 0.0
+    tolerance: NonNegative = 1e-6
+    seed: Seed = 42
 
-    def __post_init__(self) -> None:
+    def _check_params(self) -> None:
+        super()._check_params()
         if not self.solvers:
             raise ParameterError("solvers is empty; name at least one, such as 'cg'.")
         for solver in self.solvers:
             check_choice("solvers", solver, SOLVERS)
-        check_int("removals", self.removals, minimum=2)
-        check_int("groups", self.groups, minimum=0)
-        check_int("repeats", self.repeats, minimum=1)
-        check_int("seed", self.seed, minimum=0)
 
-    def run(
-        self, data: Any, *, folder: str | Path | None = None, progress: Progress | None = None
-    ) -> Fidelity:
-        """Fit, and retrain what has not been retrained yet.
+    def run(self, data: Any, *, run: Run | None = None) -> Fidelity:
+        """Fit, and retrain.
 
         Parameters
         ----------
         data : Interactions or table
             Users with their items, with ratings where the model has to do with them.
-        folder : path, optional
-            Keeps the outcomes of each retraining, so that an interrupted run goes on where it
-            stopped.
-        progress : callable, optional
-            ``progress(done, total, message)``.
+        run : Run, optional
+            How the work is done. With a folder, outcomes of retraining are kept there.
 
         Raises
         ------
@@ -104,37 +90,37 @@ class FidelityExperiment:
         UnsupportedError
             If the model has no loss per training example.
         """
+        self._check_params()
+        run = settled(run, self)
+        assert run.seed is not None
         interactions = Interactions.from_frame(data)
         if not interactions.by_user:
             raise DataError(
                 "The fidelity experiment splits the rows of users; give data with a user column."
             )
-        model, train, validation, test = self._fitted(interactions)
-        settings = {
-            "model": {"class": type(model).__name__, **model.params},
-            "data": interactions.fingerprint,
-            "solver": self.solvers[0],
-            "removals": self.removals,
-            "keep": list(self.keep),
-            "groups": self.groups,
-            "repeats": self.repeats,
-            "damping": self.damping,
-            "tolerance": self.tolerance,
-            "seed": self.seed,
+        params = {name: value for name, value in self.params.items() if name != "model"}
+        identity = {
+            **told_apart({**params, "seed": run.seed}),
+            "model": model_identity(self._made(len(interactions), run.seed)),
+            "data": data_identity(interactions),
         }
-        found = fidelity(
-            model,
-            validation,
-            solvers=[InfluenceFunction(name, damping=self.damping) for name in self.solvers],
-            removals=self.removals,
-            keep=self.keep,
-            groups=self.groups,
-            repeats=self.repeats,
-            tolerance=self.tolerance,
-            seed=self.seed,
-            remember=_Memory(folder, settings, self.seed).remember,
-            progress=progress,
-        )
+        with Checkpoints(run, identity) as kept:
+            model, train, validation, test = self._fitted(interactions, run.seed)
+            found = fidelity(
+                model,
+                validation,
+                solvers=[
+                    InfluenceFunction(solver=name, damping=self.damping) for name in self.solvers
+                ],
+                removals=self.removals,
+                keep=self.keep,
+                groups=self.groups,
+                repeats=self.repeats,
+                tolerance=self.tolerance,
+                seed=run.seed,
+                run=run,
+                kept=kept,
+            )
         found.metadata.update(
             data=interactions.fingerprint,
             n_rows=len(train),
@@ -143,22 +129,23 @@ class FidelityExperiment:
         )
         return found
 
-    def _fitted(self, data: Interactions) -> tuple[Any, Interactions, Interactions, Interactions]:
+    def _made(self, n_rows: int, seed: int) -> Any:
+        return small_factorisation(n_rows, seed) if self.model is None else self.model(seed)
+
+    def _fitted(
+        self, data: Interactions, seed: int
+    ) -> tuple[Any, Interactions, Interactions, Interactions]:
         """The model at its optimum, and the three parts of the data."""
-        from whence.models.base import require
         from whence.models.training.pairs import UserItemRecommender
 
-        if self.model is not None:
-            model = self.model(self.seed)
+        model = None if self.model is None else self._made(len(data), seed)
+        if model is not None:
             require(model, "differentiable", "An influence function")
-            if isinstance(model, UserItemRecommender):
-                train, validation, test = split_rows(data, (0.8, 0.1, 0.1), seed=self.seed)
-            else:
-                train, validation, test = split_leave_one_out(data)
+        if model is None or isinstance(model, UserItemRecommender):
+            train, validation, test = split_rows(data, (0.8, 0.1, 0.1), seed=seed)
         else:
-            train, validation, test = split_rows(data, (0.8, 0.1, 0.1), seed=self.seed)
-            model = small_factorisation(len(train), self.seed)
-        fitted = model.fit(train)
+            train, validation, test = split_leave_one_out(data)
+        fitted = (model or self._made(len(train), seed)).fit(train)
         return to_optimum(fitted, tolerance=self.tolerance), train, validation, test
 
 
@@ -173,34 +160,6 @@ def small_factorisation(n_rows: int, seed: int) -> Any:
         learning_rate=5e-3,
         seed=seed,
     )
-
-
-class _Memory:
-    """Outcomes of retrainings: their times in a record, one array each beside it."""
-
-    def __init__(self, folder: str | Path | None, settings: dict[str, Any], seed: int) -> None:
-        self._folder = None if folder is None else Path(folder)
-        self._store, self._seed = Store(folder, settings), seed
-
-    def remember(self, name: str, compute: Callable[[], FloatArray]) -> tuple[FloatArray, float]:
-        """What was computed under this name, before or now, and its processor seconds."""
-        if self._folder is None:
-            return _timed(compute)
-        path = self._folder / "retrained" / f"{name.replace(' ', '-')}.npy"
-        if self._store.has(self._seed, name) and path.is_file():
-            row = self._store.frame([self._seed], [name]).row(0, named=True)
-            values: FloatArray = np.load(path)
-            return values, float(row["seconds"])
-        values, seconds = _timed(compute)
-        with atomic_path(path, overwrite=True) as temporary, temporary.open("wb") as file:
-            np.save(file, values)
-        self._store.add({"seed": self._seed, "arm": name, "seconds": seconds})
-        return values, seconds
-
-
-def _timed(compute: Callable[[], FloatArray]) -> tuple[FloatArray, float]:
-    started = time.process_time()
-    return compute(), time.process_time() - started
 
 
 def _error_of(model: Any, test: Interactions) -> float | None:

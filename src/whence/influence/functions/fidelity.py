@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from whence.attribution.record import plain_values
+from whence.engines import Checkpoints, ListJob, Run, settled
+from whence.engines import run as run_job
 from whence.errors import ParameterError, check_choice, check_float, check_int
 from whence.influence.functions.influence import InfluenceFunction
-from whence.influence.functions.objective import FloatArray, IntArray, Objective
+from whence.influence.functions.objective import FloatArray, IntArray
 from whence.influence.functions.optimum import descend
 from whence.influence.functions.passes import Work
 
 CONTROLS = ("no change", "random")
 OUTCOMES = ("own user", "total")
-Compute = Callable[[], FloatArray]
-Remember = Callable[[str, Compute], tuple[FloatArray, float]]
-Progress = Callable[[int, int, str], None]
 _SINGLE = ("random", "largest")
 _STREAM = 0xF1DE
 
@@ -122,9 +120,9 @@ def fidelity(
     groups: int = 10,
     repeats: int = 3,
     tolerance: float = 1e-6,
-    seed: int = 0,
-    remember: Remember | None = None,
-    progress: Progress | None = None,
+    seed: int = 42,
+    run: Run | None = None,
+    kept: Checkpoints | None = None,
 ) -> Fidelity:
     """Retrain without single interactions and random groups, and compare with the prediction.
 
@@ -152,11 +150,10 @@ def fidelity(
     tolerance : float
         Of the retraining; see `whence.to_optimum`.
     seed : int
-    remember : callable, optional
-        ``remember(name, compute)`` gives what ``compute()`` gives, or gave before, and its
-        processor seconds; so that retrainings can be kept. See `whence.FidelityExperiment`.
-    progress : callable, optional
-        ``progress(done, total, message)``.
+    run : Run, optional
+        How the work is done.
+    kept : Checkpoints, optional
+        Where outcomes of retraining are kept; see `whence.FidelityExperiment`.
 
     Returns
     -------
@@ -175,6 +172,7 @@ def fidelity(
         check_float("keep", share, 0.0, 1.0)
     if not solvers:
         raise ParameterError("solvers is empty; name at least one, such as 'cg'.")
+    run = settled(run, None)
     rng = np.random.default_rng([seed, _STREAM])
     methods = dict(map(_method, solvers))
     first = next(iter(methods.values()))
@@ -182,9 +180,15 @@ def fidelity(
     owners = model.examples_.sources(np.arange(work.objective.n_examples))
     kinds, removed = _removals(work, owners, removals, keep, groups, rng)
     before = work.question.values(work.objective)
-    retrained, noise, seconds = _retrain_all(
-        work, kinds, removed, repeats, tolerance, rng, remember or _timed, progress
+    size = 0.01 * float(np.sqrt(np.mean(work.objective.theta**2)))
+    steps = size * rng.normal(size=(repeats, len(work.objective.theta)))
+    job = Retrainings(work, removed, steps, tolerance)
+    found = run_job(
+        job, range(len(removed) + repeats), run.changed(threads=1), message="retraining", kept=kept
     )
+    outcomes = np.array([values for values, _ in found])
+    retrained, noise = outcomes[: len(removed)], outcomes[len(removed) :]
+    seconds = float(np.mean([took for _, took in found[: len(removed)]]))
     actual = (retrained - before).T
     predicted: dict[str, FloatArray] = {}
     spent: dict[str, float] = {}
@@ -225,7 +229,7 @@ def fidelity(
 def _method(solver: str | InfluenceFunction) -> tuple[str, InfluenceFunction]:
     if isinstance(solver, InfluenceFunction):
         return solver.solver, solver
-    return solver, InfluenceFunction(solver)
+    return solver, InfluenceFunction(solver=solver)
 
 
 def _removals(
@@ -257,55 +261,39 @@ def _removals(
     return kinds, removed
 
 
-def _retrain_all(
-    work: Work,
-    kinds: list[str],
-    removed: list[IntArray],
-    repeats: int,
-    tolerance: float,
-    rng: np.random.Generator,
-    remember: Remember,
-    progress: Progress | None,
-) -> tuple[FloatArray, FloatArray, float]:
-    """Outcomes [n, Q] of the retrainings, and without removals; mean seconds of the former."""
-    outcomes: list[FloatArray] = []
-    seconds: list[float] = []
-    size = 0.01 * float(np.sqrt(np.mean(work.objective.theta**2)))
-    starts = size * rng.normal(size=(repeats, len(work.objective.theta)))
+@dataclass(frozen=True)
+class Retrainings(ListJob[int, tuple[FloatArray, float]]):
+    """Outcomes of the queries [Q] after retraining, and processor seconds; a shard is a number.
 
-    def run(name: str, compute: Compute) -> None:
-        if progress is not None:
-            progress(len(outcomes), len(removed) + repeats, name)
-        values, took = remember(name, compute)
-        outcomes.append(values)
-        seconds.append(took)
+    Attributes
+    ----------
+    asked : Work
+    removed : list of int array
+        Examples that are gone, for each of the first retrainings.
+    steps : float64 [repeats, P]
+        Disturbances of the parameters that the others, with all examples, start from.
+    tolerance : float
+    """
 
-    for number, (kind, gone) in enumerate(zip(kinds, removed)):
-        name = f"{number} {kind}" + (f" {gone[0]}" if len(gone) == 1 else "")
-        run(name, partial(_retrained, work, gone, tolerance))
-    for number, start in enumerate(starts):
-        run(f"disturbed {number}", partial(_disturbed, work, start, tolerance))
-    count, table = len(removed), np.array(outcomes)
-    return table[:count], table[count:], float(np.mean(seconds[:count]))
+    asked: Work
+    removed: list[IntArray]
+    steps: FloatArray
+    tolerance: float
 
-
-def _timed(name: str, compute: Compute) -> tuple[FloatArray, float]:
-    started = time.process_time()
-    return compute(), time.process_time() - started
-
-
-def _retrained(work: Work, removed: IntArray, tolerance: float) -> FloatArray:
-    """Outcomes of the queries after retraining without some examples, float64 [Q]."""
-    weights = work.objective.weights.copy()
-    weights[removed] = 0.0
-    there, _ = descend(work.objective.weighted(weights), tolerance=tolerance, warm=True)
-    return work.question.values(there.weighted(work.objective.weights))
-
-
-def _disturbed(work: Work, step: FloatArray, tolerance: float) -> FloatArray:
-    """Outcomes after retraining with everything, from another start, float64 [Q]."""
-    start: Objective = work.objective.at(work.objective.theta + step)
-    return work.question.values(descend(start, tolerance=tolerance, warm=True)[0])
+    def run(self, shard: int) -> tuple[FloatArray, float]:
+        """Retrain once."""
+        started, objective = time.process_time(), self.asked.objective
+        weights = objective.weights
+        if shard < len(self.removed):
+            changed = weights.copy()
+            changed[self.removed[shard]] = 0.0
+            start = objective.weighted(changed)
+        else:
+            start = objective.at(objective.theta + self.steps[shard - len(self.removed)])
+        there, _ = descend(start, tolerance=self.tolerance, warm=True)
+        if shard < len(self.removed):
+            there = there.weighted(weights)
+        return self.asked.question.values(there), time.process_time() - started
 
 
 def _own_queries(work: Work, owners: IntArray, removed: list[IntArray]) -> IntArray:
