@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whence.cli import _options as options
-from whence.cli._fitting import fit
-from whence.cli._terminal import heading, number, progress, say, table
+from whence.cli._commands import Given, command
+from whence.cli._terminal import counted, heading, number, say, table, working
+from whence.parameters import Count, NonNegative, Share
 
 if TYPE_CHECKING:
     from whence.config import Config
@@ -24,24 +25,20 @@ SHARES = (0.1, 0.3, 1.0, 3.0, 10.0)
 _FRACTIONS = (0.5, 0.3, 0.2)
 _DIM = 8
 _FILTERS = ("min_rating", "max_rating", "min_length", "max_length", "min_per_user", "min_per_item")
-_STRATEGY, _RUN = "Strategy", "Run"
 
 
-def _option(*names: str, help: str) -> Any:
-    return typer.Option(*names, help=help, rich_help_panel=_STRATEGY, show_default=False)
+def _option(*names: str, help: str, show_default: bool = False) -> Any:
+    return typer.Option(*names, help=help, rich_help_panel="Strategy", show_default=show_default)
 
 
-def disclose_command(
-    config: options.ConfigFile = None,
-    data: options.Data = None,
-    train: options.Train = None,
-    valid: options.Valid = None,
-    test: options.Test = None,
-    user: options.User = None,
-    item: options.Item = None,
-    time: options.Time = None,
-    rating: options.Rating = None,
-    model: options.Model = None,
+@command(
+    *options.DATA, options.TEST, options.SPLIT,
+    *(one for one in options.COLUMNS if one.keys not in ("data.session", "data.basket")),
+    options.MODEL, options.SEED, options.THREADS, *options.OUTPUT,
+)  # fmt: skip
+def disclose(
+    given: Given,
+    source: options.ConfigFile = None,
     willingness: Annotated[
         str | None, _option("--willingness", help="Column of violations: 0 use it, 1 do not.")
     ] = None,
@@ -53,76 +50,91 @@ def disclose_command(
         _option("--rule", help="Violation of a category, such as Horror=1; may be repeated."),
     ] = None,
     simulate: Annotated[
-        float | None, _option("--simulate", help="Draw violations of about this mean instead.")
+        Share | None, _option("--simulate", help="Draw violations of about this mean instead.")
     ] = None,
     strategy: Annotated[
         str,
-        typer.Option(
-            help="selfish, social, budget, trust_region, mirror, or a control.",
-            rich_help_panel=_STRATEGY,
+        _option(
+            "--strategy", help="selfish, social, budget, trust_region, mirror, or a control.",
+            show_default=True,
         ),
     ] = "social",
     lam: Annotated[
-        float | None,
+        NonNegative | None,
         _option("--lam", help="Weight of violations; where both weigh the same by default."),
     ] = None,
     n: Annotated[
-        int | None, _option("--n", help="budget and controls: interactions to disclose.")
+        Count | None, _option("-n", help="budget and controls: interactions to disclose.")
     ] = None,
     wv: Annotated[
-        float | None, _option("--wv", help="budget and controls: violation in all.")
+        NonNegative | None, _option("--wv", help="budget and controls: violation in all.")
     ] = None,
     calibrate: Annotated[
         bool,
-        typer.Option(
-            help="Take of influences what is to be expected of them.", rich_help_panel=_STRATEGY
+        _option(
+            "--calibrate/--no-calibrate",
+            help="Take of influences what is to be expected of them.", show_default=True,
         ),
     ] = True,
     seeds: Annotated[
-        int,
-        typer.Option(help="Seeds of the comparison; 0 for none.", rich_help_panel=_RUN),
+        Count,
+        typer.Option(help="Seeds of the comparison; 0 for none.", rich_help_panel="Run"),
     ] = 3,
-    set_: options.Set = None,
-    seed: options.Seed = None,
-    output: options.Output = None,
-    overwrite: options.Overwrite = False,
+    resume: options.Resume = False,
 ) -> None:
     """Choose which interactions are disclosed, mask the others, retrain and compare.
 
     For example: whence disclose --data ratings.csv --willingness private --output disclosed
     """
-    from whence.cli._output import check_free
-    from whence.curation.disclosure.strategies import STRATEGIES
-    from whence.errors import check_choice, check_float
+    from whence.cli._output import Results, check_free, question_of, sections_of
+    from whence.cli._runs import found_config
+    from whence.curation.disclosure.strategies import STRATEGIES, check_size
+    from whence.errors import check_choice
 
-    chosen = _configured(
-        config, set_, model, data__path=data, data__train=train, data__validation=valid,
-        data__test=test, data__user=user, data__item=item, data__time=time, data__rating=rating,
-        training__seed=seed, split__seed=seed, output__directory=output,
-        output__overwrite=overwrite,
-    )  # fmt: skip
-    folder = Path(chosen.output.directory or DEFAULT_OUTPUT)
-    check_free(folder, overwrite=chosen.output.overwrite)
+    file, before = found_config(source)
+    chosen = _configured(given, file)
+    folder = Path(chosen.output.directory or (resume and before) or DEFAULT_OUTPUT)
+    overwrite = chosen.output.overwrite
+    check_free(folder, overwrite=overwrite, resume=resume)
     check_choice("strategy", strategy, STRATEGIES)
-    if lam is not None:
-        check_float("lam", lam, minimum=0.0)
     parts = _read(chosen)
-    beta = _violations(parts.train, willingness, category, rule, simulate, seed or 0)
-    asked = _asked(chosen, parts, beta, lam, calibrate, seed or 0)
-    with progress("Choosing") as report:
-        if callable(report):
-            report(0, 1, "influence of all interactions")
-        plan = asked.solve(strategy, n=n, wv=wv)
-    found = _Found(asked, plan, parts)
-    heading(f"Disclosed by {strategy} at lam = {asked.lam:.4g} (lam_ref is {asked.lam_ref:.4g})")
-    say(
-        f"{plan.n_disclosed:,} of {len(plan):,} interactions ({plan.share:.1%}), with a violation "
-        f"of {plan.violation:,.1f} of {asked.beta.sum():,.1f}."
+    check_size(strategy, n, wv, parts.train.n_rows)
+    seed = chosen.training.seed
+    beta = _violations(parts.train, willingness, category, rule, simulate, seed)
+    model = _model(chosen, parts)
+    asked_for = {
+        "strategy": strategy, "lam": lam, "n": n, "wv": wv, "calibrate": calibrate, "seeds": seeds,
+        "violations": [willingness, category, rule, simulate],
+    }  # fmt: skip
+    question = question_of(
+        "disclose", chosen, parts.train, parts.validation, parts.test, disclosure=asked_for
     )
-    comparison = _compared(asked, strategy, parts.test, seeds) if seeds else None
-    if comparison is not None:
-        _show(comparison, seeds)
-    _write(found, comparison, folder, chosen)
+    results = Results(
+        folder, question, overwrite=overwrite, resume=resume, config=sections_of(chosen)
+    )
+    with results.open():
+        if results.finished:
+            say(f"The results in {folder} are finished.")
+            return
+        asked = _asked(chosen, parts, model, beta, lam, calibrate, folder, resume)
+        with working("Choosing") as run:
+            run.progress(0, 1, "influence of all interactions")  # type: ignore[operator]
+            plan = asked.solve(strategy, n=n, wv=wv)
+        found = _Found(asked, plan, parts)
+        heading(f"Disclosed by {strategy} at lam = {asked.lam:.4g} (lam_ref is {asked.lam_ref:.4g})")
+        say(
+            f"{plan.n_disclosed:,} of {counted(len(plan), 'interaction')} ({plan.share:.1%}), with "
+            f"a violation of {plan.violation:,.1f} of {asked.beta.sum():,.1f}."
+        )
+        made = _write_plan(found, folder)
+        comparison = _compared(asked, strategy, parts.test, seeds, folder, resume) if seeds else None
+        if comparison is not None:
+            _show(comparison, seeds)
+            made += _write_comparison(comparison, folder)
+        made += _frontier(asked, parts.test, folder, resume)
+        _finish(plan, folder)
+    say()
+    say(f"Written to {folder}: {', '.join(made)}, summary.json, config.yaml.")
 
 
 @dataclass(frozen=True)
@@ -149,19 +161,15 @@ class _Found:
     parts: _Parts
 
 
-def _configured(
-    file: Path | None, extra: list[str] | None, model: str | None, **keys: object
-) -> Config:
+def _configured(given: Given, file: Path | None) -> Config:
     """A configuration whose model is a factorisation of ratings unless something else is said."""
-    extra = extra or []
-    named = model is not None or any(text.startswith("model.name=") for text in extra)
+    named = given.has("model.name")
     if not named and file is not None:
-        named = "name" in options.configured(file, None).model.model_fields_set
-    if not named:
-        model = "mf"
-        if not any(text.startswith("model.embedding_dim=") for text in extra):
-            keys["model__embedding_dim"] = _DIM
-    return options.configured(file, extra, model__name=model, **keys)
+        named = "name" in Given({}, {}, []).config(file).model.model_fields_set
+    usual: dict[str, Any] = {} if named else {"model__name": "mf"}
+    if not named and not given.has("model.embedding_dim"):
+        usual["model__embedding_dim"] = _DIM
+    return given.config(file, **usual)
 
 
 def _read(config: Config) -> _Parts:
@@ -268,22 +276,38 @@ def _rule(text: str) -> tuple[str, float]:
         ) from None
 
 
+def _model(config: Config, parts: _Parts) -> Any:
+    """The model, not yet fitted, with the usual penalty where none is given."""
+    from whence.influence.functions import factor_loss
+    from whence.models.base import require
+
+    model = config.build_model()
+    require(model, "differentiable", "Disclosure")
+    if factor_loss(model) is not None and config.training.weight_decay is None:
+        model.weight_decay = _penalty(parts.train)
+    model._check_params()
+    return model
+
+
 def _asked(
-    config: Config, parts: _Parts, beta: Any, lam: float | None, calibrate: bool, seed: int
-) -> Disclosure:
+    config: Config, parts: _Parts, model: Any, beta: Any, lam: float | None, calibrate: bool,
+    folder: Path, resume: bool,
+) -> Disclosure:  # fmt: skip
     """Train on everything, and measure the influence of every interaction."""
+    from whence.cli._fitting import fit
     from whence.config import Parts
     from whence.curation.disclosure import Disclosure
     from whence.errors import DataError
     from whence.influence.functions import factor_loss, to_optimum
 
-    model = config.build_model()
-    if factor_loss(model) is not None and config.training.weight_decay is None:
-        model.weight_decay = _penalty(parts.train)
-    model = fit(config, Parts(parts.train, None, None), model=model)
+    model = fit(
+        config, Parts(parts.train, None, None), model=model, folder=folder / "model", resume=resume
+    )
     if factor_loss(model) is not None:
         model = to_optimum(model)
-    asked = Disclosure(model, beta, parts.validation, calibrate=calibrate, seed=seed)
+    asked = Disclosure(
+        model, beta, parts.validation, calibrate=calibrate, seed=config.training.seed
+    )
     usual = asked.lam_ref
     if usual is None:
         raise DataError(
@@ -300,22 +324,24 @@ def _penalty(train: Interactions) -> float:
     return PENALTY / max(train.n_rows, 1)
 
 
-def _compared(asked: Disclosure, strategy: str, test: Any, seeds: int) -> Comparison:
+def _compared(
+    asked: Disclosure, strategy: str, test: Any, seeds: int, folder: Path, resume: bool
+) -> Comparison:
     from whence.curation.disclosure.strategies import SIZED
 
     first = [] if strategy in SIZED else [strategy]
     several = list(dict.fromkeys([*first, "social", "all", "none"]))
-    with progress("Retraining") as report:
+    with working("Retraining", folder=folder, resume=resume) as run:
         return asked.evaluate(
             several, test=test, seeds=tuple(range(seeds)), controls=CONTROLS,
-            progress=report if callable(report) else None,
+            progress=run.progress,
         )  # fmt: skip
 
 
 def _show(comparison: Comparison, seeds: int) -> None:
     """Print what strategies are worth, and how much better the first is than the others."""
     say()
-    heading(f"Retrained on what is left, measured on test data ({seeds} seeds)")
+    heading(f"Retrained on what is left, measured on test data ({counted(seeds, 'seed')})")
     shown = comparison.table()
     metrics = [name for name in shown.columns if "@" in name]
     rows = []
@@ -346,47 +372,49 @@ def _with_half(row: dict[str, Any], name: str) -> str:
     return number(row[name]) if half is None else f"{number(row[name])} ± {half:.4f}"
 
 
-def _write(found: _Found, comparison: Comparison | None, folder: Path, config: Config) -> None:
+def _write_plan(found: _Found, folder: Path) -> list[str]:
+    """Write the plan and the masked data: they are what is asked for, whatever comes after."""
     import numpy as np
     import polars as pl
 
-    from whence.attribution.record import plain_values
-    from whence.cli._output import SUMMARY, new_folder, write_config, write_json
-
     plan, parts = found.plan, found.parts
-    made = ["plan.parquet", "plan.csv", SUMMARY, "config.yaml"]
-    with new_folder(folder, overwrite=config.output.overwrite) as new:
-        plan.save(new / "plan.parquet")
-        rows = pl.Series(parts.files["disclosed"][1])  # of the file, not of its training part
-        plan.frame.with_columns(row=rows).write_csv(new / "plan.csv")
-        for name, (file, rows) in parts.files.items():
-            kept = np.zeros(file.n_rows, dtype=np.bool_)
-            kept[rows[plan.disclosed] if name == "disclosed" else rows] = True
-            (new / name).mkdir()
-            made.append(f"{name}/{file.keep(kept, new / name / file.path.name).name}")
-        write_json(plain_values(plan.metadata), new / SUMMARY)
-        write_config(config, new / "config.yaml")
-        if comparison is not None:
-            comparison.save(new / "runs.parquet")
-            comparison.table().write_csv(new / "comparison.csv")
-            comparison.differences().write_csv(new / "differences.csv")
-            made += ["runs.parquet", "comparison.csv", "differences.csv"]
-        _frontier(found.asked, parts.test, new)
-        made += ["frontier.csv", "frontier.png"]
-    say()
-    say(f"Written to {folder}: {', '.join(made)}.")
+    plan.save(folder / "plan.parquet", overwrite=True)
+    rows = pl.Series(parts.files["disclosed"][1])  # of the file, not of its training part
+    plan.frame.with_columns(row=rows).write_csv(folder / "plan.csv")
+    made = ["plan.parquet", "plan.csv"]
+    for name, (file, rows) in parts.files.items():
+        kept = np.zeros(file.n_rows, dtype=np.bool_)
+        kept[rows[plan.disclosed] if name == "disclosed" else rows] = True
+        (folder / name).mkdir(exist_ok=True)
+        made.append(f"{name}/{file.keep(kept, folder / name / file.path.name, overwrite=True).name}")
+    return made
 
 
-def _frontier(asked: Disclosure, test: Any, folder: Path) -> None:
+def _write_comparison(comparison: Comparison, folder: Path) -> list[str]:
+    comparison.save(folder / "runs.parquet", overwrite=True)
+    comparison.table().write_csv(folder / "comparison.csv")
+    comparison.differences().write_csv(folder / "differences.csv")
+    return ["runs.parquet", "comparison.csv", "differences.csv"]
+
+
+def _frontier(asked: Disclosure, test: Any, folder: Path, resume: bool) -> list[str]:
     from whence.curation.disclosure import plot_frontier
     from whence.plots import picture
 
     assert asked.lam_ref is not None
-    with progress("Frontier") as report:
+    with working("Frontier", folder=folder, resume=resume) as run:
         points = asked.frontier(
             [share * asked.lam_ref for share in SHARES], strategies=("social",),
-            controls=CONTROLS, test=test, progress=report if callable(report) else None,
+            controls=CONTROLS, test=test, progress=run.progress,
         )  # fmt: skip
     points.write_csv(folder / "frontier.csv")
-    with picture(folder / "frontier.png") as axes:
+    with picture(folder / "frontier.png", overwrite=True) as axes:
         plot_frontier(points, axes)
+    return ["frontier.csv", "frontier.png"]
+
+
+def _finish(plan: DisclosurePlan, folder: Path) -> None:
+    from whence.attribution.record import plain_values
+    from whence.cli._output import SUMMARY, write_json
+
+    write_json(plain_values(plan.metadata), folder / SUMMARY)
