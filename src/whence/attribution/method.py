@@ -43,6 +43,20 @@ class Attributor(Configurable, ABC):
             cls.name = name
             METHODS.add(name, cls, aliases)
 
+    def check_model(self, model: Any) -> None:  # noqa: B027 (most have nothing to refuse)
+        """Refuse a model that this method cannot credit anything for, before it is fitted.
+
+        Parameters
+        ----------
+        model : recommender
+            Fitted or not.
+
+        Raises
+        ------
+        UnsupportedError
+            In that case.
+        """
+
     @abstractmethod
     def attribute(self, model: Any, data: Any, *, run: Run | None = None) -> Any:
         """Credit the sources of a fitted model's behaviour.

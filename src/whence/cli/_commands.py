@@ -157,6 +157,10 @@ class Given:
         from whence.config.reading import as_pairs
 
         usual = {name.replace("__", ".", 1): value for name, value in more.items()}
+        if "data.path" in self.keys:  # instead of the files that the configuration names
+            usual |= dict.fromkeys(("data.train", "data.validation", "data.test"))
+        elif "data.train" in self.keys:
+            usual["data.path"] = None
         return load_config(file, {**usual, **self.keys, **dict(as_pairs(self.extra))})
 
 

@@ -64,12 +64,12 @@ def are_models(sources: Sequence[Path]) -> bool:
     ConfigError
         If there are several, and one of them is neither.
     """
-    from whence.cli._runs import found_config
+    from whence.cli._runs import found_config, is_run
 
-    kinds = [source.is_dir() or zipfile.is_zipfile(source) for source in sources]
-    for source in sources:
-        if source.is_dir():
-            found_config(source)  # which refuses other folders
+    kinds = [is_run(source) or zipfile.is_zipfile(source) for source in sources]
+    for source, is_model in zip(sources, kinds):
+        if source.is_dir() and not is_model:
+            found_config(source)  # which refuses folders of others
     if len(sources) > 1 and not all(kinds):
         raise ConfigError(
             f"{sources[kinds.index(False)]} is neither a run nor a saved model; several are "

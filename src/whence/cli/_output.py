@@ -92,6 +92,8 @@ class Results:
         with _removed_if_empty(made), claimed(folder):
             resumed = self._resume and (folder / RUN).is_file()
             before = self._checked() if resumed else {}
+            if self._resume and not resumed:
+                terminal.note(f"{folder} holds nothing to go on with, so that this begins anew.")
             aside = folder / f".{uuid.uuid4().hex[:8]}.old"
             if not resumed:
                 _move(folder, aside)

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from whence.cli._output import CONFIG, RUN, marked
+from whence.cli._output import CONFIG, RUN, marked, read_json
 from whence.config.reading import PATHS
 from whence.errors import ConfigError
 
@@ -17,33 +17,41 @@ METRICS, MODEL, LOG = "metrics.json", "model.whence", "log.jsonl"
 
 
 def is_run(path: Path) -> bool:
-    """Whether this is the folder of a run."""
-    return path.is_dir() and (path / RUN).is_file()
+    """Whether this is the folder of a run of ``whence train``."""
+    return _command_of(path) == "train"
+
+
+def _command_of(path: Path) -> str | None:
+    """The command that a folder was written by; None for any other folder."""
+    if not (path / RUN).is_file():
+        return None
+    return str(read_json(path / RUN).get("command", "train"))
 
 
 def found_config(source: Path | None) -> tuple[Path | None, Path | None]:
-    """Return the configuration file that is meant, and the run that it belongs to.
+    """Return the configuration file that is meant, and the folder of results it belongs to.
 
     Parameters
     ----------
     source : Path or None
-        A configuration file, a run folder or the ``config.yaml`` in one.
+        A configuration file, a folder of results or the ``config.yaml`` in one.
 
     Raises
     ------
     ConfigError
-        If it is a folder, but not of a run.
+        If it is a folder, but not of results with a configuration.
     """
     if source is None:
         return None, None
     if source.is_dir():
-        if not is_run(source):
+        if not (_command_of(source) and (source / CONFIG).is_file()):
             raise ConfigError(
-                f"{source} is a folder, but not of a run (it has no {RUN}); give a configuration "
-                "file, or the folder that whence train wrote."
+                f"{source} is a folder, but not of a run (it has no {RUN} and {CONFIG}); give a "
+                "configuration file, or a folder that whence train or whence value wrote."
             )
         return source / CONFIG, source
-    return source, source.parent if is_run(source.parent) and source.name == CONFIG else None
+    own = source.name == CONFIG and _command_of(source.parent) is not None
+    return source, source.parent if own else None
 
 
 def default_folder(config: Config, name: str) -> Path:

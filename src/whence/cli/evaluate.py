@@ -46,11 +46,12 @@ def evaluate(
     """
     from whence.cli._compare import compare_models
     from whence.cli._models import Trained, are_models, config_of
+    from whence.cli._runs import found_config
     from whence.errors import ConfigError
 
     sources = sources or []
     if not are_models(sources):
-        _run(given.config(next(iter(sources), None)), given)
+        _run(given.config(found_config(next(iter(sources), None))[0]), given)
         return
     for key in given.keys:
         if key in _OF_FITTING:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from whence.config import Config, Parts
 
 DEFAULT_OUTPUT = "whence-values"
+_REFITTING = "retraining-loo"
 _VALUES = ("score", "std_error", "own_score")
 _OTHERS = ("own_std_error", "n_queries")  # columns in the files only
 _chosen = chosen_by("--method", "attribution.method", "shapley")
@@ -60,10 +61,12 @@ def value(given: Given, source: options.ConfigFile = None, resume: options.Resum
             "Values need validation data; name a file with --valid, or one to be split with --data."
         )
     check_metrics(config, parts, [config.metric])
-    method = config.build_method(parts)
-    method._check_params()
     model = config.build_model()
     model._check_params()
+    config = _with_method(config, model)
+    method = config.build_method(parts)
+    method._check_params()
+    method.check_model(model)
     question = question_of("value", config, parts.train, parts.validation)
     results = Results(
         folder, question, overwrite=overwrite, resume=resume, config=sections_of(config)
@@ -73,6 +76,7 @@ def value(given: Given, source: options.ConfigFile = None, resume: options.Resum
             say(f"The values in {folder} are finished.")
             return
         run = {"threads": config.attribution.threads, "folder": folder, "resume": resume}
+        _write_parts(parts, folder)
         fit(config, parts, model=model, folder=folder / "model", resume=resume)
         with working("Valuing", **run) as how:
             values = method.attribute(model, parts.validation, run=how)
@@ -128,14 +132,43 @@ def show(values: Attribution, n: int = 10) -> None:
         table(ids + shown, rows)
 
 
+def _with_method(config: Config, model: Any) -> Config:
+    """The usual method, or where the model is unknown to it, one that refits any model."""
+    from whence.attribution.method import METHODS
+    from whence.errors import UnsupportedError
+
+    if "method" in config.attribution.model_fields_set:
+        return config
+    try:
+        METHODS[config.attribution.method]().check_model(model)
+    except UnsupportedError:
+        terminal.note(
+            f"{type(model).__name__} is fitted again without each source (--method {_REFITTING}), "
+            "as Whence does not know its games."
+        )
+        own = config.attribution.model_copy(update={"method": _REFITTING})
+        return config.model_copy(update={"attribution": own})
+    return config
+
+
+def _write_parts(parts: Parts, folder: Path) -> None:
+    """Write the parts of a file that was split, of which the values speak."""
+    from whence.data import write_interactions
+
+    if parts.split is not None:
+        named = {"train": parts.train, "validation": parts.validation, "test": parts.test}
+        for name, part in named.items():
+            if part is not None:
+                write_interactions(part, folder / "data" / f"{name}.csv", overwrite=True)
+
+
 def _next_steps(folder: Path, config: Config, parts: Parts) -> None:
+    train, more = config.data.train, "" if config.data.validation else " --valid ..."
     say()
     say(f"Written to {folder}: values.parquet, values.csv, summary.json, config.yaml,")
     say("distribution.png and ranked.png.")
     say("Next: look at the pictures, then see what removing the lowest values does:")
-    train = config.data.train or config.data.path
-    if parts.split is None:
-        say(f"  whence prune {folder} {train} --fraction 0.05 --output pruned.csv")
-        say(f"  whence evaluate {folder / 'config.yaml'} --train pruned.csv")
-    else:  # the values are those of a part of the file
-        say(f"  whence prune {folder} {train} --fraction 0.05 --output pruned.csv")
+    if parts.split is not None:
+        train, more = str(folder / "data" / "train.csv"), f" --valid {folder / 'data/validation.csv'}"
+    say(f"  whence prune {folder} {train} --fraction 0.05 --output pruned.csv")
+    say(f"  whence evaluate {folder / 'config.yaml'} --train pruned.csv{more}")
