@@ -25,6 +25,7 @@ def compare_models(
     given: Mapping[str, str | None],
     folder: Path | None,
     overwrite: bool,
+    threads: int | None = None,
 ) -> None:
     """Evaluate models on the same data and print their metrics and differences.
 
@@ -39,6 +40,7 @@ def compare_models(
     folder : Path or None
         Where results are written.
     overwrite : bool
+    threads : int, optional
     """
     from whence.cli._output import check_free
 
@@ -46,7 +48,7 @@ def compare_models(
         check_free(folder, overwrite=overwrite)
     parts, data = _data(models, config, given)
     results = [
-        evaluate_all(trained.model, data, config, parts, threads=config.attribution.threads)
+        evaluate_all(trained.model, data, config, parts, threads=threads)
         for trained in models
     ]
     differences = None

@@ -34,7 +34,7 @@ def _option(*names: str, help: str, show_default: bool = False) -> Any:
 @command(
     *options.DATA, options.TEST, options.SPLIT,
     *(one for one in options.COLUMNS if one.keys not in ("data.session", "data.basket")),
-    options.MODEL, options.SEED, options.THREADS, *options.OUTPUT,
+    options.MODEL, options.SEED, *options.OUTPUT,
 )  # fmt: skip
 def disclose(
     given: Given,
@@ -80,6 +80,7 @@ def disclose(
         Count,
         typer.Option(help="Seeds of the comparison; 0 for none.", rich_help_panel="Run"),
     ] = 3,
+    threads: options.Threads = None,
     resume: options.Resume = False,
 ) -> None:
     """Choose which interactions are disclosed, mask the others, retrain and compare.

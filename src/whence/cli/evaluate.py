@@ -24,7 +24,7 @@ _OF_FITTING = {
 @command(
     *options.DATA, options.TEST, options.SPLIT, *options.COLUMNS, options.SUSTAINABLE,
     options.UNKNOWN, options.MODEL, *options.NEIGHBOURS, options.METRICS, options.SEED,
-    options.THREADS, *options.OUTPUT,
+    *options.OUTPUT,
 )  # fmt: skip
 def evaluate(
     given: Given,
@@ -38,6 +38,7 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    threads: options.Threads = None,
 ) -> None:
     """Fit a model, or take one that was trained, and say how good its recommendations are.
 
@@ -51,7 +52,7 @@ def evaluate(
 
     sources = sources or []
     if not are_models(sources):
-        _run(given.config(found_config(next(iter(sources), None))[0]), given)
+        _run(given.config(found_config(next(iter(sources), None))[0]), given, threads)
         return
     for key in given.keys:
         if key in _OF_FITTING:
@@ -62,7 +63,7 @@ def evaluate(
     config = given.config(config_of(sources[0]))
     files = {name: given.keys.get(f"data.{name}") for name in ("validation", "test")}
     models = [Trained.load(source) for source in sources]
-    compare_models(models, config, files, _folder(given), _overwrite(given))
+    compare_models(models, config, files, _folder(given), _overwrite(given), threads)
 
 
 def _folder(given: Given) -> Path | None:
@@ -75,7 +76,7 @@ def _overwrite(given: Given) -> bool:
     return bool(given.keys.get("output.overwrite", False))
 
 
-def _run(config: Config, given: Given) -> None:
+def _run(config: Config, given: Given, threads: int | None) -> None:
     from whence.cli._fitting import check_metrics, described, evaluate_all, fit, show
     from whence.cli._output import Results, check_free, question_of, sections_of
     from whence.config import read_parts
@@ -93,8 +94,8 @@ def _run(config: Config, given: Given) -> None:
             "split with --data."
         )
     check_metrics(config, parts, config.evaluation.metrics)
-    model = fit(config, parts)
-    results = evaluate_all(model, data, config, parts, threads=config.attribution.threads)
+    model = fit(config, parts, threads=threads)
+    results = evaluate_all(model, data, config, parts, threads=threads)
     heading(f"{described(model)} fitted on {str(parts.train).strip('<>')}")
     show(results)
     if folder is not None:

@@ -37,9 +37,14 @@ def _method(arguments: list[str]) -> Any:
         "parameters of that method are listed."),
     Key("attribution.metric", ("--metric",), str, "Method", "Metric to share out: mrr@20."),
     Parameters(_method, "attribution", without=options.NOT_OF_METHODS),
-    options.SEED, options.THREADS, *options.OUTPUT,
+    options.SEED, *options.OUTPUT,
 )  # fmt: skip
-def value(given: Given, source: options.ConfigFile = None, resume: options.Resume = False) -> None:
+def value(
+    given: Given,
+    source: options.ConfigFile = None,
+    threads: options.Threads = None,
+    resume: options.Resume = False,
+) -> None:
     """Value the training data: which of it makes the recommendations better or worse.
 
     For example: whence value --data ratings.csv --model itemknn --method loo --output values
@@ -75,11 +80,10 @@ def value(given: Given, source: options.ConfigFile = None, resume: options.Resum
         if results.finished:
             say(f"The values in {folder} are finished.")
             return
-        run = {"threads": config.attribution.threads, "folder": folder, "resume": resume}
         _write_parts(parts, folder)
-        fit(config, parts, model=model, folder=folder / "model", resume=resume)
-        with working("Valuing", **run) as how:
-            values = method.attribute(model, parts.validation, run=how)
+        fit(config, parts, model=model, folder=folder / "model", resume=resume, threads=threads)
+        with working("Valuing", threads=threads, folder=folder, resume=resume) as run:
+            values = method.attribute(model, parts.validation, run=run)
         write(values, folder)
         show(values)
         if values.metadata.get("stopped") == "interrupted":

@@ -12,6 +12,7 @@ import uuid
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 UNFINISHED = "unfinished"
 """Folder, in that of the run, of what is not finished."""
 _IDENTITY, _LOCK = "work.json", ".lock"
+_held: ContextVar[frozenset[Path]] = ContextVar("held", default=frozenset())
 _SECONDS = 5.0
 """Between states."""
 _LONGEST_SHARE = 0.05
@@ -45,6 +47,9 @@ def claimed(folder: str | Path) -> Iterator[Path]:
         If another running process has it.
     """
     folder = Path(folder)
+    if folder.resolve() in _held.get():  # by the work that this is a part of
+        yield folder
+        return
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / _LOCK
     lock = FileLock(path)
@@ -55,9 +60,11 @@ def claimed(folder: str | Path) -> Iterator[Path]:
             f"{folder} is in use by another process that is running; wait for it, or choose "
             "another folder."
         ) from error
+    before = _held.set(_held.get() | {folder.resolve()})
     try:
         yield folder
     finally:
+        _held.reset(before)
         path.unlink(missing_ok=True)
         lock.release()
 
