@@ -259,7 +259,7 @@ def test_validation_asks_as_the_configuration_says(folder):
         (("--data", "ratings.csv", "--model", "EASE", "--metric", "mmr@5"), "Did you mean 'mrr'"),
         (("--data", "ratings.csv", "--model", "EASE", "--set", "model.l22=2"), "Did you mean 'l2'"),
         (("--data", "ratings.csv", "--model", "EASE", "--set", "model.l2=x"), "valid number"),
-        (("--data", "ratings.csv", "--model", "EASE", "--set", "model.l2=-1"), "l2 must be"),
+        (("--data", "ratings.csv", "--model", "EASE", "--set", "model.l2=-1"), "model.l2 must be"),
         ((*TRAIN[1:], "--set", "training.batch_size=0"), "batch_size must be"),
         ((*TRAIN[1:], "--set", "training.batchsize=3"), "Did you mean 'batch_size'"),
         ((*TRAIN[1:], "--set", "model.epochs=3"), "write training.epochs"),

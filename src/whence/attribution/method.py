@@ -24,10 +24,13 @@ class Attributor(Configurable, ABC):
         Under which it is chosen, and which results carry as ``metadata["method"]``.
     title : str
         The values, as headings and pictures name them.
+    of_training : bool
+        Whether the sources are training data, rather than the events of a query.
     """
 
     name: ClassVar[str] = ""
     title: ClassVar[str] = ""
+    of_training: ClassVar[bool] = True
 
     def __init_subclass__(
         cls,

@@ -278,7 +278,7 @@ def marked(command: str, *parts: Any, **question: Any) -> dict[str, Any]:
 
 def _differing(before: Any, now: Any) -> Iterator[str]:
     """Keys of two questions that differ, apart from versions."""
-    for key in {*before, *now} - {"versions"}:
+    for key in {*before, *now} - {"versions", "precision"}:
         one, other = before.get(key), now.get(key)
         if isinstance(one, dict) and isinstance(other, dict) and key != "data":
             yield from (f"{key}.{name}" for name in {*one, *other} if one.get(name) != other.get(name))

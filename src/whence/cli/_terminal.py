@@ -35,26 +35,31 @@ class Wording:
         Name of a parameter to the option it is given with.
     flags : mapping
         Name of a switch to the options that turn it on and off, "" where there is none.
+    keys : mapping
+        Key of the configuration to the option that sets it.
     """
 
     options: Mapping[str, str] = field(default_factory=dict)
     flags: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    keys: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, parameters: Iterable[Any]) -> Wording:
         """Return the wording of a command with these parameters."""
-        options, flags = {}, {}
+        options, flags, keys = {}, {}, {}
         for one in parameters:
             names = [name for name in one.opts if name.startswith("-")]
             if not names:
                 continue
             own = str(one.name).rstrip("_").rpartition("__")[2]
             option = max(names, key=len)
+            for key in str(one.name).split("___") if "__" in str(one.name) else ():
+                keys[key.replace("__", ".", 1)] = option
             if getattr(one, "is_flag", False):
                 flags[own] = (option, next(iter(one.secondary_opts), ""))
             else:
                 options[own] = option
-        return cls(options, flags)
+        return cls(options, flags, keys)
 
     def spoken(self, message: str) -> str:
         """Return a message of the library as the command line says it.
@@ -66,12 +71,16 @@ class Wording:
         parts = re.split(r"(\b\w+\([^()]*=[^()]*\))", message)  # EASE(l2=3) is not advice
         said = "".join(part if number % 2 else self._said(part) for number, part in enumerate(parts))
         first, space, rest = said.partition(" ")
+        said = re.sub(r"\b([a-z]+\.[a-z_]+) in the options\b", self._key, said)
         if first in self.options and rest.split(" ")[0] in ("must", "is", "has", "needs"):
             said = self.options[first] + space + rest
         return _without_python(said)
 
     def _said(self, text: str) -> str:
         return re.sub(rf"(?<![\w.\-])([a-z_][a-z_0-9]*)=({_VALUE}|(?=[.,;]))", self._option, text)
+
+    def _key(self, found: re.Match[str]) -> str:
+        return self.keys.get(found[1], f"--set {found[1]}")
 
     def _option(self, found: re.Match[str]) -> str:
         name, value = found[1], found[2].strip("'\"").replace("…", "...")

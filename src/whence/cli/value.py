@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from whence.config import Config, Parts
 
 DEFAULT_OUTPUT = "whence-values"
-_REFITTING = "retraining-loo"
+_REFITTING, _PREVIOUS = "retraining-loo", "previous.parquet"
+_PRECISION = ("tolerance", "max_permutations")
 _VALUES = ("score", "std_error", "own_score")
 _OTHERS = ("own_std_error", "n_queries")  # columns in the files only
 _chosen = chosen_by("--method", "attribution.method", "shapley")
@@ -73,17 +74,23 @@ def value(
     method._check_params()
     method.check_model(model)
     question = question_of("value", config, parts.train, parts.validation)
+    for name in _PRECISION:
+        question.get("attribution", {}).pop(name, None)
     results = Results(
         folder, question, overwrite=overwrite, resume=resume, config=sections_of(config)
     )
     with results.open():
-        if results.finished:
+        precision = {k: v for k, v in method.params.items() if k in _PRECISION}
+        going_on = _going_on(folder, precision)
+        if results.finished and not going_on:
             say(f"The values in {folder} are finished.")
             return
+        more = {"previous": _previous(folder)} if going_on else {}
+        results.mark({**question, "precision": precision})
         _write_parts(parts, folder)
         fit(config, parts, model=model, folder=folder / "model", resume=resume, threads=threads)
         with working("Valuing", threads=threads, folder=folder, resume=resume) as run:
-            values = method.attribute(model, parts.validation, run=run)
+            values = method.attribute(model, parts.validation, run=run, **more)
         write(values, folder)
         show(values)
         if values.metadata.get("stopped") == "interrupted":
@@ -94,6 +101,27 @@ def value(
             raise typer.Exit(130)
         finish(values, folder)
     _next_steps(folder, config, parts)
+
+
+def _going_on(folder: Path, precision: dict[str, Any]) -> bool:
+    """Whether finished values are to be made more precise, or that has begun."""
+    from whence.cli._output import RUN, SUMMARY, read_json
+
+    if (folder / _PREVIOUS).is_file():
+        return True
+    before = read_json(folder / RUN).get("precision", precision)
+    return (folder / SUMMARY).is_file() and before != precision
+
+
+def _previous(folder: Path) -> Attribution:
+    """The values that are made more precise; they are no results any more."""
+    from whence.attribution import Attribution
+    from whence.cli._output import SUMMARY
+
+    if not (folder / _PREVIOUS).is_file():
+        (folder / "values.parquet").rename(folder / _PREVIOUS)
+    (folder / SUMMARY).unlink(missing_ok=True)
+    return Attribution.load(folder / _PREVIOUS)
 
 
 def write(values: Attribution, folder: Path) -> None:
@@ -114,6 +142,7 @@ def finish(values: Attribution, folder: Path) -> None:
     from whence.cli._output import SUMMARY, write_json
 
     write_json(values.metadata, folder / SUMMARY)
+    (folder / _PREVIOUS).unlink(missing_ok=True)
 
 
 def show(values: Attribution, n: int = 10) -> None:

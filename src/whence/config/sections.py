@@ -177,8 +177,8 @@ class AttributionConfig(Section):
         own = {key: value for key, value in given.items() if key not in cls.model_fields}
         if own or "method" in given:
             method = METHODS.find(name)
-            if method is None:
-                known = METHODS.names()
+            if method is None or not method.of_training:
+                known = [one for one in METHODS.names() if METHODS[one].of_training]
                 raise ValueError(
                     f"attribution.method in {{where}} must be one of {', '.join(known)}, not "
                     f"{name!r}.{did_you_mean(name, known)}"

@@ -99,6 +99,8 @@ class Explainer(Attributor, name="explainer", title="Shapley values of events"):
     (3, 5)
     """
 
+    of_training = False
+
     k: PositiveInt = 10
     target: Any = "mean"
     level: Literal["event", "feature", "cell"] = "event"
