@@ -245,12 +245,28 @@ def _built(function: Callable[..., Any], name: str, arguments: list[str]) -> Any
             values = {**{one.name: values[one.name] for one in own}, "given": _given(values, keys)}
         return function(**values)
 
+    shown = [one.replace(annotation=_without_bounds(one.annotation)) for one in whole]
     run.__name__, run.__doc__ = function.__name__, function.__doc__
-    run.__signature__ = inspect.Signature(whole)  # type: ignore[attr-defined]
-    run.__annotations__ = {one.name: one.annotation for one in whole}
+    run.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in shown}
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command(name)(run)
     return typer.main.get_command(app)
+
+
+def _without_bounds(kind: Any) -> Any:
+    """A type without the bounds of its numbers, which are checked here in words of our own."""
+    if get_origin(kind) is Annotated:
+        inner, *notes = get_args(kind)
+        options = [note for note in notes if hasattr(note, "param_decls")]
+        inner = _without_bounds(inner)
+        return Annotated[(inner, *options)] if options else inner
+    if get_origin(kind) in (Union, types.UnionType):
+        parts = tuple(_without_bounds(part) for part in get_args(kind))
+        return Union[parts]  # noqa: UP007 (made of a tuple)
+    if get_origin(kind) is list:
+        return list[_without_bounds(get_args(kind)[0])]  # type: ignore[misc]
+    return kind
 
 
 def _given(values: Mapping[str, Any], keys: Mapping[str, str]) -> Given:
@@ -294,20 +310,21 @@ def _check(one: inspect.Parameter, value: Any) -> None:
     """Refuse a value that is out of the range of its type, naming the option."""
     from whence.parameters import check_value
 
-    kind, *notes = get_args(one.annotation) if get_origin(one.annotation) is Annotated else (Any,)
-    info = next((note for note in notes if hasattr(note, "param_decls")), None)
-    bounds = tuple(note for note in notes if not hasattr(note, "param_decls"))
+    if value is None:
+        return
+    kind, *notes = get_args(one.annotation)
+    info = next(note for note in notes if hasattr(note, "param_decls"))
+    names = [name for name in info.param_decls or () if name.startswith("-")]
+    option = max(names, key=len) if names else f"--{one.name.strip('_').replace('_', '-')}"
+    bounds = tuple(note for note in notes if note is not info)
+    kind = Annotated[(kind, *bounds)] if bounds else kind
     inner = [part for part in get_args(kind) if part is not type(None)]
     if get_origin(kind) in (Union, types.UnionType) and len(inner) == 1:
         kind = inner[0]
-    names = [name for name in (getattr(info, "param_decls", None) or ()) if name.startswith("-")]
-    option = max(names, key=len) if names else f"--{one.name.strip('_').replace('_', '-')}"
-    each = isinstance(value, list)
-    kind = get_args(kind)[0] if each and get_args(kind) else kind
-    kind = Annotated[(kind, *bounds)] if bounds else kind
-    for part in value if each else [value]:
-        if part is not None and get_origin(kind) in (Annotated, Literal):
-            check_value(option, part, kind)
+    each = get_args(kind)[0] if get_origin(kind) is list else kind
+    if get_origin(each) in (Annotated, Literal):
+        for part in value if get_origin(kind) is list else [value]:
+            check_value(option, part, each)
 
 
 def _parameter(

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whence.cli import _options as options
-from whence.cli._commands import Given, command
+from whence.cli._commands import Given, Parameters, command
 from whence.cli._terminal import counted, heading, number, say, table, working
-from whence.parameters import Count, NonNegative, Share
+from whence.engines import identity_of
+from whence.errors import check_int
+from whence.parameters import Count, Share
 
 if TYPE_CHECKING:
     from whence.config import Config
-    from whence.curation.disclosure import Comparison, Disclosure, DisclosurePlan
+    from whence.curation.disclosure import Comparison, DisclosurePlan, DisclosureProblem
     from whence.curation.disclosure.masking import RowFile
     from whence.data import Interactions
 
@@ -27,14 +29,25 @@ _DIM = 8
 _FILTERS = ("min_rating", "max_rating", "min_length", "max_length", "min_per_user", "min_per_item")
 
 
-def _option(*names: str, help: str, show_default: bool = False) -> Any:
-    return typer.Option(*names, help=help, rich_help_panel="Strategy", show_default=show_default)
+def _option(*names: str, help: str) -> Any:
+    return typer.Option(*names, help=help, rich_help_panel="Willingness", show_default=False)
+
+
+def _settings(arguments: list[str]) -> Any:
+    from whence.curation.disclosure import Disclosure
+
+    return Disclosure
 
 
 @command(
     *options.DATA, options.TEST, options.SPLIT,
     *(one for one in options.COLUMNS if one.keys not in ("data.session", "data.basket")),
-    options.MODEL, options.SEED, *options.OUTPUT,
+    options.MODEL,
+    Parameters(
+        _settings, panel="Strategy", names={"n": ("-n",)},
+        without=("seed", "influence", "own_influence", "start"),
+    ),
+    options.SEED, *options.OUTPUT,
 )  # fmt: skip
 def disclose(
     given: Given,
@@ -52,30 +65,6 @@ def disclose(
     simulate: Annotated[
         Share | None, _option("--simulate", help="Draw violations of about this mean instead.")
     ] = None,
-    strategy: Annotated[
-        str,
-        _option(
-            "--strategy", help="selfish, social, budget, trust_region, mirror, or a control.",
-            show_default=True,
-        ),
-    ] = "social",
-    lam: Annotated[
-        NonNegative | None,
-        _option("--lam", help="Weight of violations; where both weigh the same by default."),
-    ] = None,
-    n: Annotated[
-        Count | None, _option("-n", help="budget and controls: interactions to disclose.")
-    ] = None,
-    wv: Annotated[
-        NonNegative | None, _option("--wv", help="budget and controls: violation in all.")
-    ] = None,
-    calibrate: Annotated[
-        bool,
-        _option(
-            "--calibrate/--no-calibrate",
-            help="Take of influences what is to be expected of them.", show_default=True,
-        ),
-    ] = True,
     seeds: Annotated[
         Count,
         typer.Option(help="Seeds of the comparison; 0 for none.", rich_help_panel="Run"),
@@ -87,52 +76,58 @@ def disclose(
 
     For example: whence disclose --data ratings.csv --willingness private --output disclosed
     """
+    from whence.cli._fitting import fit
     from whence.cli._output import Results, check_free, question_of, sections_of
     from whence.cli._runs import found_config
-    from whence.curation.disclosure.strategies import STRATEGIES, check_size
-    from whence.errors import check_choice
+    from whence.config import Parts
+    from whence.curation.disclosure import Disclosure
+    from whence.engines import Checkpoints
+    from whence.influence.functions import factor_loss, to_optimum
 
     file, before = found_config(source)
-    chosen = _configured(given, file)
-    folder = Path(chosen.output.directory or (resume and before) or DEFAULT_OUTPUT)
-    overwrite = chosen.output.overwrite
+    config = _configured(given, file)
+    seed = config.training.seed
+    settings = Disclosure(seed=seed, **given.parameters)
+    settings._check_params()
+    folder = Path(config.output.directory or (resume and before) or DEFAULT_OUTPUT)
+    overwrite = config.output.overwrite
     check_free(folder, overwrite=overwrite, resume=resume)
-    check_choice("strategy", strategy, STRATEGIES)
-    parts = _read(chosen)
-    check_size(strategy, n, wv, parts.train.n_rows)
-    seed = chosen.training.seed
+    parts = _read(config)
+    if settings.n is not None:
+        check_int("n", settings.n, 0, parts.train.n_rows)
     beta = _violations(parts.train, willingness, category, rule, simulate, seed)
-    model = _model(chosen, parts)
-    asked_for = {
-        "strategy": strategy, "lam": lam, "n": n, "wv": wv, "calibrate": calibrate, "seeds": seeds,
-        "violations": [willingness, category, rule, simulate],
-    }  # fmt: skip
+    model = _model(config, parts)
     question = question_of(
-        "disclose", chosen, parts.train, parts.validation, parts.test, disclosure=asked_for
-    )
+        "disclose", config, parts.train, parts.validation, parts.test, seeds=seeds,
+        disclosure={name: str(value) for name, value in settings.params.items()},
+        violations=identity_of(beta),
+    )  # fmt: skip
     results = Results(
-        folder, question, overwrite=overwrite, resume=resume, config=sections_of(chosen)
+        folder, question, overwrite=overwrite, resume=resume, config=sections_of(config)
     )
     with results.open():
         if results.finished:
             say(f"The results in {folder} are finished.")
             return
-        asked = _asked(chosen, parts, model, beta, lam, calibrate, folder, resume)
-        with working("Choosing") as run:
-            run.progress(0, 1, "influence of all interactions")  # type: ignore[operator]
-            plan = asked.solve(strategy, n=n, wv=wv)
-        found = _Found(asked, plan, parts)
-        heading(f"Disclosed by {strategy} at lam = {asked.lam:.4g} (lam_ref is {asked.lam_ref:.4g})")
-        say(
-            f"{plan.n_disclosed:,} of {counted(len(plan), 'interaction')} ({plan.share:.1%}), with "
-            f"a violation of {plan.violation:,.1f} of {asked.beta.sum():,.1f}."
+        own = Parts(parts.train, None, None)
+        model = fit(
+            config, own, model=model, folder=folder / "model", resume=resume, threads=threads
         )
-        made = _write_plan(found, folder)
-        comparison = _compared(asked, strategy, parts.test, seeds, folder, resume) if seeds else None
+        if factor_loss(model) is not None:
+            model = to_optimum(model)
+        how = {"threads": threads, "folder": folder, "resume": resume}
+        identity = {name: part for name, part in question.items() if name != "versions"}
+        with working("Disclosing", **how) as run, Checkpoints(run, identity) as kept:
+            problem = settings.pose(model, parts.validation, willingness=beta, run=run, kept=kept)
+            plan = problem.solve()
+            _tell(problem, plan)
+            made = _write_plan(plan, parts, folder)
+            comparison = _compared(problem, parts.test, seeds) if seeds else None
+            if comparison is not None:
+                made += _write_comparison(comparison, folder)
+            made += _frontier(problem, parts.test, folder)
         if comparison is not None:
             _show(comparison, seeds)
-            made += _write_comparison(comparison, folder)
-        made += _frontier(asked, parts.test, folder, resume)
         _finish(plan, folder)
     say()
     say(f"Written to {folder}: {', '.join(made)}, summary.json, config.yaml.")
@@ -153,13 +148,6 @@ class _Parts:
     validation: Interactions
     test: Interactions
     files: dict[str, tuple[RowFile, Any]]
-
-
-@dataclass(frozen=True)
-class _Found:
-    asked: Disclosure
-    plan: DisclosurePlan
-    parts: _Parts
 
 
 def _configured(given: Given, file: Path | None) -> Config:
@@ -290,32 +278,29 @@ def _model(config: Config, parts: _Parts) -> Any:
     return model
 
 
-def _asked(
-    config: Config, parts: _Parts, model: Any, beta: Any, lam: float | None, calibrate: bool,
-    folder: Path, resume: bool,
-) -> Disclosure:  # fmt: skip
-    """Train on everything, and measure the influence of every interaction."""
-    from whence.cli._fitting import fit
-    from whence.config import Parts
-    from whence.curation.disclosure import Disclosure
-    from whence.errors import DataError
-    from whence.influence.functions import factor_loss, to_optimum
+def _tell(problem: DisclosureProblem, plan: DisclosurePlan) -> None:
+    """Say what is disclosed.
 
-    model = fit(
-        config, Parts(parts.train, None, None), model=model, folder=folder / "model", resume=resume
-    )
-    if factor_loss(model) is not None:
-        model = to_optimum(model)
-    asked = Disclosure(
-        model, beta, parts.validation, calibrate=calibrate, seed=config.training.seed
-    )
-    usual = asked.lam_ref
-    if usual is None:
+    Raises
+    ------
+    DataError
+        If there is nothing to choose.
+    """
+    from whence.errors import DataError
+
+    if problem.lam_ref is None:
         raise DataError(
             "No interaction has any willingness violation, so that all may be disclosed; check the "
             "column or the rules."
         )
-    return asked.at(usual if lam is None else lam)
+    heading(
+        f"Disclosed by {problem.settings.strategy} at lam = {problem.lam:.4g} (lam_ref is "
+        f"{problem.lam_ref:.4g})"
+    )
+    say(
+        f"{plan.n_disclosed:,} of {counted(len(plan), 'interaction')} ({plan.share:.1%}), with a "
+        f"violation of {plan.violation:,.1f} of {problem.beta.sum():,.1f}."
+    )
 
 
 def _penalty(train: Interactions) -> float:
@@ -325,18 +310,13 @@ def _penalty(train: Interactions) -> float:
     return PENALTY / max(train.n_rows, 1)
 
 
-def _compared(
-    asked: Disclosure, strategy: str, test: Any, seeds: int, folder: Path, resume: bool
-) -> Comparison:
+def _compared(problem: DisclosureProblem, test: Any, seeds: int) -> Comparison:
     from whence.curation.disclosure.strategies import SIZED
 
+    strategy = problem.settings.strategy
     first = [] if strategy in SIZED else [strategy]
     several = list(dict.fromkeys([*first, "social", "all", "none"]))
-    with working("Retraining", folder=folder, resume=resume) as run:
-        return asked.evaluate(
-            several, test=test, seeds=tuple(range(seeds)), controls=CONTROLS,
-            progress=run.progress,
-        )  # fmt: skip
+    return problem.compare(several, test=test, seeds=tuple(range(seeds)), controls=CONTROLS)
 
 
 def _show(comparison: Comparison, seeds: int) -> None:
@@ -373,12 +353,11 @@ def _with_half(row: dict[str, Any], name: str) -> str:
     return number(row[name]) if half is None else f"{number(row[name])} ± {half:.4f}"
 
 
-def _write_plan(found: _Found, folder: Path) -> list[str]:
+def _write_plan(plan: DisclosurePlan, parts: _Parts, folder: Path) -> list[str]:
     """Write the plan and the masked data: they are what is asked for, whatever comes after."""
     import numpy as np
     import polars as pl
 
-    plan, parts = found.plan, found.parts
     plan.save(folder / "plan.parquet", overwrite=True)
     rows = pl.Series(parts.files["disclosed"][1])  # of the file, not of its training part
     plan.frame.with_columns(row=rows).write_csv(folder / "plan.csv")
@@ -398,16 +377,15 @@ def _write_comparison(comparison: Comparison, folder: Path) -> list[str]:
     return ["runs.parquet", "comparison.csv", "differences.csv"]
 
 
-def _frontier(asked: Disclosure, test: Any, folder: Path, resume: bool) -> list[str]:
+def _frontier(problem: DisclosureProblem, test: Any, folder: Path) -> list[str]:
     from whence.curation.disclosure import plot_frontier
     from whence.plots import picture
 
-    assert asked.lam_ref is not None
-    with working("Frontier", folder=folder, resume=resume) as run:
-        points = asked.frontier(
-            [share * asked.lam_ref for share in SHARES], strategies=("social",),
-            controls=CONTROLS, test=test, progress=run.progress,
-        )  # fmt: skip
+    assert problem.lam_ref is not None
+    points = problem.frontier(
+        [share * problem.lam_ref for share in SHARES], strategies=("social",), controls=CONTROLS,
+        test=test,
+    )  # fmt: skip
     points.write_csv(folder / "frontier.csv")
     with picture(folder / "frontier.png", overwrite=True) as axes:
         plot_frontier(points, axes)
