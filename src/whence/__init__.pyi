@@ -13,6 +13,9 @@ from .curation import (
     DisclosurePlan as DisclosurePlan,
 )
 from .curation import (
+    DisclosureProblem as DisclosureProblem,
+)
+from .curation import (
     detection_report as detection_report,
 )
 from .curation import (
@@ -128,6 +131,9 @@ from .explanation import (
 )
 from .explanation import (
     Explanations as Explanations,
+)
+from .explanation import (
+    Explainer as Explainer,
 )
 from .explanation import (
     explain as explain,
@@ -292,10 +298,12 @@ __all__ = [
     "Disclosure",
     "DisclosureExperiment",
     "DisclosurePlan",
+    "DisclosureProblem",
     "Dropped",
     "Evaluation",
     "Explanation",
     "ExplanationFidelityExperiment",
+    "Explainer",
     "Explanations",
     "FidelityExperiment",
     "GRU4Rec",

@@ -6,7 +6,7 @@ import inspect
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError, model_validator
 
@@ -24,6 +24,9 @@ from whence.config.sections import (
     TuneConfig,
 )
 from whence.errors import ConfigError, DataWarning, did_you_mean
+
+if TYPE_CHECKING:
+    from whence.config.parts import Parts
 
 
 class Config(Section):
@@ -59,6 +62,18 @@ class Config(Section):
     def build_model(self) -> Any:
         """Return the recommender, not yet fitted, with its arguments of ``training``."""
         return self.model.build(**self.training.for_model(self.model.name))
+
+    def build_method(self, parts: Parts) -> Any:
+        """Return the method of attribution, for the interactions that are valued."""
+        wanted = self.evaluation
+        return self.attribution.build(
+            self.metric,
+            sustainable_items=parts.sustainable_items,
+            sustainability_weight=wanted.sustainability_weight,
+            relevant=wanted.relevant,
+            unknown=self.data.unknown,
+            target=self.data.target,
+        )
 
     def fit_arguments(self, model: Any) -> dict[str, Any]:
         """Return the arguments of ``training`` that the model's ``fit`` takes."""

@@ -15,6 +15,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_vali
 from whence.config.section import Section
 from whence.errors import DataWarning, did_you_mean
 from whence.models._registered import MODELS
+from whence.parameters import Seed
 
 _DEFAULT = "vmis"
 
@@ -41,8 +42,10 @@ class TrainingConfig(Section):
         description="Threads of torch in training, one if absent; their number changes how sums "
         "are rounded.",
     )
-    seed: int = Field(
-        default=42, description="Seed of initial parameters, order of batches and negatives."
+    seed: Seed = Field(
+        default=42,
+        le=2**63 - 1,
+        description="Seed of initial parameters, order of batches and negatives.",
     )
     metric: str | None = Field(
         default=None,
