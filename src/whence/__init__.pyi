@@ -124,6 +124,9 @@ from .explanation import (
     Counterfactual as Counterfactual,
 )
 from .explanation import (
+    Explainer as Explainer,
+)
+from .explanation import (
     Explanation as Explanation,
 )
 from .explanation import (
@@ -291,6 +294,7 @@ __all__ = [
     "DisclosurePlan",
     "Dropped",
     "Evaluation",
+    "Explainer",
     "Explanation",
     "ExplanationFidelityExperiment",
     "Explanations",

@@ -57,5 +57,9 @@ class Attributor(Configurable, ABC):
         """
 
 
-METHODS = Registry("method", homes=("whence.valuation", "whence.influence"), group="whence.methods")
+METHODS = Registry(
+    "method",
+    homes=("whence.valuation", "whence.influence", "whence.explanation"),
+    group="whence.methods",
+)
 """Methods of attribution by their names, as configurations and the command line have them."""
