@@ -13,6 +13,9 @@ from .curation import (
     DisclosurePlan as DisclosurePlan,
 )
 from .curation import (
+    DisclosureProblem as DisclosureProblem,
+)
+from .curation import (
     detection_report as detection_report,
 )
 from .curation import (
@@ -292,6 +295,7 @@ __all__ = [
     "Disclosure",
     "DisclosureExperiment",
     "DisclosurePlan",
+    "DisclosureProblem",
     "Dropped",
     "Evaluation",
     "Explainer",

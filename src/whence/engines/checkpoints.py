@@ -10,7 +10,7 @@ import shutil
 import time
 import uuid
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -142,6 +142,18 @@ class Checkpoints:
             self._saved = time.monotonic()
             self._took = self._saved - began
 
+    def recall(self, stage: str, compute: Callable[[], Any]) -> Any:
+        """Return the state of a stage; it is computed and kept if there is none."""
+        state = self.load(stage)
+        if state is None:
+            state = compute()
+            self.save(stage, state)
+        return state
+
+    def path(self, name: str) -> Path | None:
+        """Place for a file beside the states, which goes with them; None without a folder."""
+        return None if self._folder is None else self._folder / name
+
     def drop(self, stage: str) -> None:
         """Forget a stage whose result is part of another's state."""
         if self._folder is not None:
@@ -191,6 +203,26 @@ class Checkpoints:
             if not path.is_dir() or any(path.iterdir()):
                 break
             path.rmdir()
+
+
+@contextmanager
+def keeping(
+    run: Run, identity: Mapping[str, Any], kept: Checkpoints | None = None
+) -> Iterator[Checkpoints]:
+    """Keep work in the folder of its run; or with what it is part of, where that is given.
+
+    Parameters
+    ----------
+    run, identity
+        As in `Checkpoints`.
+    kept : Checkpoints, optional
+        Of the work that this work is part of.
+    """
+    if kept is not None:
+        yield kept
+    else:
+        with Checkpoints(run, identity) as own:
+            yield own
 
 
 def identity_of(value: Any) -> str:

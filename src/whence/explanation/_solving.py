@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from whence.attribution.record import describe_run, plain_values
-from whence.engines import Job
+from whence.engines import ListJob
 from whence.explanation._estimates import Estimate
 from whence.explanation._players import Players
 from whence.explanation._problems import Problem, solve
@@ -46,7 +46,7 @@ class Solved(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Solving(Job[int, Solved, list[Solved]]):
+class Solving(ListJob[int, Solved]):
     """Histories solved, each by itself: a shard is the number of one.
 
     Attributes
@@ -76,15 +76,6 @@ class Solving(Job[int, Solved, list[Solved]]):
             seconds=time.perf_counter() - started,
             players=game.players if changed else None,
         )
-
-    def start(self) -> list[Solved]:
-        """Nothing is solved."""
-        return []
-
-    def add(self, total: list[Solved], part: Solved) -> list[Solved]:
-        """One more is."""
-        total.append(part)
-        return total
 
     def work(self, shard: int) -> float:
         """Sets of players, as far as all are asked."""

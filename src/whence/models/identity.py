@@ -1,4 +1,4 @@
-"""What tells one fitted model from another, for unfinished work that must not be mixed up."""
+"""What tells one fitted model, or one table, from another, for unfinished work that must not be mixed up."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+
+from whence.data import Interactions
+from whence.engines import identity_of
 
 
 def model_identity(model: Any) -> dict[str, Any]:
@@ -33,6 +36,14 @@ def model_identity(model: Any) -> dict[str, Any]:
         found["train"] = getattr(train, "fingerprint", None)
         found["learned"] = _learned(model)
     return found
+
+
+def data_identity(data: Any) -> str:
+    """Return a hash of interactions, or of a table of them, ratings included."""
+    interactions = Interactions.from_frame(data)
+    rating = interactions.columns.rating
+    ratings = None if rating is None else told_apart(interactions.frame[rating].to_list())
+    return f"{interactions.fingerprint} {identity_of(ratings)}"
 
 
 def told_apart(value: Any) -> Any:
