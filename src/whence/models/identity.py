@@ -39,7 +39,9 @@ def model_identity(model: Any) -> dict[str, Any]:
 
 
 def data_identity(data: Any) -> str:
-    """Return a hash of interactions, or of a table of them, ratings included."""
+    """Return a hash of interactions, of a table of them (ratings included), or of queries."""
+    if hasattr(data, "history_items"):
+        return identity_of(told_apart(vars(data)))
     interactions = Interactions.from_frame(data)
     rating = interactions.columns.rating
     ratings = None if rating is None else told_apart(interactions.frame[rating].to_list())

@@ -173,8 +173,8 @@ class Compared(Retrained):
     test : Interactions or data frame
     """
 
-    problem: DisclosureProblem = None  # type: ignore[assignment]
-    test: Any = None
+    problem: DisclosureProblem = field(kw_only=True)
+    test: Any = field(kw_only=True)
 
     def pose(self, seed: int) -> Posed:
         """The question of the model trained from another start."""
