@@ -11,7 +11,7 @@ ROOT = Path(whence.__file__).parent
 # From the ground up; rooms of one floor do not import each other.
 FLOORS = (
     ("errors",),
-    ("registry", "_lazy"),
+    ("registry", "_lazy", "_html"),
     ("parameters",),
     ("engines",),
     ("data",),
@@ -23,7 +23,7 @@ FLOORS = (
     ("curation",),
     ("experiments",),
     ("report",),
-    ("illoominate",),
+    ("illoominate", "warming"),
     ("config",),
     ("cli",),
     ("testing",),

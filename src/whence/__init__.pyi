@@ -127,6 +127,9 @@ from .explanation import (
     Counterfactual as Counterfactual,
 )
 from .explanation import (
+    Explainer as Explainer,
+)
+from .explanation import (
     Explanation as Explanation,
 )
 from .explanation import (
@@ -301,6 +304,7 @@ __all__ = [
     "DisclosureProblem",
     "Dropped",
     "Evaluation",
+    "Explainer",
     "Explanation",
     "ExplanationFidelityExperiment",
     "Explainer",

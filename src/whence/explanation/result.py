@@ -64,11 +64,6 @@ class Explanation(Attribution):
         return self.frame
 
     @property
-    def title(self) -> str:
-        """Name of the method for people."""
-        return str(self.metadata.get("title") or self.metadata["method"])
-
-    @property
     def target(self) -> str:
         """What is explained, such as "mean score of the recommended items"."""
         return str(self.metadata["metric"])
