@@ -209,9 +209,9 @@ def loop_seconds(model, queries, n, n_queries):
 def epoch_seconds(model, n, runs):
     """One epoch of training over n examples, as `fit` does it."""
     from whence.models.training.loop import Training, batch_order
-    from whence.models.training.settings import Run
+    from whence.models.training.settings import TrainingSettings
 
-    training = Training(model, Run(), None)
+    training = Training(model, TrainingSettings())
     order = batch_order(n, 0, 0)
 
     def work():

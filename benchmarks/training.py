@@ -143,7 +143,7 @@ def one_run(name, seed):
         model.fit(train)
     else:
         every = {"metric": "mrr@10", "eval_every": chosen["eval_every"]}
-        model.fit(train, valid, **every)
+        model.fit(train, validation=valid, **every)
     fitted = time.process_time() - started
     protocol = None if chosen["model"] == "TIFUKNN" else "users"
     result = whence.evaluate(

@@ -47,7 +47,7 @@ def trained(train, epochs=3, seed=0):
         learning_rate=3e-3,
         seed=seed,
     )
-    return model.fit(train, checkpoints=1, progress=True)
+    return model.fit(train, checkpoints=1, run=whence.Run(progress=True))
 
 
 def questions(model, test, films, n, seed=0):

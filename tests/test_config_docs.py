@@ -14,13 +14,13 @@ import pytest
 from test_docs import configuration_rows
 
 from whence.config import MODELS
-from whence.config.models import TRAINING_ARGUMENTS, arguments, model_class
+from whence.config.models import TrainingConfig, own_parameters
 from whence.config.recbole import known_keys, table
 from whence.config.recbole_keys import NOT_OFFERED, WITHOUT_USE
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 UPDATE = os.environ.get("WHENCE_UPDATE_DOCS") == "1"
-OF_NETWORKS = set(TRAINING_ARGUMENTS) - {"threads"}
+TRAINING = list(TrainingConfig.model_fields)
 
 
 def same_table(page, before, rows):
@@ -41,12 +41,12 @@ def shown(value):
 
 
 def row_of(name):
-    wanted = model_class(name)
-    takes, usual = arguments(wanted), wanted.parameter_defaults()
-    own = [f"`{key}: {shown(usual[key])}`" for key in takes if key not in TRAINING_ARGUMENTS]
-    shared = [key for key in TRAINING_ARGUMENTS if key in takes]
-    words = "all" if set(shared) >= OF_NETWORKS else ", ".join(f"`{key}`" for key in shared)
-    return f"| `{name}` | `{MODELS[name]}` | {', '.join(own)} | {words} |"
+    wanted = MODELS[name]
+    usual = wanted.parameter_defaults()
+    own = [f"`{key}: {shown(usual[key])}`" for key in own_parameters(name)]
+    shared = [key for key in TRAINING if key in wanted.parameter_types()]
+    words = "all" if "epochs" in shared else ", ".join(f"`{key}`" for key in shared)
+    return f"| `{name}` | `{wanted.__name__}` | {', '.join(own)} | {words} |"
 
 
 def test_arguments_of_models():

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Literal, get_args, get_origin
 
@@ -15,6 +16,7 @@ import matplotlib as mpl
 import pytest
 from _snippets import (
     Snippet,
+    WandB,
     Workshop,
     check_configuration,
     difference,
@@ -75,6 +77,7 @@ def workshop(request, workshops, monkeypatch):
         (here.folder / "data").symlink_to(request.getfixturevalue("data_dir"))
         here.no_data = False
     monkeypatch.chdir(here.folder)
+    monkeypatch.setitem(sys.modules, "wandb", WandB())
     with mpl.rc_context({"backend": "Agg"}):
         yield here
 

@@ -1,5 +1,6 @@
 """Registries: names, aliases, doubles, entry points of other packages."""
 
+import subprocess
 import sys
 from importlib import metadata
 
@@ -61,7 +62,7 @@ def test_modules_are_imported_when_an_entry_is_asked_for(tmp_path, monkeypatch):
 
     assert THINGS["second"].__name__ == "second"
     assert "homes_of_things.first" not in sys.modules
-    assert THINGS.names() == ["second", "first"]
+    assert THINGS.names() == ["first", "second"]
     with pytest.raises(ParameterError, match="Others need torch_that_is_not_there"):
         THINGS["third"]
 
@@ -85,4 +86,33 @@ def test_entry_points_of_other_packages(tmp_path, monkeypatch):
     assert str(caught.value) == (
         "The thing 'bad' of the package their-package cannot be loaded: RuntimeError: broken. "
         "Update or remove that package."
+    )
+
+
+def test_the_name_of_a_class_is_one_of_the_entry_unless_another_has_it():
+    things = Registry("thing")
+    entry = things.add("small", make("Thing"), by_class="Thing")
+    assert things["thing"] is entry
+    assert things.plain("THING") == "small"
+    other = make("Other")
+    things.add("thing", other)
+    assert things["thing"] is other
+
+
+def test_a_name_of_whence_is_taken_before_its_module_is_imported():
+    program = (
+        "import whence\n"
+        "try:\n"
+        "    class Mine(whence.Popularity, name='markov'): pass\n"
+        "except whence.errors.ParameterError as error:\n"
+        "    print(error)\n"
+        "class EASE(whence.Popularity, name='my-ease'): pass\n"
+        "print(whence.models.MODELS['ease'].__module__, whence.models.MODELS['my-ease'] is EASE)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == (
+        "There is a model 'markov' already, whence.models.markov.MarkovChain; register "
+        "__main__.Mine under another name.\nwhence.models.matrix.ease True\n"
     )

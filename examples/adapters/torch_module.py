@@ -36,7 +36,7 @@ model = TorchModel(
     learning_rate=0.01,
     seed=1,
 )
-model.fit(data.train, data.validation)
+model.fit(data.train, validation=data.validation)
 print("Trained here:", whence.evaluate(model, data.validation, ["mrr@20", "recall@20"]).scores)
 
 # Trained elsewhere, where items have other numbers: index says which. The weights stay.

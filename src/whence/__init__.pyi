@@ -13,6 +13,9 @@ from .curation import (
     DisclosurePlan as DisclosurePlan,
 )
 from .curation import (
+    DisclosureProblem as DisclosureProblem,
+)
+from .curation import (
     detection_report as detection_report,
 )
 from .curation import (
@@ -124,10 +127,16 @@ from .explanation import (
     Counterfactual as Counterfactual,
 )
 from .explanation import (
+    Explainer as Explainer,
+)
+from .explanation import (
     Explanation as Explanation,
 )
 from .explanation import (
     Explanations as Explanations,
+)
+from .explanation import (
+    Explainer as Explainer,
 )
 from .explanation import (
     explain as explain,
@@ -267,6 +276,9 @@ from .valuation import (
 from .valuation import (
     Shapley as Shapley,
 )
+from .warming import (
+    warm_up as warm_up,
+)
 
 __version__: str
 
@@ -289,10 +301,13 @@ __all__ = [
     "Disclosure",
     "DisclosureExperiment",
     "DisclosurePlan",
+    "DisclosureProblem",
     "Dropped",
     "Evaluation",
+    "Explainer",
     "Explanation",
     "ExplanationFidelityExperiment",
+    "Explainer",
     "Explanations",
     "FidelityExperiment",
     "GRU4Rec",
@@ -359,6 +374,7 @@ __all__ = [
     "to_optimum",
     "train_and_evaluate_for_sbr",
     "train_and_evaluate_for_sbr_files",
+    "warm_up",
     "willingness_by_category",
     "write_interactions",
 ]

@@ -163,7 +163,8 @@ def check_float(
             and (below is None or number < below)
         ):
             return number
-    limits = _bounds(minimum, maximum) + _bounds(above, below, "above", "below")
+    inner, outer = _bounds(minimum, maximum), _bounds(above, below, "above", "below")
+    limits = f"{inner} and{outer}" if inner and outer else inner + outer
     raise ParameterError(f"{name} must be a number{limits}, not {value!r}.")
 
 

@@ -12,7 +12,7 @@ import functools
 import inspect
 import sys
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import field as field
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -23,6 +23,7 @@ from typing_extensions import Self, dataclass_transform
 from whence.errors import (
     ArgumentError,
     ParameterError,
+    WhenceError,
     check_choice,
     check_float,
     check_int,
@@ -155,7 +156,8 @@ def check_value(name: str, value: Any, kind: Any) -> None:
     value : Any
     kind : type annotation
         Numbers with or without bounds (of `annotated_types`), ``bool``, ``str``, choices
-        (``Literal``), each of them or None. Other types are not looked at.
+        (``Literal``), each of them or None, and ``Sequence`` of them. Other types are not looked
+        at.
     """
     base, low, high, above, below = _bounded(kind)
     origin = get_origin(base)
@@ -170,6 +172,11 @@ def check_value(name: str, value: Any, kind: Any) -> None:
         choices = get_args(base)
         if value not in choices or isinstance(value, bool):
             check_choice(name, value, [one for one in choices if isinstance(one, str)])
+    elif origin is Sequence and get_args(base):
+        if isinstance(value, str) or not isinstance(value, Iterable):
+            raise ParameterError(f"{name} must be a list, not {value!r}.")
+        for one in value:
+            check_value(name, one, get_args(base)[0])
     elif base is bool:
         if not isinstance(value, (bool, np.bool_)):
             raise ParameterError(f"{name} must be True or False, not {value!r}.")
@@ -206,6 +213,8 @@ def _hinting(init: Callable[..., None]) -> Callable[..., None]:
         try:
             init(self, *args, **params)
         except TypeError as error:
+            if isinstance(error, WhenceError):  # what the constructor itself refuses
+                raise
             raise _misplaced(type(self), args, params, defaults, error) from error
 
     return construct

@@ -37,10 +37,22 @@ class Registry(Generic[Entry]):
         self._group = group
         self._entries: dict[str, Entry] = {}
         self._aliases: dict[str, str] = {}
+        self._classes: dict[str, str] = {}
         self._lacking: dict[str, str] = {}
 
-    def add(self, name: str, entry: Entry, aliases: tuple[str, ...] = ()) -> Entry:
+    def add(
+        self, name: str, entry: Entry, aliases: tuple[str, ...] = (), *, by_class: str = ""
+    ) -> Entry:
         """Register an entry.
+
+        Parameters
+        ----------
+        name : str
+        entry : object
+        aliases : tuple of str
+            Other names of it.
+        by_class : str
+            Name of its class, by which it is found, too, where nothing has that as its name.
 
         Raises
         ------
@@ -48,6 +60,9 @@ class Registry(Generic[Entry]):
             If the name stands for something else already. The same class defined again, as in a
             notebook, replaces what it was.
         """
+        own = _origin(entry)[0].startswith("whence.")
+        if not own:
+            self._load_namesake(self._spelt(name))
         for one in (name, *aliases):
             taken = self._entries.get(self._plain(one))
             if taken is not None and _origin(taken) != _origin(entry):
@@ -57,6 +72,9 @@ class Registry(Generic[Entry]):
                 )
         self._entries[self._spelt(name)] = entry
         self._aliases |= {self._spelt(alias): self._spelt(name) for alias in aliases}
+        if by_class:
+            names = self._aliases if own else self._classes
+            names.setdefault(self._spelt(by_class), self._spelt(name))
         return entry
 
     def find(self, name: Any) -> Entry | None:
@@ -67,6 +85,7 @@ class Registry(Generic[Entry]):
         if plain not in self._entries:
             self._search(plain)
             plain = self._plain(name)
+            plain = plain if plain in self._entries else self._classes.get(plain, plain)
         return self._entries.get(plain)
 
     def __getitem__(self, name: str) -> Entry:
@@ -103,10 +122,13 @@ class Registry(Generic[Entry]):
         return [(name, self[name]) for name in self.names()]
 
     def names(self) -> list[str]:
-        """All names, those of Whence first."""
+        """All names, those of Whence first, in the order of their modules."""
         for module in list(self._modules):
             self._load(module)
-        own = list(self._entries)
+        place = {module: number for number, module in enumerate(self._own)}
+        own = sorted(
+            self._entries, key=lambda name: place.get(_origin(self._entries[name])[0], len(place))
+        )
         return own + [name for name in self._points if name not in self._entries]
 
     def loaded(self) -> list[str]:
@@ -120,17 +142,17 @@ class Registry(Generic[Entry]):
 
     def plain(self, name: Any) -> Any:
         """Return the name under which an entry is registered, for any of its names."""
-        return self._plain(name) if self.find(name) is not None else name
+        entry = self.find(name)
+        return name if entry is None else self.name_of(entry)
 
     # Where entries come from
 
     def _search(self, name: str) -> None:
         """Import modules until one registers the name."""
-        likely = name.replace("-", "").replace("_", "")
-        modules = sorted(
-            self._modules, key=lambda m: m.rsplit(".", 1)[-1].replace("_", "") != likely
-        )
-        for module in modules:
+        self._load_namesake(name)
+        if self._plain(name) in self._entries:
+            return
+        for module in list(self._modules):
             self._load(module)
             if self._plain(name) in self._entries:
                 return
@@ -138,19 +160,33 @@ class Registry(Generic[Entry]):
         if point is not None:
             self._load_point(name, point)
 
+    def _load_namesake(self, name: str) -> None:
+        """Import the module that is called as an entry is."""
+        likely = name.replace("-", "").replace("_", "")
+        for module in list(self._modules):
+            if module.rsplit(".", 1)[-1].replace("_", "") == likely:
+                self._load(module)
+
     @cached_property
     def _modules(self) -> list[str]:
-        """Modules that have not been imported yet; a package's own are found by its path."""
-        found = []
+        """Modules that have not been imported yet."""
+        return list(self._own)
+
+    @cached_property
+    def _own(self) -> list[str]:
+        """Modules of Whence's entries; a package's own are found by its path."""
+        found: list[str] = []
         for home in self._homes:
             package = importlib.import_module(home)
             if not hasattr(package, "__path__"):
                 continue  # a module, whose entries are registered now
             parts = pkgutil.walk_packages(package.__path__, f"{home}.")
             found += [part.name for part in parts if "._" not in part.name]
-        return found
+        return list(dict.fromkeys(found))
 
     def _load(self, module: str) -> None:
+        if module not in self._modules:  # imported by another meanwhile
+            return
         self._modules.remove(module)
         try:
             importlib.import_module(module)
@@ -181,7 +217,7 @@ class Registry(Generic[Entry]):
 
     def _plain(self, name: str) -> str:
         spelt = self._spelt(name)
-        return self._aliases.get(spelt, spelt)
+        return spelt if spelt in self._entries else self._aliases.get(spelt, spelt)
 
     @staticmethod
     def _spelt(name: str) -> str:

@@ -1,15 +1,15 @@
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
 
 import polars as pl
 import pytest
 import yaml
 from typer.testing import CliRunner
 
+import whence
 from whence.attribution import Attribution
-from whence.cli import app, value
+from whence.cli import app
 from whence.data import write_interactions
 from whence.data.synthetic import make_sessions
 
@@ -35,7 +35,7 @@ def whence_(*arguments, code=0):
     return result
 
 
-FILES = ("--train", "train.csv", "--valid", "validation.csv", "--k", 20, "--m", 50)
+FILES = ("--train", "train.csv", "--valid", "validation.csv", "--neighbours", 20, "--m", 50)
 
 
 def test_version_and_help():
@@ -69,8 +69,8 @@ def test_value_writes_everything_and_prune_uses_it(folder, data):
         assert word in result.stdout
     out = folder / "values"
     assert {file.name for file in out.iterdir()} == {
-        "values.parquet", "values.csv", "summary.json", "config.yaml", "distribution.png",
-        "ranked.png",
+        "values.parquet", "values.csv", "run.json", "summary.json", "config.yaml",
+        "distribution.png", "ranked.png",
     }  # fmt: skip
     assert (out / "ranked.png").read_bytes().startswith(PNG)
     values = Attribution.load(out / "values.parquet")
@@ -110,34 +110,13 @@ def test_resume_continues_where_it_stopped(folder):
     assert "cannot be resumed" in loo.stderr
 
 
-def test_an_interruption_saves_what_there_is(folder, monkeypatch):
-    @contextmanager
-    def interrupting(_):
-        calls = []
-
-        def report(done, total, message):
-            calls.append(message)
-            if "standard error" in message:
-                raise KeyboardInterrupt
-
-        yield report
-
-    monkeypatch.setattr(value, "progress", interrupting)
-    result = whence_("value", *FILES, "--tolerance", 0, "--output", "values", code=130)
-    assert "--resume continues" in result.stderr
-    values = Attribution.load(folder / "values" / "values.parquet")
-    assert values.metadata["stopped"] == "interrupted"
-    assert (values.std_errors > 0).any()
-
-
 def test_an_interruption_before_the_first_result_writes_nothing(folder, monkeypatch):
-    @contextmanager
-    def interrupting(_):
+    def interrupted(*_, **__):
         raise KeyboardInterrupt
-        yield
 
-    monkeypatch.setattr(value, "progress", interrupting)
-    assert "nothing was written" in whence_("value", *FILES, code=130).stderr
+    monkeypatch.setattr(whence.LeaveOneOut, "attribute", interrupted)
+    result = whence_("value", *FILES, "--method", "loo", code=130)
+    assert result.stderr == "Interrupted; nothing was written.\n"
     assert not (folder / "whence-values").exists()
 
 
@@ -151,10 +130,10 @@ def test_an_interruption_before_the_first_result_writes_nothing(folder, monkeypa
         (("evaluate", *FILES, "--metric", "mmr@20"), "Did you mean 'mrr'"),
         (("evaluate", *FILES, "--metric", "mrr"), "@K"),
         (("evaluate", *FILES, "--metric", "st@20"), "sustainable"),
-        (("evaluate", *FILES, "--session", "sesion_id"), "Did you mean 'session_id'"),
+        (("evaluate", *FILES, "--session-column", "sesion_id"), "Did you mean 'session_id'"),
         (("evaluate", *FILES, "--model", "vmiss"), "Did you mean 'vmis'"),
-        (("evaluate", *FILES, "--k", 0), "k must be"),
-        (("evaluate", *FILES, "--k", 100, "--m", 50), "k <= m"),
+        (("evaluate", *FILES, "--neighbours", 0), "--neighbours must be"),
+        (("evaluate", *FILES, "--neighbours", 100, "--m", 50), "k <= m"),
         (("evaluate", *FILES, "--threads", 0), "threads"),
         (("evaluate", *FILES, "--set", "attribution.sed=3"), "Did you mean 'seed'"),
         (
@@ -162,10 +141,9 @@ def test_an_interruption_before_the_first_result_writes_nothing(folder, monkeypa
             "basket",
         ),
         (("value", *FILES, "--method", "shaply"), "Did you mean 'shapley'"),
-        (("value", *FILES, "--by", "shop"), "by='shop'"),
-        (("value", *FILES, "--resume"), "values.parquet"),
-        (("prune", "none.parquet", "train.csv", "--n", 3, "-o", "x.csv"), "none.parquet"),
-        (("prune", "train.csv", "train.csv", "--n", 3, "-o", "x.csv"), "train.json"),
+        (("value", *FILES, "--by", "shop"), "--by shop"),
+        (("prune", "none.parquet", "train.csv", "-n", 3, "-o", "x.csv"), "none.parquet"),
+        (("prune", "train.csv", "train.csv", "-n", 3, "-o", "x.csv"), "train.json"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(folder, arguments, words):
@@ -196,9 +174,9 @@ def test_output_that_exists_is_kept_unless_told_otherwise(folder):
     whence_("prune", "out", "train.csv", "--below", 0, "-o", "x.csv")
     assert (
         "--overwrite"
-        in whence_("prune", "out", "train.csv", "--n", 1, "-o", "x.csv", code=2).stderr
+        in whence_("prune", "out", "train.csv", "-n", 1, "-o", "x.csv", code=2).stderr
     )
-    whence_("prune", "out", "train.csv", "--n", 1, "-o", "x.csv", "--overwrite")
+    whence_("prune", "out", "train.csv", "-n", 1, "-o", "x.csv", "--overwrite")
     assert not [file.name for file in folder.iterdir() if file.name.startswith(".")]
 
 
@@ -233,7 +211,7 @@ def test_demo_tells_the_whole_story(tmp_path, monkeypatch):
         assert word in result.stdout
     out = tmp_path / "whence-demo"
     assert {str(file.relative_to(out)) for file in out.rglob("*") if file.is_file()} == {
-        "config.yaml", "summary.json", "summary.md", "values.parquet", "values.csv",
+        "config.yaml", "run.json", "summary.json", "summary.md", "values.parquet", "values.csv",
         "detection.csv", "removal.csv", "distribution.png", "detection.png", "removal.png",
         "data/train.csv", "data/validation.csv", "data/choice.csv", "data/test.csv",
         "data/corrupted.csv",

@@ -163,13 +163,14 @@ WAY = ("--willingness", "private")
         (("--category", "genre"), "Say how unwilling users are, in one way"),
         (("--willingness", "privat"), "Did you mean 'private'"),
         (("--willingness", "timestamp"), "The willingness violation of row"),
-        (("--simulate", 2), "mean must be a number between"),
+        (("--simulate", 2), "--simulate must be a number between"),
         (("--category", "genre", "--rule", "Horror"), "as in Horror=1, not 'Horror'"),
-        ((*WAY, "--lam", -1), "lam must be a number of at least 0"),
+        ((*WAY, "--lam", -1), "--lam must be a number of at least 0"),
         ((*WAY, "--strategy", "socal"), "Did you mean 'social'"),
-        ((*WAY, "--strategy", "budget"), "needs either n"),
+        ((*WAY, "--strategy", "budget"), "needs either n, the number of interactions"),
         ((*WAY, "--model", "vmis"), "Disclosure needs a model"),
-        ((*WAY, "--split", "temporal"), "No such option"),
+        ((*WAY, "--splitt", "temporal"), "No such option"),
+        ((*WAY, "--split", "temporal"), "splits one file by rows"),
         ((*WAY, "--set", "split.method=temporal"), "splits one file by rows"),
         ((*WAY, "--set", "data.min_rating=3"), "filter the file first"),
         ((*WAY, "--valid", "other.csv"), "too; give only|split into all parts"),
@@ -208,19 +209,20 @@ def test_results_are_not_replaced_and_lines_must_be_rows(ratings, tmp_path):
 
 
 def test_experiment_writes_tables_and_goes_on(ratings, tmp_path):
+    folder = tmp_path / "out"
     command = [
         "experiment", "disclosure", ratings, *WAY, "--share", 1, "--strategy", "social",
         "--seeds", 2, "--set", "training.epochs=2", "--set", "training.weight_decay=0.05",
-        "-o", tmp_path,
+        "-o", folder,
     ]  # fmt: skip
     code, out, err = run(*command)
     assert code == 0, err
     assert "| reward above | threshold | random | influence_only |" in out
-    for name in ("table.md", "table.csv", "runs.csv", "frontier.png", "fits.json"):
-        assert (tmp_path / name).stat().st_size > 0
-    before = (tmp_path / "fits.json").stat().st_mtime_ns
-    assert run(*command)[1] == out
-    assert (tmp_path / "fits.json").stat().st_mtime_ns == before
-    code, _, err = run(*command, "--willingness", "rating")
+    for name in ("table.md", "table.csv", "runs.csv", "frontier.png", "summary.json"):
+        assert (folder / name).stat().st_size > 0
+    code, _, err = run(*command)
     assert code == 2
-    assert "another willingness" in err
+    assert "exists already" in err
+    code, again, err = run(*command, "--overwrite", "--quiet")
+    assert code == 0, err
+    assert again == out

@@ -142,7 +142,7 @@ def test_recommendations_of_baskets(folder):
     ("arguments", "words"),
     [
         (("recommend", "ease"), "Say for whom"),
-        (("recommend", "ease", "--user", "999"), "999 is unknown"),
+        (("recommend", "ease", "--user", "999"), "'999' is unknown"),
         (("recommend", "ease", "--user", "bob"), "'bob' is unknown"),
         (("recommend", "ease", "--history", "1,2"), "unknown to the model"),
         (("recommend", "ease", "--history", ","), "has no items"),

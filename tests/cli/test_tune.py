@@ -64,11 +64,12 @@ def test_a_search_that_was_broken_off_goes_on_as_if_it_had_not_been(folder, monk
         patch.setattr(_search.Search, "_value", interrupted)
         result = whence_("tune", "config.yaml", "-o", "search", code=130)
     assert result.stderr.strip() == (
-        "Interrupted after 2 trials; go on with: whence tune search --resume"
+        "Interrupted after 2 trials; what is done is in search, go on with: whence tune search "
+        "--resume"
     )
     assert trials(folder).height == 2
     whence_("tune", "search", "--resume")
-    assert trials(folder).drop("trial").equals(trials(folder, "whole").drop("trial"))
+    assert trials(folder).equals(trials(folder, "whole"))
     whence_("tune", "search", "--resume", "--trials", 5)
     assert trials(folder).height == 5
 
@@ -85,8 +86,12 @@ def test_a_search_broken_off_at_once_leaves_nothing(folder, monkeypatch):
 
 
 def test_errors_are_lowest_first(folder, monkeypatch):
+    pytest.importorskip("torch")
     monkeypatch.setattr(_search.Search, "_value", lambda self, trial: trial.number - 3.0)
-    (folder / "config.yaml").write_text(SPACE.replace("ndcg@10", "rmse"))
+    (folder / "config.yaml").write_text(
+        "data: {path: ratings.csv}\nmodel: {name: mf}\n"
+        "tune: {space: {model.embedding_dim: [2, 4]}, trials: 4, metric: rmse}\n"
+    )
     result = whence_("tune", "config.yaml", "-o", "search")
     assert result.stdout.splitlines()[2].split()[:2] == ["0", "-3.0000"]
 
@@ -170,9 +175,8 @@ def test_a_search_is_kept_and_is_not_continued_by_another(folder):
     other = ("--set", "tune.space={model.l2: [1, 2]}", "-o", "search", "--resume")
     assert "of another search" in whence_("tune", "config.yaml", *other, code=2).stderr
     assert "name its folder" in whence_("tune", "config.yaml", "--resume", code=2).stderr
-    none = whence_("tune", "config.yaml", "-o", "none", "--resume", code=2)
-    assert "no search to go on with" in none.stderr
-    assert not (folder / "none").exists()
+    none = whence_("tune", "config.yaml", "--trials", 1, "-o", "none", "--resume")
+    assert "nothing to go on with" in none.stderr
     plain = SPACE.partition("tune:")[0]
     (folder / "plain.yaml").write_text(plain)
     assert "nothing to tune" in whence_("tune", "plain.yaml", code=2).stderr

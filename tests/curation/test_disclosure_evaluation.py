@@ -8,6 +8,7 @@ import pytest
 from disclosing import fitted, parts
 from matplotlib.figure import Figure
 
+from whence import Run
 from whence.curation.disclosure import Disclosure, plot_frontier
 from whence.curation.disclosure.comparison import half_width
 from whence.errors import ColumnError, ParameterError
@@ -16,12 +17,14 @@ from whence.errors import ColumnError, ParameterError
 @pytest.fixture(scope="module")
 def asked():
     train, validation, test = parts()
-    return Disclosure(fitted(train), "no", validation, lam=0.01, calibrate=False), test
+    return Disclosure(lam=0.01, calibrate=False).pose(
+        fitted(train), validation, willingness="no"
+    ), test
 
 
 def test_a_comparison_retrains_everything(asked):
     disclosure, test = asked
-    found = disclosure.evaluate(
+    found = disclosure.compare(
         ("social", "all", "none"), test=test, seeds=(0, 1), metrics=("ndcg@5",)
     )
     runs = found.runs
@@ -62,21 +65,25 @@ def codes(model, table):
 def test_each_strategy_has_controls_of_its_own_size(asked):
     disclosure, test = asked
     told = []
-    runs = disclosure.evaluate(
-        ("social", "selfish"), test=test, seeds=(0,), controls=("threshold",), metrics=(),
-        progress=lambda *what: told.append(what),
-    ).runs  # fmt: skip
+    run = Run(progress=lambda *what: told.append(what))
+    runs = (
+        disclosure.settings.pose(
+            disclosure.model, disclosure.validation, willingness=disclosure.beta, run=run
+        )
+        .compare(("social", "selfish"), test=test, seeds=(0,), controls=("threshold",), metrics=())
+        .runs
+    )
     for name in ("social", "selfish"):
         own = runs.filter(strategy=name, matched="").row(0, named=True)
         same = runs.filter(to=name, matched="number").row(0, named=True)
         assert same["n"] == own["n"]
-    assert [done for done, total, _ in told] == [0, 0, 1, 2, 3, 4, 5]
+    assert [done for done, total, _ in told] == [0, 1, 2, 3, 4, 5, 6]
     assert {total for _, total, _ in told} == {6}
 
 
 def test_tables_of_a_comparison(asked, tmp_path):
     disclosure, test = asked
-    found = disclosure.evaluate(("social",), test=test, seeds=(0, 1), metrics=())
+    found = disclosure.compare(("social",), test=test, seeds=(0, 1), metrics=())
     table = found.table()
     row = table.filter(strategy="social").row(0, named=True)
     values = found.runs.filter(strategy="social")["reward"].to_numpy()
@@ -141,8 +148,8 @@ def test_a_frontier_with_controls_as_a_picture(asked):
 def test_what_a_comparison_refuses(asked):
     disclosure, test = asked
     with pytest.raises(ParameterError, match="strategies must be one of"):
-        disclosure.evaluate(("random",), test=test)
+        disclosure.compare(("random",), test=test)
     with pytest.raises(ParameterError, match="controls must be one of"):
-        disclosure.evaluate(test=test, controls=("social",))
+        disclosure.compare(test=test, controls=("social",))
     with pytest.raises(ParameterError, match="at least one strategy"):
-        disclosure.evaluate((), test=test)
+        disclosure.compare((), test=test)

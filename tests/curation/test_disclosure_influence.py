@@ -29,8 +29,8 @@ def test_values_are_slopes_of_the_retrained_quality(name):
     train, validation, _ = parts(n_users=12, n_items=9)
     model = to_optimum(MODELS[name]().fit(Interactions.from_frame(train, user="user")))
     exact = InfluenceFunction(solver="exact")
-    asked = Disclosure(
-        model, "no", validation, calibrate=False, influence=exact, own_influence=exact
+    asked = Disclosure(calibrate=False, influence=exact, own_influence=exact).pose(
+        model, validation, willingness="no"
     )
     objective = objective_of(model)
     owner = model.examples_.sources(np.arange(objective.n_examples))
@@ -52,7 +52,7 @@ def test_values_are_slopes_of_the_retrained_quality(name):
 
 def test_plans_say_how_far_their_values_can_be_trusted():
     train, validation, _ = parts()
-    asked = Disclosure(fitted(train), "no", validation, lam=0.01)
+    asked = Disclosure(lam=0.01).pose(fitted(train), validation, willingness="no")
     for strategy in ("social", "selfish"):
         facts = asked.solve(strategy).metadata
         assert facts["residual"] < 1e-5
@@ -64,7 +64,7 @@ def test_a_model_beside_its_optimum_is_said_once():
     train, validation, _ = parts()
     data = Interactions.from_frame(train, user="user")
     model = BiasedMF(embedding_dim=2, weight_decay=0.05, epochs=1).fit(data)
-    asked = Disclosure(model, "no", validation, lam=0.0)
+    asked = Disclosure(lam=0.0).pose(model, validation, willingness="no")
     with pytest.warns(DataWarning, match="not at an optimum") as caught:
         assert asked.values.shape == (len(train),)
     assert sum("not at an optimum" in str(w.message) for w in caught) == 1
@@ -76,8 +76,8 @@ def test_a_singular_hessian_is_refused():
     # More parameters than a user has ratings: nothing holds them all in place.
     model = BiasedMF(embedding_dim=16, weight_decay=0.0, epochs=5).fit(data)
     for solver in ("cg", "exact"):
-        asked = Disclosure(
-            model, "no", validation, calibrate=False, influence=InfluenceFunction(solver=solver)
+        asked = Disclosure(calibrate=False, influence=InfluenceFunction(solver=solver)).pose(
+            model, validation, willingness="no"
         )
         with pytest.raises(DataError, match="The Hessian is singular"):
             asked.solve()
@@ -88,15 +88,15 @@ def test_models_without_interactions_as_examples_are_refused():
     data = Interactions.from_frame(train, user="user")
     model = RBM(hidden_units=3, epochs=1).fit(data)
     with pytest.raises(UnsupportedError, match="RBM learns from whole histories"):
-        Disclosure(model, "no", validation)
+        Disclosure().pose(model, validation, willingness="no")
 
 
 def test_lambda_below_zero_is_refused_everywhere():
     train, validation, _ = parts()
     model = fitted(train)
-    asked = Disclosure(model, "no", validation, calibrate=False)
+    asked = Disclosure(calibrate=False).pose(model, validation, willingness="no")
     for call in (
-        lambda: Disclosure(model, "no", validation, lam=-1.0),
+        lambda: Disclosure(lam=-1.0).pose(model, validation, willingness="no"),
         lambda: asked.solve(lam=-1.0),
         lambda: asked.at(-1.0),
         lambda: asked.frontier([1.0, -1.0], strategies=("social",)),

@@ -52,7 +52,7 @@ def test_withheld_ratings_do_not_reach_a_retrained_factorisation():
     for data in (original, other):
         model = fitted(data.frame)
         model.train_ = data
-        asked = Disclosure(model, np.zeros(len(mask)), validation, calibrate=False)
+        asked = Disclosure(calibrate=False).pose(model, validation, willingness=np.zeros(len(mask)))
         retrained = asked.retrained(plan_of(mask, data), seed=3)
         states.append(retrained.module_.state_dict())
         kept = retrained.train_.frame
@@ -86,7 +86,9 @@ def test_withheld_rows_reach_no_retrained_model(name):
         model = RETRAINED[name]().fit(data.with_tables(items=kinds))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DataWarning)
-            asked = Disclosure(model, np.zeros(len(mask)), validation, calibrate=False)
+            asked = Disclosure(calibrate=False).pose(
+                model, validation, willingness=np.zeros(len(mask))
+            )
         retrained = asked.retrained(plan_of(mask, data), seed=1)
         queries = make_queries(retrained, validation, protocol="users")
         scores.append(retrained.score_codes(queries))
@@ -137,7 +139,9 @@ def test_withheld_rows_reach_neither_loss_nor_history_of_a_sequence_model():
         model = LSTMRec(embedding_dim=3, hidden_dim=3, positions="last", epochs=2).fit(data)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DataWarning)
-            asked = Disclosure(model, np.zeros(len(mask)), validation, calibrate=False)
+            asked = Disclosure(calibrate=False).pose(
+                model, validation, willingness=np.zeros(len(mask))
+            )
             retrained = asked.retrained(plan_of(mask, data))
             quality = asked.measured.yardstick.by_user(retrained)
         queries = make_queries(retrained, validation)
@@ -162,7 +166,9 @@ def test_a_sequence_model_is_asked_by_its_targets():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)
         quick = InfluenceFunction(solver="cg", max_iterations=20, damping=0.1)
-        asked = Disclosure(model, "no", validation, lam=0.0, calibrate=False, influence=quick)
+        asked = Disclosure(lam=0.0, calibrate=False, influence=quick).pose(
+            model, validation, willingness="no"
+        )
         plan = asked.solve()
     first_rows = data.frame.with_row_index("row").group_by("user").agg(pl.col("row").first())
     values = plan.frame["V"].to_numpy()
@@ -170,4 +176,4 @@ def test_a_sequence_model_is_asked_by_its_targets():
     assert np.count_nonzero(values) > len(values) // 2
     windows = GRU4Rec(embedding_dim=3, hidden_dim=3, positions="all", epochs=1).fit(data)
     with pytest.raises(UnsupportedError, match="positions='last'"):
-        Disclosure(windows, "no", validation).solve()
+        Disclosure().pose(windows, validation, willingness="no").solve()

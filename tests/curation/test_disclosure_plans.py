@@ -39,7 +39,11 @@ def train(data):
 
 @pytest.fixture(scope="module")
 def plan(data):
-    return Disclosure(fitted(data[0]), "no", data[1], lam=0.01, calibrate=False).solve()
+    return (
+        Disclosure(lam=0.01, calibrate=False)
+        .pose(fitted(data[0]), data[1], willingness="no")
+        .solve()
+    )
 
 
 def test_willingness_from_a_column_or_numbers(train, data):
@@ -148,6 +152,6 @@ def test_rows_of_a_file_are_kept_as_they_are(data, plan, tmp_path):
 
 def test_what_a_disclosure_needs(data, train):
     with pytest.raises(UnsupportedError, match="Disclosure needs a model"):
-        Disclosure(VMISKNN().fit(train), "no", data[1])
+        Disclosure().pose(VMISKNN().fit(train), data[1], willingness="no")
     with pytest.raises(ParameterError, match="lam must be a number of at least 0"):
-        Disclosure(fitted(data[0]), "no", data[1], lam=-0.5)
+        Disclosure(lam=-0.5).pose(fitted(data[0]), data[1], willingness="no")

@@ -69,8 +69,8 @@ def test_reward_counts_quality_with_a_plus():
 def test_a_better_model_means_a_larger_reward_after_retraining():
     """Quality is minus the loss, so that with λ = 0 it pays to disclose what helps."""
     train, validation, test = parts()
-    asked = Disclosure(fitted(train), "no", validation, lam=0.0, calibrate=False)
-    found = asked.evaluate(("all", "none"), test=test, seeds=(0,), controls=(), metrics=())
+    asked = Disclosure(lam=0.0, calibrate=False).pose(fitted(train), validation, willingness="no")
+    found = asked.compare(("all", "none"), test=test, seeds=(0,), controls=(), metrics=())
     everything, nothing = found.runs["reward"]
     assert everything > nothing
     assert found.runs["quality"].to_list() == [everything, nothing]
@@ -114,7 +114,7 @@ def test_mirror_descent_goes_the_way_of_the_slopes():
 @pytest.fixture(scope="module")
 def plain():
     train, validation, _ = parts()
-    return Disclosure(fitted(train), "no", validation, lam=0.01, calibrate=False)
+    return Disclosure(lam=0.01, calibrate=False).pose(fitted(train), validation, willingness="no")
 
 
 def test_strategies_are_what_they_are_called(plain):
@@ -158,7 +158,7 @@ def test_searches_retrain_and_never_lose(plain):
 
 def test_calibration_is_measured_and_keeps_the_order():
     train, validation, _ = parts()
-    asked = Disclosure(fitted(train), "no", validation, lam=0.01)
+    asked = Disclosure(lam=0.01).pose(fitted(train), validation, willingness="no")
     own = asked.calibration
     assert own.worth > 0
     assert 0 < own.factor <= 1
@@ -167,7 +167,7 @@ def test_calibration_is_measured_and_keeps_the_order():
         np.argsort(asked.values[inside]), np.argsort(asked.influences[inside])
     )
     assert asked.values.mean() == pytest.approx(own.worth, abs=3 * own.limit * own.factor)
-    letter = Disclosure(asked.model, "no", validation, lam=0.01, calibrate=False)
+    letter = Disclosure(lam=0.01, calibrate=False).pose(asked.model, validation, willingness="no")
     np.testing.assert_array_equal(letter.values, letter.influences)
     assert letter.calibration is None
     assert Calibration.factor_of_all(0.2, np.arange(4.0), np.arange(4.0)) == pytest.approx(0.2)
@@ -179,7 +179,9 @@ def test_what_willingness_alone_decides_is_said(plain):
         plain.solve("social", lam=1e3 * plain.lam_ref)
     with pytest.warns(DataWarning, match="of 30 user values disclose nothing"):
         plain.solve("random", n=5)
-    free = Disclosure(plain.model, np.zeros(len(plain.beta)), plain.validation, calibrate=False)
+    free = Disclosure(calibrate=False).pose(
+        plain.model, plain.validation, willingness=np.zeros(len(plain.beta))
+    )
     assert free.lam_ref is None
 
 

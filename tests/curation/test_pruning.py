@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
+from killing import kill_after
 
 import whence
 from whence.curation import best_fraction, prune, prune_curve
@@ -74,3 +75,27 @@ def test_best_fraction_is_the_smallest_of_the_best_on_the_data_named():
 def test_prune_is_the_verb_of_the_attribution(fitted):
     data, _, values = fitted
     assert prune(values, data.train, n=5).frame.equals(values.prune(data.train, n=5).frame)
+
+
+def test_killed_and_resumed_a_curve_ends_with_the_same_bits(fitted, tmp_path):
+    data, model, values = fitted
+    script = """
+from killing import kill_after
+
+import whence
+from whence.curation import prune_curve
+
+data = whence.make_sessions(n_sessions=300, n_validation=100, n_test=60, n_items=100, seed=2)
+model = whence.VMISKNN(k=20, m=50).fit(data.train)
+values = whence.LeaveOneOut("mrr@20").attribute(model, data.validation)
+prune_curve(model, values, {"test": data.test}, fractions=(0.0, 0.1, 0.2, 0.3),
+            run=whence.Run(folder=folder))
+"""
+    kill_after(2, script, tmp_path)
+    run = whence.Run(folder=tmp_path, resume=True)
+    arguments = model, values, {"test": data.test}
+    fractions = (0.0, 0.1, 0.2, 0.3)
+    with pytest.raises(ParameterError, match="is of other fractions"):
+        prune_curve(*arguments, fractions=(0.0, 0.5), run=run)
+    found = prune_curve(*arguments, fractions=fractions, run=run)
+    assert found.equals(prune_curve(*arguments, fractions=fractions))

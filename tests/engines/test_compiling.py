@@ -70,17 +70,17 @@ def locked(tmp_path_factory):
 
 
 def test_a_temporary_folder_is_used_and_told_of_once(locked):
-    first = locked(FIT + "print(whence.engines.compiling.find_cache())")
+    first = locked(FIT + "print(whence.engines.compiling.cache_folder())")
     assert first.returncode == 0, first.stderr
     assert first.stderr.count("CacheWarning: Compiled kernels can be kept neither") == 1
     assert "NUMBA_CACHE_DIR" in first.stderr
     folder = Path(first.stdout.splitlines()[-1])
-    kept = {path: path.stat().st_mtime_ns for path in folder.parent.rglob("*.nbc")}
+    kept = {path: path.stat().st_mtime_ns for path in folder.rglob("*.nbc")}
     assert kept
-    assert folder.parent.stat().st_mode & 0o077 == 0
+    assert folder.stat().st_mode & 0o077 == 0
     again = locked(FIT)
     assert again.returncode == 0, again.stderr
-    assert {path: path.stat().st_mtime_ns for path in folder.parent.rglob("*.nbc")} == kept
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.nbc")} == kept
 
 
 def test_the_command_line_says_it_in_one_line(locked):

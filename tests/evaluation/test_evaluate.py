@@ -114,7 +114,7 @@ class TestValues:
         class Tied(Recommender):
             """Scores of 0, 1 or 2 by (query, item), so that almost everything ties."""
 
-            def _fit(self, train):
+            def _fit(self, train, run):
                 pass
 
             def score_codes(self, queries, *, threads=None):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
+from killing import kill_after
+from sklearn.base import clone
 
 pytest.importorskip("torch")
 
@@ -21,6 +23,11 @@ def factorisation(train, seed):
 
 @pytest.fixture(scope="module")
 def data():
+    return ratings()
+
+
+def ratings():
+    """Ratings, with a column of violations."""
     rng = np.random.default_rng(0)
     users, items = np.nonzero(rng.random((25, 16)) < 0.8)
     taste, kind = rng.normal(size=25), rng.normal(size=16)
@@ -88,19 +95,37 @@ def test_the_frontier_has_equal_violation(result):
     assert [line.get_label() for line in axes.lines] == ["social", "selfish", "threshold", "random"]
 
 
-def test_an_experiment_goes_on_where_it_stopped(data, small, result, tmp_path, monkeypatch):
-    first = DisclosureExperiment(**small, willingness="no", seeds=(0,))
-    first.run(data, folder=tmp_path)
-    told = []
+def test_an_experiment_goes_on_where_it_stopped(data, small, result, tmp_path):
     both = DisclosureExperiment(**small, willingness="no", seeds=(0, 1))
-    again = both.run(data, folder=tmp_path, progress=lambda *what: told.append(what))
-    assert again.rows.equals(result.rows)
-    assert all(message.startswith("seed 1") for _, _, message in told)
-    assert all(done <= total == 2 * 2 * 11 for done, total, _ in told)
-    with pytest.raises(ParameterError, match="another fractions"):
-        DisclosureExperiment(**small, willingness="no", fractions=(0.6, 0.2, 0.2)).run(
-            data, folder=tmp_path
-        )
+
+    def stop(done, total, message):
+        assert total == 2 * 2 * 11
+        if done == 15:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        both.run(data, run=whence.Run(folder=tmp_path, progress=stop))
+    told = []
+    run = whence.Run(folder=tmp_path, resume=True, progress=lambda *what: told.append(what))
+    with pytest.raises(ParameterError, match="is of other fractions"):
+        clone(both).set_params(fractions=(0.6, 0.2, 0.2)).run(data, run=run)
+    assert both.run(data, run=run).rows.equals(result.rows)
+    assert [done for done, _, _ in told] == list(range(15, 45))
+
+
+def test_killed_and_resumed_it_ends_with_the_same_bits(data, small, result, tmp_path):
+    script = """
+import whence
+from test_disclosure_experiment import factorisation, ratings
+from whence.experiments import DisclosureExperiment
+
+experiment = DisclosureExperiment(model=factorisation, willingness="no", seeds=(0, 1), **{small})
+experiment.run(ratings(), run=whence.Run(folder=folder))
+""".replace("{small}", repr({k: v for k, v in small.items() if k != "model"}))
+    kill_after(26, script, tmp_path)
+    experiment = DisclosureExperiment(**small, willingness="no", seeds=(0, 1))
+    found = experiment.run(data, run=whence.Run(folder=tmp_path, resume=True))
+    assert found.rows.equals(result.rows)
 
 
 def test_violations_are_drawn_anew_for_each_seed(data, small):
@@ -118,7 +143,7 @@ def test_bad_input(data, small):
         ({"controls": ("social",)}, "controls must be one of"),
     ):
         with pytest.raises(ParameterError, match=match):
-            DisclosureExperiment(**{**small, **changes})
+            DisclosureExperiment(**{**small, **changes}).run(data)
     sessions = data.frame.rename({"user_id": "session_id"})
     with pytest.raises(DataError, match="data with a user column"):
         DisclosureExperiment(**small).run(sessions)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import matplotlib as mpl
 import numpy as np
 import polars as pl
 import pytest
+from killing import kill_after
+from sklearn.base import clone
 
 pytest.importorskip("torch")
 
@@ -34,6 +34,10 @@ def make(seed):
 
 @pytest.fixture(scope="module")
 def data():
+    return ring()
+
+
+def ring():
     """Users who walk along a ring of items, one step at a time."""
     rng = np.random.default_rng(0)
     steps = np.arange(12)
@@ -62,13 +66,8 @@ def small():
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("fidelity")
-
-
-@pytest.fixture(scope="module")
-def result(data, small, folder):
-    return ExplanationFidelityExperiment(**small).run(data, folder=folder)
+def result(data, small):
+    return ExplanationFidelityExperiment(**small).run(data)
 
 
 def test_every_method_beside_every_control(result):
@@ -82,10 +81,10 @@ def test_every_method_beside_every_control(result):
     assert 0.0 < result.settings["accuracy"] <= 1.0
 
 
-def test_rows_are_those_of_the_measures(data, small, folder, result):
+def test_rows_are_those_of_the_measures(data, small, result):
     """One history by hand: same items, same orders, same numbers."""
-    model = whence.load_model(folder / "model.whence")
     train = whence.split_last(data, 1)[0]
+    model = make(42).fit(train)
     user = int(result.rows["history"][0])
     own = train.frame.filter(pl.col("user_id") == user).sort("timestamp")["item_id"].to_list()
     one = whence.explain(model, own[-N_EVENTS:], k=3, masking="pad", method="exact")
@@ -137,25 +136,50 @@ def test_explanations_are_truer_than_random_orders(result):
         assert by_measure[masking, "insertion_auc"]["vs_random_low"] > 0
 
 
-def test_it_goes_on_where_it_stopped(data, small, result, tmp_path, folder):
-    """A part that is there is taken as it is; other settings are refused."""
-    kept = json.loads((folder / "measured.json").read_text())
-    assert len(kept["rows"]) == 2 * 2  # maskings, parts of 8 histories
-    kept["rows"] = kept["rows"][:1]
-    kept["rows"][0]["rows"][0]["deletion_auc"] = 123.0
-    (tmp_path / "measured.json").write_text(json.dumps(kept))
-    (tmp_path / "model.whence").write_bytes((folder / "model.whence").read_bytes())
+def test_it_goes_on_where_it_stopped(data, small, result, tmp_path):
+    def stop(done, total, message):
+        assert total == 2 * 2  # maskings, parts of 8 histories
+        if done == 3:
+            raise KeyboardInterrupt
+
+    experiment = ExplanationFidelityExperiment(**small)
+    with pytest.raises(KeyboardInterrupt):
+        experiment.run(data, run=whence.Run(folder=tmp_path, progress=stop))
+    model = next(tmp_path.rglob("model.whence"))
+    written = model.stat().st_mtime_ns
     told = []
-    again = ExplanationFidelityExperiment(**small).run(
-        data, folder=tmp_path, progress=lambda *what: told.append(what)
-    )
-    measures = list(fidelity.MEASURES)
-    first, second = result.rows, again.rows
-    assert second["deletion_auc"][0] == 123.0
-    np.testing.assert_allclose(second[1:].select(measures), first[1:].select(measures))
-    assert [done for done, _, _ in told] == [0, 2, 3, 4, 5]
-    with pytest.raises(ParameterError, match="another k; choose another folder"):
-        ExplanationFidelityExperiment(**{**small, "k": 2}).run(data, folder=tmp_path)
+
+    def tell(done, total, message):
+        told.append(done)
+        assert model.stat().st_mtime_ns == written  # it is not fitted again
+
+    run = whence.Run(folder=tmp_path, resume=True, progress=tell)
+    with pytest.raises(ParameterError, match="is of other k; ask the same again"):
+        clone(experiment).set_params(k=2).run(data, run=run)
+    same(experiment.run(data, run=run), result)
+    assert told == [3, 4]
+    assert not model.exists()
+
+
+def test_killed_and_resumed_it_ends_with_the_same_bits(data, small, result, tmp_path):
+    script = """
+import whence
+from test_explanation_fidelity import make, ring
+from whence.experiments import ExplanationFidelityExperiment, explanation_fidelity
+
+explanation_fidelity._AT_ONCE = 8
+experiment = ExplanationFidelityExperiment(model=make, **{small})
+experiment.run(ring(), run=whence.Run(folder=folder))
+""".replace("{small}", repr({k: v for k, v in small.items() if k != "model"}))
+    kill_after(2, script, tmp_path)
+    run = whence.Run(folder=tmp_path, resume=True)
+    same(ExplanationFidelityExperiment(**small).run(data, run=run), result)
+
+
+def same(found, expected):
+    """Everything but the seconds."""
+    assert found.rows.drop("seconds").equals(expected.rows.drop("seconds"))
+    assert found.settings == expected.settings
 
 
 def test_a_fitted_model_of_neighbours_and_a_masking_of_its_own(data):
@@ -197,7 +221,7 @@ def test_tables_and_pictures(result):
     [
         ({"n_users": 1}, "n_users"),
         ({"methods": ("shap",)}, "methods"),
-        ({"methods": "exact"}, "methods is a list"),
+        ({"methods": "exact"}, "methods must be a list"),
         ({"maskings": ()}, "maskings is a list"),
         ({"maskings": ("padding",)}, "masking"),
         ({"n": 7}, "7, but the histories have 6"),
@@ -205,16 +229,16 @@ def test_tables_and_pictures(result):
         ({"epochs": 0}, "epochs"),
     ],
 )
-def test_bad_settings(small, changes, words):
+def test_bad_settings(data, small, changes, words):
     with pytest.raises(ParameterError, match=words):
-        ExplanationFidelityExperiment(**{**small, **changes})
+        ExplanationFidelityExperiment(**{**small, **changes}).run(data)
 
 
 def test_bad_data_and_models(data, small):
     with pytest.raises(DataError, match="Only 0 of the 40 users have 30 items"):
         ExplanationFidelityExperiment(**{**small, "n_events": 30}).run(data)
     with pytest.raises(ParameterError, match="fitted; leave it out"):
-        ExplanationFidelityExperiment(model=whence.ItemKNN().fit(data), epochs=2)
+        ExplanationFidelityExperiment(model=whence.ItemKNN().fit(data), epochs=2).run(data)
     users_only = whence.BPRMF(epochs=1).fit(data)
     with pytest.raises(UnsupportedError, match="takes no history"):
         ExplanationFidelityExperiment(model=users_only, n_users=3, n_events=4, k=2).run(data)

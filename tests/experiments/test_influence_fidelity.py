@@ -5,17 +5,22 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
+from killing import kill_after
+from sklearn.base import clone
 
 pytest.importorskip("torch")
 
 import whence
-from whence.engines import Run
 from whence.errors import DataError, ParameterError, UnsupportedError
 from whence.experiments import FidelityExperiment
 
 
 @pytest.fixture(scope="module")
 def data():
+    return tastes()
+
+
+def tastes():
     """Ratings of two tastes."""
     rng = np.random.default_rng(0)
     taste, kind = rng.normal(size=(30, 2)), rng.normal(size=(20, 2))
@@ -75,24 +80,33 @@ def test_table_and_picture(result):
 
 
 def test_it_goes_on_where_it_stopped(data, result, tmp_path):
-    class StopError(Exception):
-        pass
-
     def stop(done, total, message):
         assert total == 12 + 4 + 3
         if done == 7:
-            raise StopError
+            raise KeyboardInterrupt
 
     experiment = FidelityExperiment(**SMALL)
-    with pytest.raises(StopError):
-        experiment.run(data, run=Run(folder=tmp_path, progress=stop))
-    told = []
-    going_on = Run(folder=tmp_path, resume=True, progress=lambda *what: told.append(what[0]))
+    with pytest.raises(KeyboardInterrupt):
+        experiment.run(data, run=whence.Run(folder=tmp_path, progress=stop))
+    run = whence.Run(folder=tmp_path, resume=True)
     with pytest.raises(ParameterError, match=r"of other .*parameters"):
-        FidelityExperiment(**{**SMALL, "removals": 14}).run(data, run=going_on)
-    again = experiment.run(data, run=going_on)
-    assert told[0] == 7
+        clone(experiment).set_params(removals=14).run(data, run=run)
+    again = experiment.run(data, run=run)
     assert again.table.equals(result.table)
+
+
+def test_killed_and_resumed_it_ends_with_the_same_bits(data, result, tmp_path):
+    script = """
+import whence
+from test_influence_fidelity import SMALL, tastes
+from whence.experiments import FidelityExperiment
+
+FidelityExperiment(**SMALL).run(tastes(), run=whence.Run(folder=folder))
+"""
+    kill_after(11, script, tmp_path)
+    again = FidelityExperiment(**SMALL).run(data, run=whence.Run(folder=tmp_path, resume=True))
+    assert again.changes.equals(result.changes)
+    assert again.noise == result.noise
 
 
 def test_the_model_of_the_experiment_suits_the_data(data):

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import polars as pl
 import pytest
+from killing import kill_after
+from sklearn.base import clone
 
 pytest.importorskip("torch")
 
 import whence
-from whence.errors import DataError, ParameterError
+from whence.errors import ArgumentError, DataError, ParameterError
 from whence.experiments import OpponentsExperiment
 from whence.experiments.histories import in_order_of_the_table, split_shares
 from whence.experiments.opponents import ARMS
@@ -34,6 +34,10 @@ METRICS = ("mrr@10", "recall@5")
 
 @pytest.fixture(scope="module")
 def data():
+    return ring()
+
+
+def ring():
     """Users who walk along a ring of items, one step at a time."""
     rng = np.random.default_rng(0)
     starts, steps = rng.integers(0, 20, 30), np.arange(14)
@@ -63,7 +67,8 @@ def small():
 
 @pytest.fixture(scope="module")
 def result(data, small, tmp_path_factory):
-    return OpponentsExperiment(**small).run(data, folder=tmp_path_factory.mktemp("runs"))
+    run = whence.Run(folder=tmp_path_factory.mktemp("runs"))
+    return OpponentsExperiment(**small).run(data, run=run)
 
 
 def test_rows_and_table(result):
@@ -95,22 +100,35 @@ def test_what_is_planted_is_found_better_than_at_random(result):
 
 
 def test_it_goes_on_where_it_stopped(data, small, result, tmp_path):
-    class StopError(Exception):
-        pass
-
     def stop(done, total, message):
         assert total == 10
         if done == 7:
-            raise StopError
+            raise KeyboardInterrupt
 
     experiment = OpponentsExperiment(**small)
-    with pytest.raises(StopError):
-        experiment.run(data, folder=tmp_path, progress=stop)
-    assert len(json.loads((tmp_path / "fits.json").read_text())["rows"]) == 7
-    again = experiment.run(data, folder=tmp_path)
-    assert again.rows.equals(result.rows)
-    with pytest.raises(ParameterError, match="another n"):
-        OpponentsExperiment(**{**small, "n": 61}).run(data, folder=tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        experiment.run(data, run=whence.Run(folder=tmp_path, progress=stop))
+    told = []
+    again = whence.Run(folder=tmp_path, resume=True, progress=lambda *what: told.append(what))
+    with pytest.raises(ParameterError, match="is of other n"):
+        clone(experiment).set_params(n=61).run(data, run=again)
+    assert experiment.run(data, run=again).rows.equals(result.rows)
+    assert [done for done, _, _ in told] == [7, 8, 9, 10]
+
+
+def test_killed_and_resumed_it_ends_with_the_same_bits(data, small, result, tmp_path):
+    script = """
+import whence
+from test_opponents import make, ring
+from whence.experiments import OpponentsExperiment
+
+small = {small}
+OpponentsExperiment(model=make, **small).run(ring(), run=whence.Run(folder=folder))
+""".replace("{small}", repr({k: v for k, v in small.items() if k != "model"}))
+    kill_after(6, script, tmp_path)
+    found = OpponentsExperiment(**small).run(data, run=whence.Run(folder=tmp_path, resume=True))
+    assert found.rows.equals(result.rows)
+    assert found.settings == result.settings
 
 
 def test_original_protocol(data):
@@ -153,9 +171,13 @@ def test_the_study_as_it_was(data):
 
 def test_bad_input(data):
     with pytest.raises(ParameterError, match="arms"):
-        OpponentsExperiment(arms=("opponent",))
+        OpponentsExperiment(arms=("opponent",)).run(data)
     with pytest.raises(ParameterError, match="seeds"):
-        OpponentsExperiment(seeds=())
+        OpponentsExperiment(seeds=()).run(data)
+    with pytest.raises(ParameterError, match="seeds must be an integer"):
+        OpponentsExperiment(seeds=(0, "1")).run(data)
+    with pytest.raises(ArgumentError, match=r"no parameter .seed.\. Did you mean .seeds."):
+        OpponentsExperiment(seed=0)
     with pytest.raises(DataError, match="smaller n"):
         OpponentsExperiment(model=make, n=10**6, seeds=(0,)).run(data)
     sessions = data.frame.rename({"user_id": "session_id"})

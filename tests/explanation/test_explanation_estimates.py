@@ -9,7 +9,7 @@ from explanation_oracles import N_ITEMS, knn, neural
 torch = pytest.importorskip("torch")
 
 from whence.errors import ParameterError, UnsupportedError  # noqa: E402
-from whence.explanation import explain  # noqa: E402
+from whence.explanation import Explainer, explain  # noqa: E402
 from whence.explanation._games import Game  # noqa: E402
 from whence.explanation._kernel import KernelSettings, kernel  # noqa: E402
 from whence.explanation._permutations import (  # noqa: E402
@@ -18,19 +18,13 @@ from whence.explanation._permutations import (  # noqa: E402
     tail_of,
 )
 from whence.explanation._problems import as_asker, pose  # noqa: E402
-from whence.explanation._settings import Settings  # noqa: E402
 from whence.explanation.fidelity import relative_l2  # noqa: E402
 
 CODES = [4, 1, 8, 1, 2, 0, 9, 5, 6, 11]
 
 
 def settings(**changes):
-    given = {
-        "k": 3, "target": "mean", "level": "event", "groups": None, "masking": "pad",
-        "method": "auto", "budget": None, "tolerance": 0.02, "prune": None, "seed": 1, "order": 1,
-        "n_steps": 64, "cells": None,
-    }  # fmt: skip
-    return Settings.checked(**{**given, **changes})
+    return Explainer(**{"k": 3, "masking": "pad", "seed": 1, **changes})
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 torch = pytest.importorskip("torch")
 
-from whence import Attribution  # noqa: E402
+from whence import Attribution, Run  # noqa: E402
 from whence.errors import (  # noqa: E402
     ColumnError,
     DataError,
@@ -275,7 +275,7 @@ def test_many_are_as_one_each_whatever_the_threads(model):
     histories = {f"u{n}": [ids[c] for c in rng.integers(0, 12, n % 5 + 5)] for n in range(9)}
     options = {"k": 3, "method": "permutation", "budget": 600, "tolerance": 0}
     one = explain_many(model, histories, threads=1, **options)
-    two = explain_many(model, histories, threads=2, progress=True, **options)
+    two = explain_many(model, histories, threads=2, run=Run(progress=True), **options)
     assert one.ids == list(histories)
     for a, b in zip(one, two):
         np.testing.assert_array_equal(a.scores, b.scores)

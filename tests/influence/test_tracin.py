@@ -111,7 +111,9 @@ def test_mislabelled_examples_are_found_by_self_influence_better_than_by_loss():
             "timestamp": np.arange(n * length),
         }
     )
-    model = whence.LSTMRec(16, 16, epochs=30, batch_size=32, learning_rate=0.01, seed=1)
+    model = whence.LSTMRec(
+        embedding_dim=16, hidden_dim=16, epochs=30, batch_size=32, learning_rate=0.01, seed=1
+    )
     model.fit(table, checkpoints=10)
     own = TracIn(by="session").self_influence(model)
     numbers = np.arange(len(model.examples_))
@@ -294,7 +296,7 @@ def test_interactions_share_the_score_of_their_example(lstm, queries):
 
 def test_users_of_sessions(sessions):
     table = sessions[0].frame.with_columns(user_id=pl.col("session_id") % 4)
-    model = whence.LSTMRec(4, 3, epochs=1).fit(table, checkpoints=1)
+    model = whence.LSTMRec(embedding_dim=4, hidden_dim=3, epochs=1).fit(table, checkpoints=1)
     values = TracIn(by="user").attribute(model, sessions[1])
     assert sorted(values.ids.to_list()) == [0, 1, 2, 3]
     by_session = TracIn(by="session").attribute(model, sessions[1]).frame
@@ -303,7 +305,8 @@ def test_users_of_sessions(sessions):
     np.testing.assert_allclose(joined["score"], joined["score_right"], rtol=1e-5)
     with pytest.raises(ColumnError, match="user"):
         TracIn(by="user").attribute(
-            whence.LSTMRec(4, 3, epochs=1).fit(sessions[0], checkpoints=1), sessions[1]
+            whence.LSTMRec(embedding_dim=4, hidden_dim=3, epochs=1).fit(sessions[0], checkpoints=1),
+            sessions[1],
         )
 
 
@@ -412,7 +415,9 @@ def test_a_damaged_state_is_told(lstm, queries, tmp_path):
 
 
 def test_checkpoints_from_everywhere(lstm, queries, sessions, tmp_path):
-    model = whence.LSTMRec(**lstm.params).fit(sessions[0], checkpoints=1, folder=tmp_path)
+    model = whence.LSTMRec(**lstm.params).fit(
+        sessions[0], checkpoints=1, run=whence.Run(folder=tmp_path)
+    )
     want = TracIn().matrix(lstm, queries)
     for given in (model.checkpoints_, tmp_path, str(tmp_path / "checkpoints")):
         np.testing.assert_array_equal(TracIn(checkpoints=given).matrix(model, queries), want)
@@ -430,17 +435,17 @@ def test_learning_rates_count(lstm, queries):
 
 
 def test_bad_checkpoints(lstm, queries, sessions, tmp_path):
-    bare = whence.LSTMRec(4, 3, epochs=1).fit(sessions[0])
+    bare = whence.LSTMRec(embedding_dim=4, hidden_dim=3, epochs=1).fit(sessions[0])
     with pytest.raises(ParameterError, match="no checkpoint; fit it with checkpoints=n"):
         TracIn().attribute(bare, queries)
     with pytest.raises(ParameterError, match="empty list"):
         TracIn(checkpoints=[]).attribute(lstm, queries)
     with pytest.raises(FileFormatError, match="no checkpoints"):
         TracIn(checkpoints=tmp_path).attribute(lstm, queries)
-    other = whence.GRU4Rec(4, 3, epochs=1).fit(sessions[0], checkpoints=1)
+    other = whence.GRU4Rec(embedding_dim=4, hidden_dim=3, epochs=1).fit(sessions[0], checkpoints=1)
     with pytest.raises(ParameterError, match="GRU4Rec, but the model is LSTMRec"):
         TracIn(checkpoints=other.checkpoints_).attribute(lstm, queries)
-    wider = whence.LSTMRec(5, 3, epochs=1).fit(sessions[0], checkpoints=1)
+    wider = whence.LSTMRec(embedding_dim=5, hidden_dim=3, epochs=1).fit(sessions[0], checkpoints=1)
     with pytest.raises(ParameterError, match=r"'embedding.weight' is \(13, 5\)"):
         TracIn(checkpoints=wider.checkpoints_).attribute(lstm, queries)
     changed = [dataclasses.replace(c, fingerprint="0") for c in lstm.checkpoints_]
@@ -448,7 +453,9 @@ def test_bad_checkpoints(lstm, queries, sessions, tmp_path):
         TracIn(checkpoints=changed).attribute(lstm, queries)
     with pytest.raises(UnsupportedError, match="optimiser's state"):
         TracIn(checkpoints="final", weighting="adam").attribute(lstm, queries)
-    sgd = whence.LSTMRec(4, 3, epochs=1, optimizer="sgd").fit(sessions[0], checkpoints=1)
+    sgd = whence.LSTMRec(embedding_dim=4, hidden_dim=3, epochs=1, optimizer="sgd").fit(
+        sessions[0], checkpoints=1
+    )
     with pytest.raises(UnsupportedError, match="second moments"):
         TracIn(weighting="adam").attribute(sgd, queries)
 
@@ -496,7 +503,7 @@ def test_queries_are_windows_and_their_next_items(lstm, sessions):
 
 def test_each_item_of_a_user_is_a_query(tables):
     train, validation = tables
-    model = whence.LSTMRec(4, 3, epochs=1).fit(train, checkpoints=1)
+    model = whence.LSTMRec(embedding_dim=4, hidden_dim=3, epochs=1).fit(train, checkpoints=1)
     queries = query_examples(model, validation, target="each")
     first = query_examples(model, validation)
     known = validation.filter(pl.col("item_id").is_in(train["item_id"].unique().implode()))
@@ -514,7 +521,9 @@ def test_each_item_of_a_user_is_a_query(tables):
 
 def test_negatives_are_frozen_and_not_the_users(tables):
     train, validation = tables
-    model = whence.LSTMRec(4, 3, loss="bpr", n_negatives=3, epochs=1).fit(train, checkpoints=1)
+    model = whence.LSTMRec(embedding_dim=4, hidden_dim=3, loss="bpr", n_negatives=3, epochs=1).fit(
+        train, checkpoints=1
+    )
     queries = query_examples(model, validation)
     batch = queries.batch(np.arange(len(queries)))
     again = query_examples(model, validation).batch(np.arange(1, len(queries)))

@@ -285,8 +285,8 @@ class TestContract:
         [
             ({"factors": 0}, "factors must be an integer of at least 1"),
             ({"iterations": 0}, "iterations must be an integer"),
-            ({"l2": 0}, "l2 must be above 0"),
-            ({"alpha": 0.0}, "alpha must be above 0"),
+            ({"l2": 0}, "l2 must be a number above 0"),
+            ({"alpha": 0.0}, "alpha must be a number above 0"),
             ({"alpha": -2.0}, "alpha must be a number"),
             ({"seed": -1}, "seed must be an integer"),
             ({"threads": 0}, "threads must be an integer"),

@@ -99,7 +99,7 @@ def test_quality_on_real_data(data_dir):
     """RecBole's BPR reaches Recall@10 .246 and NDCG@10 .288 on such a split."""
     data = read_interactions(data_dir / "ml-100k" / "u.data")
     train, valid, test = split_rows(data, seed=1)
-    model = BPRMF(seed=1).fit(train, valid, eval_every=5)
+    model = BPRMF(seed=1).fit(train, validation=valid, eval_every=5)
     scores = evaluate(model, test, ["recall@10", "ndcg@10"], history=valid).scores
     assert scores["recall@10"] > 0.24
     assert scores["ndcg@10"] > 0.28

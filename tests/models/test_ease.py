@@ -164,8 +164,8 @@ class TestContract:
     @pytest.mark.parametrize(
         ("options", "words"),
         [
-            ({"l2": 0.0}, "l2 must be above 0"),
-            ({"l2": -1.0}, "l2 must be a number of at least 0"),
+            ({"l2": 0.0}, "l2 must be a number above 0"),
+            ({"l2": -1.0}, "l2 must be a number above 0"),
             ({"l2": float("nan")}, "l2 must be a number"),
             ({"exclude_seen": "no"}, "exclude_seen must be True or False"),
             ({"max_items": 0}, "max_items must be an integer"),

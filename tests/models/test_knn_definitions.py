@@ -49,7 +49,8 @@ def test_vmis_is_the_definition(seed, k, more, n_items, length):
 def test_tifu_is_the_definition(seed, k, m, alpha, similarity, grouping):
     rng = np.random.default_rng(seed)
     train = Interactions.from_frame(random_baskets(rng, 8, 7, most_baskets=7))
-    model = TIFUKNN(k, m, 0.9, 0.7, alpha, similarity=similarity, grouping=grouping).fit(train)
+    options = {"similarity": similarity, "grouping": grouping}
+    model = TIFUKNN(k=k, m=m, r_b=0.9, r_g=0.7, alpha=alpha, **options).fit(train)
     for user in train.vocabulary.sources.to_list():
         items, scores = model.recommend(user, k=train.n_items)
         want = naive_tifu(train, user, model, train.n_items)

@@ -114,7 +114,7 @@ class TestAgainstNaive:
     )
     def test_scores_and_lists(self, sessions, asked, smoothing, exclude_seen, k):
         train = Interactions.from_frame(table_of(sessions))
-        model = MarkovChain(smoothing, exclude_seen).fit(train)
+        model = MarkovChain(smoothing=smoothing, exclude_seen=exclude_seen).fit(train)
         queries = model.fold_in(asked)
         scores = model.score_codes(queries)
         for q, (start, end) in enumerate(zip(queries.history_start, queries.history_end)):
@@ -133,7 +133,7 @@ class TestAgainstNaive:
     def test_more_queries_than_a_block(self, smoothing):
         rng = np.random.default_rng(1)
         table = table_of((rng.zipf(1.3, (900, 4)) % 300).tolist())
-        model = MarkovChain(smoothing).fit(table)
+        model = MarkovChain(smoothing=smoothing).fit(table)
         queries = make_queries(model, table)
         assert len(queries) > 2 * 1024
         lists, values = model.recommend_codes(queries, 7)
@@ -145,7 +145,8 @@ class TestAgainstNaive:
 class TestContract:
     def test_no_rows_at_all(self):
         train = Interactions.from_frame(CLICKS)
-        model = MarkovChain(1.0).fit(train.keep_rows(np.zeros(train.n_rows, dtype=bool)))
+        none = train.keep_rows(np.zeros(train.n_rows, dtype=bool))
+        model = MarkovChain(smoothing=1.0).fit(none)
         assert len(model.recommend(["a"], k=3)[0]) == 0
 
     def test_removed_sessions_keep_the_numbering(self):

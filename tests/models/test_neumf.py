@@ -117,8 +117,8 @@ def test_dropout_changes_training_alone(train):
         ("layers", (), "layers must be the widths of one hidden layer or more"),
         ("layers", 64, "layers must be the widths of one hidden layer or more"),
         ("layers", (8, 0), "layers must be an integer of at least 1, not 0"),
-        ("dropout", 1.0, "dropout must be a number between 0"),
-        ("dropout", -0.1, "dropout must be a number between 0"),
+        ("dropout", 1.0, "dropout must be a number of at least 0.0 and below 1.0"),
+        ("dropout", -0.1, "dropout must be a number of at least 0.0 and below 1.0"),
         ("n_negatives", 0, "n_negatives must be an integer of at least 1"),
     ],
 )
@@ -132,7 +132,7 @@ def test_quality_on_real_data(data_dir):
     """RecBole's NeuMF reaches Recall@10 .225 and NDCG@10 .263 on such a split."""
     data = read_interactions(data_dir / "ml-100k" / "u.data")
     train, valid, test = split_rows(data, seed=1)
-    model = NeuMF(seed=1).fit(train, valid, eval_every=3)
+    model = NeuMF(seed=1).fit(train, validation=valid, eval_every=3)
     scores = evaluate(model, test, ["recall@10", "ndcg@10"], history=valid).scores
     assert scores["recall@10"] > 0.23
     assert scores["ndcg@10"] > 0.27

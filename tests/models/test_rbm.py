@@ -179,7 +179,7 @@ def test_bad_arguments(train, argument):
 def test_quality_on_real_data(data_dir):
     data = read_interactions(data_dir / "ml-100k" / "u.data")
     train, valid, test = split_rows(data, seed=1)
-    model = RBM(seed=1).fit(train, valid, eval_every=5)
+    model = RBM(seed=1).fit(train, validation=valid, eval_every=5)
     found = evaluate(model, test, "ndcg@10", history=valid).scores["ndcg@10"]
     popular = whence.Popularity().fit(train)
     assert found > 0.27

@@ -256,7 +256,7 @@ def test_bad_input(train):
         make(item_features="genres").fit(train)
     with pytest.raises(ParameterError, match="layers must be the widths"):
         make(layers=()).fit(train)
-    with pytest.raises(ParameterError, match="dropout must be a number between 0"):
+    with pytest.raises(ParameterError, match="dropout must be a number of at least"):
         make(dropout=1).fit(train)
     with pytest.raises(ParameterError, match="cross must be True or False"):
         make(cross="all").fit(train)
@@ -272,6 +272,6 @@ def test_features_help_on_real_data(data_dir):
     found = []
     for features in (None, []):
         model = WideDeep(user_features=features, item_features=features, seed=1)
-        model.fit(train, valid, eval_every=3)
+        model.fit(train, validation=valid, eval_every=3)
         found.append(evaluate(model, test, "ndcg@10", history=valid).scores["ndcg@10"])
     assert found[0] > found[1] > 0.24

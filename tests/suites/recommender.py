@@ -60,7 +60,7 @@ def check_unfitted(make):
     model = make()
     with pytest.raises(NotFittedError, match="fit"):
         model.recommend([1])
-    assert repr(model).startswith(f"<{type(model).__name__}(")
+    assert repr(model).startswith(f"{type(model).__name__}(")
     assert "fitted" not in repr(model)
 
 

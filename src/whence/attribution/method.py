@@ -24,10 +24,13 @@ class Attributor(Configurable, ABC):
         Under which it is chosen, and which results carry as ``metadata["method"]``.
     title : str
         The values, as headings and pictures name them.
+    of_training : bool
+        Whether the sources are training data, rather than the events of a query.
     """
 
     name: ClassVar[str] = ""
     title: ClassVar[str] = ""
+    of_training: ClassVar[bool] = True
 
     def __init_subclass__(
         cls,
@@ -43,6 +46,20 @@ class Attributor(Configurable, ABC):
             cls.name = name
             METHODS.add(name, cls, aliases)
 
+    def check_model(self, model: Any) -> None:  # noqa: B027 (most have nothing to refuse)
+        """Refuse a model that this method cannot credit anything for, before it is fitted.
+
+        Parameters
+        ----------
+        model : recommender
+            Fitted or not.
+
+        Raises
+        ------
+        UnsupportedError
+            In that case.
+        """
+
     @abstractmethod
     def attribute(self, model: Any, data: Any, *, run: Run | None = None) -> Any:
         """Credit the sources of a fitted model's behaviour.
@@ -57,5 +74,9 @@ class Attributor(Configurable, ABC):
         """
 
 
-METHODS = Registry("method", homes=("whence.valuation", "whence.influence"), group="whence.methods")
+METHODS = Registry(
+    "method",
+    homes=("whence.valuation", "whence.influence", "whence.explanation"),
+    group="whence.methods",
+)
 """Methods of attribution by their names, as configurations and the command line have them."""

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from whence._html import ShownAsTable
 from whence.attribution.method import METHODS
 from whence.errors import ParameterError, UnsupportedError, check_choice, check_int
 
@@ -22,7 +23,7 @@ FloatArray = npt.NDArray[np.float64]
 State = Mapping[str, npt.NDArray[Any]]
 
 
-class Attribution:
+class Attribution(ShownAsTable):
     """Sources (sessions, users, items, rows, groups) and their share of an outcome.
 
     Every method of Whence returns one, and everything downstream takes one.
@@ -85,6 +86,9 @@ class Attribution:
     def __repr__(self) -> str:
         of = f" for {self.metadata['metric']}" if self.metadata.get("metric") else ""
         return f"<Attribution: {self.title} of {len(self):,} {self.noun}{of}>"
+
+    def _shown(self) -> pl.DataFrame:
+        return self.frame[self.order()[::-1]]  # both ends are shown: the best and the worst
 
     # What it says
 

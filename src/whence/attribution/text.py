@@ -35,9 +35,18 @@ def summarise(attribution: Attribution) -> str:
     return "\n".join(lines)
 
 
+def counted(number: int, plural: str) -> str:
+    """Return a number with what it counts, in the singular for one."""
+    return f"{number:,} {plural.removesuffix('s') if number == 1 else plural}"
+
+
+def _have(number: int) -> str:
+    return "has" if number == 1 else "have"
+
+
 def _headline(attribution: Attribution) -> str:
     about = attribution.metadata
-    line = f"{attribution.title} of {len(attribution):,} {attribution.noun}"
+    line = f"{attribution.title} of {counted(len(attribution), attribution.noun)}"
     if about.get("metric"):
         line += f" for {about['metric']}"
     if about.get("model"):
@@ -50,11 +59,13 @@ def _headline(attribution: Attribution) -> str:
 
 
 def _queries(about: dict[str, Any]) -> str:
-    line = f"{about['n_queries']:,} evaluation queries"
+    many = about["n_queries"] != 1
+    line = f"{about['n_queries']:,} evaluation {'queries' if many else 'query'}"
     if about.get("n_empty_queries"):
         line += f", {about['n_empty_queries']:,} of them with nothing known to the model"
     if about.get("n_unknown_rows"):
-        line += f"; {about['n_unknown_rows']:,} evaluation rows have an item unknown to it"
+        rows = counted(about["n_unknown_rows"], "evaluation rows")
+        line += f"; {rows} {_have(about['n_unknown_rows'])} an item unknown to it"
     return line + "."
 
 
@@ -62,14 +73,14 @@ def _spread(attribution: Attribution) -> str:
     totals, count = attribution.totals, max(len(attribution), 1)
     negative, zero = int(np.sum(totals < 0)), int(np.sum(totals == 0))
     line = (
-        f"{negative:,} {attribution.noun} ({negative / count:.1%}) have a negative value, "
-        f"{zero:,} ({zero / count:.1%}) have none, and {len(attribution) - negative - zero:,} "
-        "a positive one"
+        f"{counted(negative, attribution.noun)} ({negative / count:.1%}) {_have(negative)} a "
+        f"negative value, {zero:,} ({zero / count:.1%}) {_have(zero)} none, and "
+        f"{len(attribution) - negative - zero:,} a positive one"
     )
     errors = attribution.total_errors
     if errors is not None:
         sure = int(np.sum(totals + 2 * errors < 0))
-        line += f"; {sure:,} are negative by more than two standard errors"
+        line += f"; {sure:,} {'is' if sure == 1 else 'are'} negative by more than two standard errors"
     return line + "."
 
 

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 def compare_models(
     models: Sequence[Trained],
     config: Config,
-    given: Mapping[str, Path | None],
+    given: Mapping[str, str | None],
     folder: Path | None,
     overwrite: bool,
+    threads: int | None = None,
 ) -> None:
     """Evaluate models on the same data and print their metrics and differences.
 
@@ -39,6 +40,7 @@ def compare_models(
     folder : Path or None
         Where results are written.
     overwrite : bool
+    threads : int, optional
     """
     from whence.cli._output import check_free
 
@@ -46,7 +48,7 @@ def compare_models(
         check_free(folder, overwrite=overwrite)
     parts, data = _data(models, config, given)
     results = [
-        evaluate_all(trained.model, data, config, parts, threads=config.attribution.threads)
+        evaluate_all(trained.model, data, config, parts, threads=threads)
         for trained in models
     ]
     differences = None
@@ -67,7 +69,7 @@ def compare_models(
 
 
 def _data(
-    models: Sequence[Trained], config: Config, given: Mapping[str, Path | None]
+    models: Sequence[Trained], config: Config, given: Mapping[str, str | None]
 ) -> tuple[Parts, dict[str, Interactions]]:
     """What is evaluated on: the files given, else the data of the first run."""
     from whence.config import Parts, read_parts
@@ -184,17 +186,18 @@ def _write(
     overwrite: bool,
 ) -> None:
     from whence.attribution.record import versions
-    from whence.cli._output import SUMMARY, new_folder, write_json
+    from whence.cli._output import SUMMARY, Results, marked, write_json
 
     found = [
         {"model": label, **{name: summary(one) for name, one in sets.items()}}
         for label, sets in results.values()
     ]
-    with new_folder(folder, overwrite=overwrite) as new:
+    question = marked("evaluate", models=[label for label, _ in results.values()])
+    with Results(folder, question, overwrite=overwrite).open():
         for number, (_, sets) in results.items():
             for name, result in sets.items():
                 prefix = "" if len(results) == 1 else f"{number}-"
-                result.per_query.write_parquet(new / f"{prefix}{name}-queries.parquet")
+                result.per_query.write_parquet(folder / f"{prefix}{name}-queries.parquet")
         if differences is not None:
-            differences.write_csv(new / "differences.csv")
-        write_json({"results": found, "versions": versions()}, new / SUMMARY)
+            differences.write_csv(folder / "differences.csv")
+        write_json({"results": found, "versions": versions()}, folder / SUMMARY)

@@ -8,16 +8,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
-from whence.cli._terminal import say, table
+from whence.cli._terminal import counted, say, table, working
 
 if TYPE_CHECKING:
     from whence.config import Config, Parts
     from whence.data import Interactions
+    from whence.engines import Callback
     from whence.evaluation import Evaluation
 
 _MANY = 6
+RATING_METRICS = ("rmse", "mae")
 
 
 def fit(
@@ -27,7 +27,8 @@ def fit(
     model: Any = None,
     folder: Path | None = None,
     resume: bool = False,
-    progress: Any = None,
+    threads: int | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Any:
     """Fit the model of a configuration, with validation where the model knows such a thing.
 
@@ -41,20 +42,69 @@ def fit(
         For checkpoints, the log and TensorBoard.
     resume : bool
         Go on from the checkpoints in `folder`.
-    progress : callable, optional
-        Instead of a bar on a terminal.
+    threads : int, optional
+        All cores by default; steps of networks have their own, see ``training.torch_threads``.
+    callbacks : sequence of callable
+        Called with the record of each epoch.
     """
     model = config.build_model() if model is None else model
     accepted = inspect.signature(model.fit).parameters
     options = config.fit_arguments(model)
-    if progress is None:
-        progress = config.training.progress
-        progress = Console(stderr=True).is_terminal if progress is None else progress
-    more = {"validation": _asked_of(model, config, parts), "progress": progress, "folder": folder}
-    if folder is not None:
-        more.update(resume=resume, tensorboard=_wants_curves(config))
-    options.update({name: value for name, value in more.items() if name in accepted})
-    return model.fit(parts.train, **options)
+    if "metric" in options:
+        options["metric"] = [parsed(config, parts, name) for name in options["metric"]]
+    with working(
+        "Training", silent=config.training.progress is False, threads=threads, folder=folder,
+        resume=resume, callbacks=callbacks,
+    ) as run:  # fmt: skip
+        if folder is not None and "tensorboard" in accepted:
+            options["tensorboard"] = _wants_curves(config)
+        validation = _asked_of(model, config, parts)
+        return model.fit(parts.train, validation=validation, run=run, **options)
+
+
+def parsed(config: Config, parts: Parts, metric: Any) -> Any:
+    """Return a metric with what the configuration says about it.
+
+    Raises
+    ------
+    MetricError
+        If it is unknown, or lacks what it needs.
+    """
+    from whence.evaluation import parse_metric
+
+    return parse_metric(
+        metric,
+        sustainable_items=parts.sustainable_items,
+        sustainability_weight=config.evaluation.sustainability_weight,
+        relevant=config.evaluation.relevant,
+    )
+
+
+def check_metrics(config: Config, parts: Parts, metrics: Sequence[str | None] = ()) -> None:
+    """Refuse metrics that cannot be understood or measured, before any work is done.
+
+    Parameters
+    ----------
+    config : Config
+    parts : Parts
+    metrics : sequence of str or None
+        Those of the evaluation, of training and of a search if empty.
+
+    Raises
+    ------
+    MetricError
+        If one is unknown, or lacks what it needs.
+    UnsupportedError
+        If one is of predicted ratings, which the model does not predict.
+    """
+    from whence.models.base import require
+
+    wanted = metrics or [
+        *config.evaluation.metrics, config.training.metric, config.tune.metric
+    ]  # fmt: skip
+    for name in wanted:
+        if name is not None and parsed(config, parts, name).base in RATING_METRICS:
+            require(config.build_model(), "rating", f"The metric {name}")
 
 
 def evaluate_all(
@@ -137,15 +187,14 @@ def _asked_of(model: Any, config: Config, parts: Parts) -> Any:
 
 def queries_of(result: Evaluation) -> str:
     """Say how many queries an evaluation had, and what was special about them."""
-    users = result.n_without_targets
-    line = f"{result.n_queries:,} queries"
+    line = counted(result.n_queries, "query")
     if result.n_empty:
         line += f", {result.n_empty:,} of them with nothing known to the model (they count as 0)"
     if result.n_unknown_rows:
-        rows = result.n_unknown_rows
-        line += f"; {rows:,} {'rows have' if rows > 1 else 'row has'} an item unknown to it"
-    if users:
-        line += f"; {users:,} user{'s' * (users > 1)} with nothing to be found left out"
+        rows = counted(result.n_unknown_rows, "row")
+        line += f"; {rows} {'has' if rows == '1 row' else 'have'} an item unknown to it"
+    if result.n_without_targets:
+        line += f"; {counted(result.n_without_targets, 'user')} with nothing to be found left out"
     if result.negatives is not None:
         how = "those given" if result.negatives == "given" else f"{result.negatives} drawn"
         line += f"; each target is ranked against {how}"

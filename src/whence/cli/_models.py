@@ -42,8 +42,8 @@ class Trained:
         FileFormatError
             If the run is unfinished, or the file is no model.
         """
-        from whence.cli._output import RUN
-        from whence.cli._runs import MODEL, is_run, read_json
+        from whence.cli._output import RUN, read_json
+        from whence.cli._runs import MODEL, is_run
         from whence.models import load_model
 
         if not is_run(source):
@@ -64,12 +64,12 @@ def are_models(sources: Sequence[Path]) -> bool:
     ConfigError
         If there are several, and one of them is neither.
     """
-    from whence.cli._runs import found_config
+    from whence.cli._runs import found_config, is_run
 
-    kinds = [source.is_dir() or zipfile.is_zipfile(source) for source in sources]
-    for source in sources:
-        if source.is_dir():
-            found_config(source)  # which refuses other folders
+    kinds = [is_run(source) or zipfile.is_zipfile(source) for source in sources]
+    for source, is_model in zip(sources, kinds):
+        if source.is_dir() and not is_model:
+            found_config(source)  # which refuses folders of others
     if len(sources) > 1 and not all(kinds):
         raise ConfigError(
             f"{sources[kinds.index(False)]} is neither a run nor a saved model; several are "
@@ -78,8 +78,23 @@ def are_models(sources: Sequence[Path]) -> bool:
     return bool(kinds) and kinds[0]
 
 
+def load_trained(source: Path) -> Trained:
+    """Load one run or model.
+
+    Raises
+    ------
+    ConfigError
+        If it is neither.
+    """
+    if not are_models([source]):
+        raise ConfigError(
+            f"{source} is neither a run nor a saved model; give what whence train has written."
+        )
+    return Trained.load(source)
+
+
 def config_of(source: Path) -> Path | None:
     """Return the configuration of a run; None of a model's file."""
-    from whence.cli._runs import CONFIG
+    from whence.cli._output import CONFIG
 
     return source / CONFIG if source.is_dir() else None

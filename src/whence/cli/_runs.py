@@ -1,56 +1,57 @@
-"""Folders of runs: what is in them, and how they come to be there whole or not at all."""
+"""Folders of runs: what is in them, and what it takes to repeat a run."""
 
 from __future__ import annotations
 
-import json
-import shutil
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
-from whence.cli._output import RUN, check_free, write_json
+from whence.cli._output import CONFIG, RUN, marked, read_json
 from whence.config.reading import PATHS
-from whence.errors import ConfigError, FileFormatError, WhenceError
+from whence.errors import ConfigError
 
 if TYPE_CHECKING:
     from whence.config import Config, Parts
 
-CONFIG, METRICS, MODEL, LOG = "config.yaml", "metrics.json", "model.whence", "log.jsonl"
+METRICS, MODEL, LOG = "metrics.json", "model.whence", "log.jsonl"
 
 
 def is_run(path: Path) -> bool:
-    """Whether this is the folder of a run."""
-    return path.is_dir() and (path / RUN).is_file()
+    """Whether this is the folder of a run of ``whence train``."""
+    return _command_of(path) == "train"
+
+
+def _command_of(path: Path) -> str | None:
+    """The command that a folder was written by; None for any other folder."""
+    if not (path / RUN).is_file():
+        return None
+    return str(read_json(path / RUN).get("command", "train"))
 
 
 def found_config(source: Path | None) -> tuple[Path | None, Path | None]:
-    """Return the configuration file that is meant, and the run that it belongs to.
+    """Return the configuration file that is meant, and the folder of results it belongs to.
 
     Parameters
     ----------
     source : Path or None
-        A configuration file, a run folder or the ``config.yaml`` in one.
+        A configuration file, a folder of results or the ``config.yaml`` in one.
 
     Raises
     ------
     ConfigError
-        If it is a folder, but not of a run.
+        If it is a folder, but not of results with a configuration.
     """
     if source is None:
         return None, None
     if source.is_dir():
-        if not is_run(source):
+        if not (_command_of(source) and (source / CONFIG).is_file()):
             raise ConfigError(
-                f"{source} is a folder, but not of a run (it has no {RUN}); give a configuration "
-                "file, or the folder that whence train wrote."
+                f"{source} is a folder, but not of a run (it has no {RUN} and {CONFIG}); give a "
+                "configuration file, or a folder that whence train or whence value wrote."
             )
         return source / CONFIG, source
-    return source, source.parent if is_run(source.parent) and source.name == CONFIG else None
+    own = source.name == CONFIG and _command_of(source.parent) is not None
+    return source, source.parent if own else None
 
 
 def default_folder(config: Config, name: str) -> Path:
@@ -64,70 +65,6 @@ def default_folder(config: Config, name: str) -> Path:
     return folder
 
 
-@contextmanager
-def run_folder(
-    folder: Path,
-    *,
-    overwrite: bool,
-    resume: bool,
-    begun: Callable[[Path], object] | None = None,
-) -> Iterator[Path]:
-    """Give a folder to work in; if the block fails with nothing done, all is as before.
-
-    Parameters
-    ----------
-    folder : Path
-    overwrite : bool
-        Replace a folder that Whence wrote.
-    resume : bool
-        Work in the folder as it is.
-    begun : callable, optional
-        Says whether something is done that can be gone on with; a whole epoch by default.
-
-    Raises
-    ------
-    OutputExistsError
-        As `check_free`.
-    """
-    if resume:
-        with _kept(folder):
-            yield folder
-        return
-    check_free(folder, overwrite=overwrite)
-    aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.old")
-    made = [parent for parent in folder.parents if not parent.exists()]
-    if folder.exists():
-        folder.rename(aside)
-    folder.mkdir(parents=True)
-    try:
-        yield folder
-    except BaseException:
-        if not (begun or epochs_done)(folder):
-            shutil.rmtree(folder, ignore_errors=True)
-            if aside.exists():
-                aside.rename(folder)
-            for parent in made:
-                if not any(parent.iterdir()):
-                    parent.rmdir()
-        raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-@contextmanager
-def _kept(folder: Path) -> Iterator[None]:
-    """Keep what a run is by its files, should it turn out that it cannot be gone on with."""
-    if not is_run(folder):
-        raise ConfigError(f"{folder} is not a run to go on with; leave --resume out.")
-    before = {name: (folder / name).read_bytes() for name in (CONFIG, RUN)}
-    try:
-        yield
-    except WhenceError:
-        for name, content in before.items():
-            (folder / name).write_bytes(content)
-        raise
-
-
 def epochs_done(folder: Path) -> int:
     """Number of whole epochs that training can go on from."""
     log = folder / LOG
@@ -136,46 +73,29 @@ def epochs_done(folder: Path) -> int:
     return sum(1 for line in log.read_text(encoding="utf-8").splitlines() if line)
 
 
-def write_start(folder: Path, config: Config, model: Any, parts: Parts) -> None:
-    """Write what a run is, before it begins: its configuration, versions, seed and data."""
-    write_resolved(resolved(config, model, parts), folder / CONFIG)
-    write_json(described_run(config, model, parts), folder / RUN)
-
-
-def write_resolved(sections: dict[str, Any], path: Path) -> None:
-    """Write sections of keys as YAML."""
-    path.write_text(yaml.safe_dump(sections, sort_keys=False, allow_unicode=True), encoding="utf-8")
-
-
-def described_run(config: Config, model: Any, parts: Parts) -> dict[str, Any]:
+def described_run(command: str, config: Config, model: Any, parts: Parts, **more: Any) -> Any:
     """Versions, seeds and fingerprints: what it takes for the same result."""
-    from whence.attribution.record import versions
-
-    data = {"train": parts.train, "validation": parts.validation, "test": parts.test}
-    return {
-        "model": type(model).__name__,
-        "seed": config.training.seed,
-        "split_seed": config.split.seed,
-        "data": {
-            name: {"fingerprint": part.fingerprint, "rows": part.n_rows}
-            for name, part in data.items()
-            if part is not None
-        },
-        "versions": {**versions(), **_version_of_torch(model)},
-    }
+    found = marked(
+        command, parts.train, parts.validation, parts.test, model=type(model).__name__,
+        seed=config.training.seed, split_seed=config.split.seed, **more,
+    )  # fmt: skip
+    found["versions"] |= _version_of_torch(model)
+    return found
 
 
 def resolved(config: Config, model: Any, parts: Parts) -> dict[str, Any]:
     """Return all keys that a run used, also those left at their defaults; paths are absolute."""
     from whence.attribution.record import plain_values
-    from whence.config.models import TRAINING_ARGUMENTS, short_name
+    from whence.config import MODELS, TrainingConfig
+    from whence.config.models import own_parameters
 
     keys = config.model_dump(mode="json", exclude_none=True)
     params = {name: value for name, value in model.params.items() if value is not None}
-    name = short_name(type(model).__name__)
-    own = {key: value for key, value in params.items() if key not in TRAINING_ARGUMENTS}
+    name = MODELS.plain(config.model.name)
+    own = {key: value for key, value in params.items() if key in own_parameters(name)}
     fitted = config.fit_arguments(model)
-    training = {key: value for key, value in params.items() if key in TRAINING_ARGUMENTS}
+    shared = TrainingConfig.model_fields
+    training = {key: value for key, value in params.items() if key in shared}
     training |= {key: fitted[key] for key in fitted if key != "metric"}
     training["seed"] = config.training.seed
     if "metric" in fitted:
@@ -197,22 +117,6 @@ def resolved(config: Config, model: Any, parts: Parts) -> dict[str, Any]:
         sections["attribution"] = config.attribution.model_dump(mode="json", exclude_unset=True)
     plain: dict[str, Any] = plain_values(sections)
     return plain
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file of a run.
-
-    Raises
-    ------
-    FileFormatError
-        If it is missing or damaged.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise FileFormatError(
-            f"{path} is missing or damaged; resume or repeat the run with whence train."
-        ) from error
 
 
 def _with_absolute_paths(data: dict[str, Any]) -> dict[str, Any]:

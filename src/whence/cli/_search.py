@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import inspect
 import json
-import shutil
-import tempfile
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from whence.cli._runs import CONFIG, LOG, resolved, run_folder, write_resolved
-from whence.cli._terminal import progress
+from whence.cli._output import SUMMARY, Results, write_json, write_sections
+from whence.cli._runs import described_run, resolved
+from whence.cli._terminal import counted, working
 from whence.errors import ConfigError, TrainingError, UnsupportedError, WhenceError
 
 if TYPE_CHECKING:
@@ -36,12 +35,15 @@ class Search:
     parts : Parts
         With validation data.
     folder : Path
+    threads : int, optional
     """
 
-    def __init__(self, config: Config, parts: Parts, folder: Path) -> None:
+    def __init__(
+        self, config: Config, parts: Parts, folder: Path, threads: int | None = None
+    ) -> None:
         from whence.evaluation._names import canonical_name
 
-        self.config, self.parts, self.folder = config, parts, folder
+        self.config, self.parts, self.folder, self.threads = config, parts, folder, threads
         wanted = config.tune.metric or config.training.metric or config.evaluation.metrics[0]
         self.metric = canonical_name(wanted)
         lower = self.metric.split("@")[0] in _LOWER_IS_BETTER
@@ -59,30 +61,30 @@ class Search:
         ConfigError
             If the search in the folder is another one.
         """
-        from whence.cli._output import RUN, write_json
-        from whence.cli._runs import described_run
-
-        if resume and not (self.folder / STUDY).is_file():
-            raise ConfigError(f"{self.folder} has no search to go on with; leave --resume out.")
-        overwrite = self.config.output.overwrite
-        with run_folder(self.folder, overwrite=overwrite, resume=resume, begun=self._has_trials):
-            model = self.config.build_model()
-            run = described_run(self.config, model, self.parts)
-            run["search"] = {"metric": self.metric, "space": self.config.tune.space}
-            self._check_same(run, resume)
-            sections = resolved(self.config, model, self.parts)
-            sections["tune"] = self.config.tune.model_dump(mode="json", exclude_none=True)
-            write_resolved(sections, self.folder / CONFIG)
-            write_json(run, self.folder / RUN)
+        model = self.config.build_model()
+        question = described_run(
+            "tune", self.config, model, self.parts,
+            search={"metric": self.metric, "space": self.config.tune.space},
+        )  # fmt: skip
+        sections = resolved(self.config, model, self.parts)
+        sections["tune"] = self.config.tune.model_dump(mode="json", exclude_none=True)
+        results = Results(
+            self.folder, question, overwrite=self.config.output.overwrite, resume=resume,
+            config=sections, begun=self._begun,
+            again=f"whence tune {self.folder} --resume",
+        )  # fmt: skip
+        with results.open():
             self._open()
-            self._write()
             wanted = self.config.tune.trials
-            with progress("Trials") as report:
+            with working("Trials") as run:
                 while (done := len(self.finished())) < wanted:
-                    if callable(report):
-                        report(done, wanted, self._told())
+                    run.progress(done, wanted, self._told())  # type: ignore[operator]
                     self._trial(done)
                     self._write()
+            self._write()
+            numbers = [number for number, _ in self.numbered()]
+            about = {"metric": self.metric, "direction": self.direction, "trials": len(numbers)}
+            write_json({**about, "best": numbers[0]}, self.folder / SUMMARY)
 
     def finished(self) -> list[Any]:
         """Trials that ran to an end: complete, given up, or failed with an error that is kept."""
@@ -94,40 +96,28 @@ class Search:
             if trial.state.name in ("COMPLETE", "PRUNED") or "error" in trial.user_attrs
         ]
 
-    def ranked(self) -> list[Any]:
-        """Finished trials, the best first; those that were given up follow, then the failed."""
+    def numbered(self) -> list[tuple[int, Any]]:
+        """Finished trials with their numbers, the best first; pruned and failed ones follow.
+
+        Trials that were broken off have no number.
+        """
         order = {"COMPLETE": 0, "PRUNED": 1}
         sign = -1.0 if self.direction == "maximize" else 1.0
         return sorted(
-            self.finished(),
-            key=lambda trial: (
-                order.get(trial.state.name, 2),
-                0.0 if trial.value is None else sign * trial.value,
-                trial.number,
+            enumerate(self.finished()),
+            key=lambda one: (
+                order.get(one[1].state.name, 2),
+                0.0 if one[1].value is None else sign * one[1].value,
+                one[0],
             ),
         )
 
     def _told(self) -> str:
-        first = next(iter(self.ranked()), None)
-        value = None if first is None else first.value
-        return "" if value is None else f"best {self.metric} {value:.4f}"
+        best = next((trial.value for _, trial in self.numbered()), None)
+        return "" if best is None else f"best {self.metric} {best:.4f}"
 
-    def _has_trials(self, folder: Path) -> bool:
-        return bool(self.finished())
-
-    def _check_same(self, run: dict[str, Any], resume: bool) -> None:
-        from whence.cli._output import RUN
-        from whence.cli._runs import read_json
-
-        if not resume:
-            return
-        before = read_json(self.folder / RUN)
-        for key in ("model", "data", "search"):
-            if before.get(key) != json.loads(json.dumps(run[key])):
-                raise ConfigError(
-                    f"The search in {self.folder} is of another {key}; go on with the same, or "
-                    "choose another folder."
-                )
+    def _begun(self, folder: Path) -> str:
+        return counted(len(self.finished()), "trial") if self.finished() else ""
 
     def _open(self) -> None:
         """Open the study; trials that a crash left unfinished count as broken off."""
@@ -187,39 +177,25 @@ class Search:
         config = with_settings(self.config, {**settings, "training.metric": self.metric})
         validation = self.parts.validation
         assert validation is not None
-        # The folder is for the log alone, from which the progress of the metric is read.
-        folder = Path(tempfile.mkdtemp(prefix="whence-tune-"))
-        try:
-            report = self._reporter(trial, folder)
-            quiet = config.training.model_copy(update={"tensorboard": False, "checkpoints": None})
-            config = config.model_copy(update={"training": quiet})
-            model = fit(config, self.parts, folder=folder, progress=report)
-            results = evaluate_all(
-                model,
-                {"validation": validation},
-                config,
-                self.parts,
-                metrics=[self.metric],
-                threads=config.training.threads,
-            )
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+
+        def watch(record: Mapping[str, Any]) -> None:
+            value = record.get("metrics", {}).get(self.metric)
+            if value is not None:
+                trial.report(value, record["epoch"])
+                if trial.should_prune():
+                    raise self._optuna.TrialPruned
+
+        quiet = config.training.model_copy(update={"progress": False, "checkpoints": None})
+        config = config.model_copy(update={"training": quiet})
+        model = fit(config, self.parts, threads=self.threads, callbacks=(watch,))
+        results = evaluate_all(
+            model, {"validation": validation}, config, self.parts, metrics=[self.metric],
+            threads=self.threads,
+        )  # fmt: skip
         best = getattr(model, "best_", {})
         if best:
             trial.set_user_attr("epoch", best["epoch"])
         return float(results["validation"].scores[self.metric])
-
-    def _reporter(self, trial: Any, folder: Path) -> Callable[[int, int, str], None]:
-        def report(done: int, total: int, message: str) -> None:
-            last = (folder / LOG).read_text(encoding="utf-8").splitlines()[-1]
-            value = json.loads(last).get("metrics", {}).get(self.metric)
-            if value is None:
-                return
-            trial.report(value, done)
-            if trial.should_prune():
-                raise self._optuna.TrialPruned
-
-        return report
 
     def _write(self) -> None:
         """Write the table of trials, and the best settings as a whole configuration."""
@@ -229,7 +205,7 @@ class Search:
 
         rows = [
             {
-                "trial": trial.number,
+                "trial": number,
                 "state": trial.state.name.lower(),
                 self.metric: trial.value,
                 **{name: _cell(trial.params.get(name)) for name in self.config.tune.space},
@@ -237,16 +213,15 @@ class Search:
                 "seconds": None if trial.duration is None else trial.duration.total_seconds(),
                 "error": trial.user_attrs.get("error"),
             }
-            for trial in self.finished()
+            for number, trial in enumerate(self.finished())
         ]
         with atomic_path(self.folder / TRIALS, overwrite=True) as path:
             pl.DataFrame(rows, infer_schema_length=None).write_csv(path)
-        complete = [trial for trial in self.ranked() if trial.state.name == "COMPLETE"]
+        complete = [trial for _, trial in self.numbered() if trial.state.name == "COMPLETE"]
         if complete:
             settings = {name: _plain(value) for name, value in complete[0].params.items()}
             best = with_settings(self.config, {**settings, "training.metric": self.metric})
-            with atomic_path(self.folder / BEST, overwrite=True) as path:
-                write_resolved(resolved(best, best.build_model(), self.parts), path)
+            write_sections(resolved(best, best.build_model(), self.parts), self.folder / BEST)
 
 
 def optuna() -> ModuleType:

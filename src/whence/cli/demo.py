@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from whence.cli._terminal import heading, number, progress, say, table
+from whence.cli import _options as options
+from whence.cli._terminal import counted, heading, number, say, table, working
+from whence.parameters import PositiveInt
 
 if TYPE_CHECKING:
     import polars as pl
@@ -24,17 +26,13 @@ TOLERANCE = 0.1
 LONGEST = "longest first"
 
 
-def demo_command(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path(
-        "whence-demo"
-    ),
-    seed: Annotated[int, typer.Option(help="Seed of the data and of the values.")] = 42,
-    threads: Annotated[
-        int | None, typer.Option(help="Threads; all cores by default.", show_default=False)
-    ] = None,
-    sessions: Annotated[int, typer.Option(help="Number of training sessions.")] = 4000,
+def demo(
+    output: options.OutputFolder = Path("whence-demo"),
+    seed: options.Seed = 42,
+    threads: options.Threads = None,
+    sessions: Annotated[PositiveInt, typer.Option(help="Number of training sessions.")] = 4000,
     quick: Annotated[bool, typer.Option("--quick", help="A fourth of the sessions.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder.")] = False,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Find corrupted training data and remove it: on generated data, in under a minute.
 
@@ -43,14 +41,14 @@ def demo_command(
     whether that helped.
     """
     from whence.cli._demo_files import write
-    from whence.cli._output import check_free, new_folder
+    from whence.cli._output import Results, check_free, marked
     from whence.errors import check_int
 
     check_free(output, overwrite=overwrite)
     check_int("--sessions", sessions, minimum=1600 if quick else 400)
-    found = _run(sessions // 4 if quick else sessions, seed, threads)
-    with new_folder(output, overwrite=overwrite) as folder:
-        write(found, folder)
+    with Results(output, marked("demo", seed=seed), overwrite=overwrite).open():
+        found = _run(sessions // 4 if quick else sessions, seed, threads)
+        write(found, output)
     say()
     say(f"Everything is in {output}. Look at")
     say("  summary.md        what was done and found")
@@ -58,8 +56,8 @@ def demo_command(
     say("  detection.png     how soon the corrupted sessions turn up")
     say("  removal.png       the metric as more and more sessions are removed")
     say("Then change something, or take your own data:")
-    say(f"  whence value {output / 'config.yaml'} --set attribution.method=loo")
-    say("  whence value --train train.csv --valid valid.csv --model vmis --metric mrr@20")
+    say(f"  whence value {output / 'config.yaml'} --method loo")
+    say("  whence value --data ratings.csv --model itemknn --metric mrr@20")
 
 
 @dataclass
@@ -105,10 +103,10 @@ def _value(model: Any, validation: Interactions, seed: int, threads: int | None)
     from whence.valuation import Shapley
 
     heading("\n2. Values: what each training session is worth to the validation sessions")
-    with progress("Valuing (compiles first)") as report:
-        values = Shapley(
-            METRIC, tolerance=TOLERANCE, seed=seed, threads=threads, progress=report
-        ).attribute(model, validation)
+    with working("Valuing (compiles first)", threads=threads) as run:
+        values = Shapley(METRIC, tolerance=TOLERANCE, seed=seed).attribute(
+            model, validation, run=run
+        )
     if values.metadata["stopped"] == "interrupted":
         raise KeyboardInterrupt
     say(values.summary())
@@ -212,4 +210,4 @@ def change(value: float, before: float) -> str:
 
 def _counts(data: Interactions) -> str:
     counts = data.describe()
-    return f"{counts['sessions']:,} sessions ({counts['rows']:,} clicks)"
+    return f"{counted(counts['sessions'], 'session')} ({counted(counts['rows'], 'click')})"

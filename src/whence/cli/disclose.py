@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whence.cli import _options as options
-from whence.cli._fitting import fit
-from whence.cli._terminal import heading, number, progress, say, table
+from whence.cli._commands import Given, Parameters, command
+from whence.cli._terminal import counted, heading, number, say, table, working
+from whence.engines import identity_of
+from whence.errors import check_int
+from whence.parameters import Count, Share
 
 if TYPE_CHECKING:
     from whence.config import Config
-    from whence.curation.disclosure import Comparison, Disclosure, DisclosurePlan
+    from whence.curation.disclosure import Comparison, DisclosurePlan, DisclosureProblem
     from whence.curation.disclosure.masking import RowFile
     from whence.data import Interactions
 
@@ -24,24 +27,31 @@ SHARES = (0.1, 0.3, 1.0, 3.0, 10.0)
 _FRACTIONS = (0.5, 0.3, 0.2)
 _DIM = 8
 _FILTERS = ("min_rating", "max_rating", "min_length", "max_length", "min_per_user", "min_per_item")
-_STRATEGY, _RUN = "Strategy", "Run"
 
 
 def _option(*names: str, help: str) -> Any:
-    return typer.Option(*names, help=help, rich_help_panel=_STRATEGY, show_default=False)
+    return typer.Option(*names, help=help, rich_help_panel="Willingness", show_default=False)
 
 
-def disclose_command(
-    config: options.ConfigFile = None,
-    data: options.Data = None,
-    train: options.Train = None,
-    valid: options.Valid = None,
-    test: options.Test = None,
-    user: options.User = None,
-    item: options.Item = None,
-    time: options.Time = None,
-    rating: options.Rating = None,
-    model: options.Model = None,
+def _settings(arguments: list[str]) -> Any:
+    from whence.curation.disclosure import Disclosure
+
+    return Disclosure
+
+
+@command(
+    *options.DATA, options.TEST, options.SPLIT,
+    *(one for one in options.COLUMNS if one.keys not in ("data.session", "data.basket")),
+    options.MODEL,
+    Parameters(
+        _settings, panel="Strategy", names={"n": ("-n",)},
+        without=("seed", "influence", "own_influence", "start"),
+    ),
+    options.SEED, *options.OUTPUT,
+)  # fmt: skip
+def disclose(
+    given: Given,
+    source: options.ConfigFile = None,
     willingness: Annotated[
         str | None, _option("--willingness", help="Column of violations: 0 use it, 1 do not.")
     ] = None,
@@ -53,76 +63,74 @@ def disclose_command(
         _option("--rule", help="Violation of a category, such as Horror=1; may be repeated."),
     ] = None,
     simulate: Annotated[
-        float | None, _option("--simulate", help="Draw violations of about this mean instead.")
+        Share | None, _option("--simulate", help="Draw violations of about this mean instead.")
     ] = None,
-    strategy: Annotated[
-        str,
-        typer.Option(
-            help="selfish, social, budget, trust_region, mirror, or a control.",
-            rich_help_panel=_STRATEGY,
-        ),
-    ] = "social",
-    lam: Annotated[
-        float | None,
-        _option("--lam", help="Weight of violations; where both weigh the same by default."),
-    ] = None,
-    n: Annotated[
-        int | None, _option("--n", help="budget and controls: interactions to disclose.")
-    ] = None,
-    wv: Annotated[
-        float | None, _option("--wv", help="budget and controls: violation in all.")
-    ] = None,
-    calibrate: Annotated[
-        bool,
-        typer.Option(
-            help="Take of influences what is to be expected of them.", rich_help_panel=_STRATEGY
-        ),
-    ] = True,
     seeds: Annotated[
-        int,
-        typer.Option(help="Seeds of the comparison; 0 for none.", rich_help_panel=_RUN),
+        Count,
+        typer.Option(help="Seeds of the comparison; 0 for none.", rich_help_panel="Run"),
     ] = 3,
-    set_: options.Set = None,
-    seed: options.Seed = None,
-    output: options.Output = None,
-    overwrite: options.Overwrite = False,
+    threads: options.Threads = None,
+    resume: options.Resume = False,
 ) -> None:
     """Choose which interactions are disclosed, mask the others, retrain and compare.
 
     For example: whence disclose --data ratings.csv --willingness private --output disclosed
     """
-    from whence.cli._output import check_free
-    from whence.curation.disclosure.strategies import STRATEGIES
-    from whence.errors import check_choice, check_float
+    from whence.cli._fitting import fit
+    from whence.cli._output import Results, check_free, question_of, sections_of
+    from whence.cli._runs import found_config
+    from whence.config import Parts
+    from whence.curation.disclosure import Disclosure
+    from whence.engines import Checkpoints
+    from whence.influence.functions import factor_loss, to_optimum
 
-    chosen = _configured(
-        config, set_, model, data__path=data, data__train=train, data__validation=valid,
-        data__test=test, data__user=user, data__item=item, data__time=time, data__rating=rating,
-        training__seed=seed, split__seed=seed, output__directory=output,
-        output__overwrite=overwrite,
+    file, before = found_config(source)
+    config = _configured(given, file)
+    seed = config.training.seed
+    settings = Disclosure(seed=seed, **given.parameters)
+    settings._check_params()
+    folder = Path(config.output.directory or (resume and before) or DEFAULT_OUTPUT)
+    overwrite = config.output.overwrite
+    check_free(folder, overwrite=overwrite, resume=resume)
+    parts = _read(config)
+    if settings.n is not None:
+        check_int("n", settings.n, 0, parts.train.n_rows)
+    beta = _violations(parts.train, willingness, category, rule, simulate, seed)
+    model = _model(config, parts)
+    question = question_of(
+        "disclose", config, parts.train, parts.validation, parts.test, seeds=seeds,
+        disclosure={name: str(value) for name, value in settings.params.items()},
+        violations=identity_of(beta),
     )  # fmt: skip
-    folder = Path(chosen.output.directory or DEFAULT_OUTPUT)
-    check_free(folder, overwrite=chosen.output.overwrite)
-    check_choice("strategy", strategy, STRATEGIES)
-    if lam is not None:
-        check_float("lam", lam, minimum=0.0)
-    parts = _read(chosen)
-    beta = _violations(parts.train, willingness, category, rule, simulate, seed or 0)
-    asked = _asked(chosen, parts, beta, lam, calibrate, seed or 0)
-    with progress("Choosing") as report:
-        if callable(report):
-            report(0, 1, "influence of all interactions")
-        plan = asked.solve(strategy, n=n, wv=wv)
-    found = _Found(asked, plan, parts)
-    heading(f"Disclosed by {strategy} at lam = {asked.lam:.4g} (lam_ref is {asked.lam_ref:.4g})")
-    say(
-        f"{plan.n_disclosed:,} of {len(plan):,} interactions ({plan.share:.1%}), with a violation "
-        f"of {plan.violation:,.1f} of {asked.beta.sum():,.1f}."
+    results = Results(
+        folder, question, overwrite=overwrite, resume=resume, config=sections_of(config)
     )
-    comparison = _compared(asked, strategy, parts.test, seeds) if seeds else None
-    if comparison is not None:
-        _show(comparison, seeds)
-    _write(found, comparison, folder, chosen)
+    with results.open():
+        if results.finished:
+            say(f"The results in {folder} are finished.")
+            return
+        own = Parts(parts.train, None, None)
+        model = fit(
+            config, own, model=model, folder=folder / "model", resume=resume, threads=threads
+        )
+        if factor_loss(model) is not None:
+            model = to_optimum(model)
+        how = {"threads": threads, "folder": folder, "resume": resume}
+        identity = {name: part for name, part in question.items() if name != "versions"}
+        with working("Disclosing", **how) as run, Checkpoints(run, identity) as kept:
+            problem = settings.pose(model, parts.validation, willingness=beta, run=run, kept=kept)
+            plan = problem.solve()
+            _tell(problem, plan)
+            made = _write_plan(plan, parts, folder)
+            comparison = _compared(problem, parts.test, seeds) if seeds else None
+            if comparison is not None:
+                made += _write_comparison(comparison, folder)
+            made += _frontier(problem, parts.test, folder)
+        if comparison is not None:
+            _show(comparison, seeds)
+        _finish(plan, folder)
+    say()
+    say(f"Written to {folder}: {', '.join(made)}, summary.json, config.yaml.")
 
 
 @dataclass(frozen=True)
@@ -142,26 +150,15 @@ class _Parts:
     files: dict[str, tuple[RowFile, Any]]
 
 
-@dataclass(frozen=True)
-class _Found:
-    asked: Disclosure
-    plan: DisclosurePlan
-    parts: _Parts
-
-
-def _configured(
-    file: Path | None, extra: list[str] | None, model: str | None, **keys: object
-) -> Config:
+def _configured(given: Given, file: Path | None) -> Config:
     """A configuration whose model is a factorisation of ratings unless something else is said."""
-    extra = extra or []
-    named = model is not None or any(text.startswith("model.name=") for text in extra)
+    named = given.has("model.name")
     if not named and file is not None:
-        named = "name" in options.configured(file, None).model.model_fields_set
-    if not named:
-        model = "mf"
-        if not any(text.startswith("model.embedding_dim=") for text in extra):
-            keys["model__embedding_dim"] = _DIM
-    return options.configured(file, extra, model__name=model, **keys)
+        named = "name" in Given({}, {}, []).config(file).model.model_fields_set
+    usual: dict[str, Any] = {} if named else {"model__name": "mf"}
+    if not named and not given.has("model.embedding_dim"):
+        usual["model__embedding_dim"] = _DIM
+    return given.config(file, **usual)
 
 
 def _read(config: Config) -> _Parts:
@@ -268,29 +265,42 @@ def _rule(text: str) -> tuple[str, float]:
         ) from None
 
 
-def _asked(
-    config: Config, parts: _Parts, beta: Any, lam: float | None, calibrate: bool, seed: int
-) -> Disclosure:
-    """Train on everything, and measure the influence of every interaction."""
-    from whence.config import Parts
-    from whence.curation.disclosure import Disclosure
-    from whence.errors import DataError
-    from whence.influence.functions import factor_loss, to_optimum
+def _model(config: Config, parts: _Parts) -> Any:
+    """The model, not yet fitted, with the usual penalty where none is given."""
+    from whence.influence.functions import factor_loss
+    from whence.models.base import require
 
     model = config.build_model()
+    require(model, "differentiable", "Disclosure")
     if factor_loss(model) is not None and config.training.weight_decay is None:
         model.weight_decay = _penalty(parts.train)
-    model = fit(config, Parts(parts.train, None, None), model=model)
-    if factor_loss(model) is not None:
-        model = to_optimum(model)
-    asked = Disclosure(model, beta, parts.validation, calibrate=calibrate, seed=seed)
-    usual = asked.lam_ref
-    if usual is None:
+    model._check_params()
+    return model
+
+
+def _tell(problem: DisclosureProblem, plan: DisclosurePlan) -> None:
+    """Say what is disclosed.
+
+    Raises
+    ------
+    DataError
+        If there is nothing to choose.
+    """
+    from whence.errors import DataError
+
+    if problem.lam_ref is None:
         raise DataError(
             "No interaction has any willingness violation, so that all may be disclosed; check the "
             "column or the rules."
         )
-    return asked.at(usual if lam is None else lam)
+    heading(
+        f"Disclosed by {problem.settings.strategy} at lam = {problem.lam:.4g} (lam_ref is "
+        f"{problem.lam_ref:.4g})"
+    )
+    say(
+        f"{plan.n_disclosed:,} of {counted(len(plan), 'interaction')} ({plan.share:.1%}), with a "
+        f"violation of {plan.violation:,.1f} of {problem.beta.sum():,.1f}."
+    )
 
 
 def _penalty(train: Interactions) -> float:
@@ -300,22 +310,19 @@ def _penalty(train: Interactions) -> float:
     return PENALTY / max(train.n_rows, 1)
 
 
-def _compared(asked: Disclosure, strategy: str, test: Any, seeds: int) -> Comparison:
+def _compared(problem: DisclosureProblem, test: Any, seeds: int) -> Comparison:
     from whence.curation.disclosure.strategies import SIZED
 
+    strategy = problem.settings.strategy
     first = [] if strategy in SIZED else [strategy]
     several = list(dict.fromkeys([*first, "social", "all", "none"]))
-    with progress("Retraining") as report:
-        return asked.evaluate(
-            several, test=test, seeds=tuple(range(seeds)), controls=CONTROLS,
-            progress=report if callable(report) else None,
-        )  # fmt: skip
+    return problem.compare(several, test=test, seeds=tuple(range(seeds)), controls=CONTROLS)
 
 
 def _show(comparison: Comparison, seeds: int) -> None:
     """Print what strategies are worth, and how much better the first is than the others."""
     say()
-    heading(f"Retrained on what is left, measured on test data ({seeds} seeds)")
+    heading(f"Retrained on what is left, measured on test data ({counted(seeds, 'seed')})")
     shown = comparison.table()
     metrics = [name for name in shown.columns if "@" in name]
     rows = []
@@ -346,47 +353,47 @@ def _with_half(row: dict[str, Any], name: str) -> str:
     return number(row[name]) if half is None else f"{number(row[name])} ± {half:.4f}"
 
 
-def _write(found: _Found, comparison: Comparison | None, folder: Path, config: Config) -> None:
+def _write_plan(plan: DisclosurePlan, parts: _Parts, folder: Path) -> list[str]:
+    """Write the plan and the masked data: they are what is asked for, whatever comes after."""
     import numpy as np
     import polars as pl
 
-    from whence.attribution.record import plain_values
-    from whence.cli._output import SUMMARY, new_folder, write_config, write_json
-
-    plan, parts = found.plan, found.parts
-    made = ["plan.parquet", "plan.csv", SUMMARY, "config.yaml"]
-    with new_folder(folder, overwrite=config.output.overwrite) as new:
-        plan.save(new / "plan.parquet")
-        rows = pl.Series(parts.files["disclosed"][1])  # of the file, not of its training part
-        plan.frame.with_columns(row=rows).write_csv(new / "plan.csv")
-        for name, (file, rows) in parts.files.items():
-            kept = np.zeros(file.n_rows, dtype=np.bool_)
-            kept[rows[plan.disclosed] if name == "disclosed" else rows] = True
-            (new / name).mkdir()
-            made.append(f"{name}/{file.keep(kept, new / name / file.path.name).name}")
-        write_json(plain_values(plan.metadata), new / SUMMARY)
-        write_config(config, new / "config.yaml")
-        if comparison is not None:
-            comparison.save(new / "runs.parquet")
-            comparison.table().write_csv(new / "comparison.csv")
-            comparison.differences().write_csv(new / "differences.csv")
-            made += ["runs.parquet", "comparison.csv", "differences.csv"]
-        _frontier(found.asked, parts.test, new)
-        made += ["frontier.csv", "frontier.png"]
-    say()
-    say(f"Written to {folder}: {', '.join(made)}.")
+    plan.save(folder / "plan.parquet", overwrite=True)
+    rows = pl.Series(parts.files["disclosed"][1])  # of the file, not of its training part
+    plan.frame.with_columns(row=rows).write_csv(folder / "plan.csv")
+    made = ["plan.parquet", "plan.csv"]
+    for name, (file, rows) in parts.files.items():
+        kept = np.zeros(file.n_rows, dtype=np.bool_)
+        kept[rows[plan.disclosed] if name == "disclosed" else rows] = True
+        (folder / name).mkdir(exist_ok=True)
+        made.append(f"{name}/{file.keep(kept, folder / name / file.path.name, overwrite=True).name}")
+    return made
 
 
-def _frontier(asked: Disclosure, test: Any, folder: Path) -> None:
+def _write_comparison(comparison: Comparison, folder: Path) -> list[str]:
+    comparison.save(folder / "runs.parquet", overwrite=True)
+    comparison.table().write_csv(folder / "comparison.csv")
+    comparison.differences().write_csv(folder / "differences.csv")
+    return ["runs.parquet", "comparison.csv", "differences.csv"]
+
+
+def _frontier(problem: DisclosureProblem, test: Any, folder: Path) -> list[str]:
     from whence.curation.disclosure import plot_frontier
     from whence.plots import picture
 
-    assert asked.lam_ref is not None
-    with progress("Frontier") as report:
-        points = asked.frontier(
-            [share * asked.lam_ref for share in SHARES], strategies=("social",),
-            controls=CONTROLS, test=test, progress=report if callable(report) else None,
-        )  # fmt: skip
+    assert problem.lam_ref is not None
+    points = problem.frontier(
+        [share * problem.lam_ref for share in SHARES], strategies=("social",), controls=CONTROLS,
+        test=test,
+    )  # fmt: skip
     points.write_csv(folder / "frontier.csv")
-    with picture(folder / "frontier.png") as axes:
+    with picture(folder / "frontier.png", overwrite=True) as axes:
         plot_frontier(points, axes)
+    return ["frontier.csv", "frontier.png"]
+
+
+def _finish(plan: DisclosurePlan, folder: Path) -> None:
+    from whence.attribution.record import plain_values
+    from whence.cli._output import SUMMARY, write_json
+
+    write_json(plain_values(plan.metadata), folder / SUMMARY)

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from whence.cli._terminal import heading, progress, say
-from whence.cli.experiment_disclosure import disclosure_command
-from whence.cli.experiment_explanation import explanation_fidelity_command
-from whence.cli.experiment_fidelity import fidelity_command
+from whence.cli import _options as options
+from whence.cli._commands import Commands, Given
+from whence.cli._terminal import heading, say, working
+
+if TYPE_CHECKING:
+    from whence.data import Interactions
+
+
+class _Experiments(Commands):
+    homes = {  # noqa: RUF012 (a class is never changed)
+        "fidelity": "whence.cli.experiment_fidelity:fidelity",
+        "disclosure": "whence.cli.experiment_disclosure:disclosure",
+        "explanation-fidelity": "whence.cli.experiment_explanation:explanation_fidelity",
+        "opponents": "whence.cli.experiment_opponents:opponents",
+    }
+
 
 experiment_app = typer.Typer(
-    no_args_is_help=True, help="Experiments that retrain: remove, refit, compare, with controls."
+    cls=_Experiments,
+    no_args_is_help=True,
+    help="Experiments that retrain: remove, refit, compare, with controls.",
 )
 
 
@@ -22,83 +37,81 @@ def _group() -> None:
     pass
 
 
-experiment_app.command("fidelity")(fidelity_command)
+Data = Annotated[
+    Path, typer.Argument(metavar="DATA", help="Users with their items, in any format.")
+]
+Seeds = Annotated[
+    options.PositiveInt, typer.Option(help="Number of seeds.", rich_help_panel="Run")
+]
+Rating = Annotated[
+    str | None,
+    typer.Option(
+        "--rating-column", help="Column of the rating.", rich_help_panel="Data",
+        show_default=False,
+    ),
+]  # fmt: skip
 
 
-experiment_app.command("disclosure")(disclosure_command)
-
-
-experiment_app.command("explanation-fidelity")(explanation_fidelity_command)
-
-
-@experiment_app.command("opponents")
-def opponents_command(
-    data: Annotated[Path, typer.Argument(help="Users with their items, in any format.")],
-    n: Annotated[int, typer.Option(help="Training examples to leave out.")] = 500,
-    seeds: Annotated[int, typer.Option(help="Number of seeds.")] = 5,
-    planted: Annotated[
-        float, typer.Option(help="Users with random items that are added, as a share.")
-    ] = 0.0,
-    protocol: Annotated[
-        str, typer.Option(help="honest, or original: that of the study.")
-    ] = "honest",
-    epochs: Annotated[
-        int | None, typer.Option(help="Epochs of each fit.", show_default=False)
-    ] = None,
-    max_queries: Annotated[
-        int | None,
-        typer.Option(help="Validation queries to choose opponents on.", show_default=False),
-    ] = None,
-    output: Annotated[
-        Path,
-        typer.Option("--output", "-o", help="Folder; a run that was broken off goes on there."),
-    ] = Path("opponents"),
+def carry_out(
+    name: str,
+    experiment: Any,
+    data: Interactions,
+    folder: Path,
+    write: Callable[[Any, Path], Mapping[str, Any]],
+    title: str,
+    *,
+    overwrite: bool,
+    resume: bool,
+    threads: int | None,
 ) -> None:
-    """Leave out the training examples that oppose the predictions, fit again, and compare.
+    """Run an experiment in a folder, print its table and write its results.
 
-    For example: whence experiment opponents ratings.csv --planted 0.1 --output opponents
+    Parameters
+    ----------
+    name : str
+        Of the command.
+    experiment : object
+        With ``run(data, run=...)``.
+    data : Interactions
+    folder : Path
+    write : callable
+        Writes tables into the folder; gives the pictures: name of a file to ``draw(axes)``.
+    title : str
+    overwrite, resume, threads
+        As on the command line.
     """
-    from whence.data import read_interactions
-
-    experiment = _experiment(protocol, epochs, n, seeds, planted, max_queries)
-    interactions = read_interactions(data)
-    with progress("Fitting") as report:
-        tell: Any = report if callable(report) else None
-        result = experiment.run(interactions, folder=output, progress=tell)
-    output.mkdir(parents=True, exist_ok=True)
-    heading("Opponents left out, fitted again")
-    say(result.to_markdown())
-    _write(result, output)
-    say(f"Written to {output}: table.md, table.csv, fits.csv, and a picture of each metric.")
-
-
-def _experiment(
-    protocol: str, epochs: int | None, n: int, seeds: int, planted: float, max_queries: int | None
-) -> Any:
-    from whence.experiments import OpponentsExperiment
-
-    settings: dict[str, Any] = {
-        "n": n,
-        "seeds": tuple(range(seeds)),
-        "planted": planted,
-        "max_queries": max_queries,
-    }
-    if protocol == "original":
-        if epochs is not None:
-            settings["checkpoints"] = (max(1, epochs * 3 // 10), max(1, epochs * 9 // 10))
-        return OpponentsExperiment.original(epochs=epochs, **settings)
-    return OpponentsExperiment(protocol=protocol, epochs=epochs, **settings)
-
-
-def _write(result: Any, folder: Path) -> None:
-    from whence.data import write_interactions
+    from whence.cli._output import SUMMARY, Results, check_free, marked, write_json
     from whence.data.files import atomic_path
     from whence.plots import picture
 
-    with atomic_path(folder / "table.md", overwrite=True) as temporary:
-        temporary.write_text(result.to_markdown() + "\n", encoding="utf-8")
-    write_interactions(result.to_frame(), folder / "table.csv", overwrite=True)
-    write_interactions(result.rows, folder / "fits.csv", overwrite=True)
-    for metric in result.metrics:
-        with picture(folder / f"{metric.replace('@', '-at-')}.png", overwrite=True) as axes:
-            result.plot(metric, ax=axes)
+    check_free(folder, overwrite=overwrite, resume=resume)
+    experiment._check_params()
+    question = marked(f"experiment {name}", data)
+    results = Results(folder, question, overwrite=overwrite, resume=resume)
+    with results.open():
+        with working(name.capitalize(), threads=threads, folder=folder, resume=resume) as run:
+            found = experiment.run(data, run=run)
+        heading(title)
+        table = found.to_markdown()
+        say(table)
+        with atomic_path(folder / "table.md", overwrite=True) as path:
+            path.write_text(table + "\n", encoding="utf-8")
+        for file, draw in write(found, folder).items():
+            with picture(folder / file, overwrite=True) as axes:
+                draw(axes)
+        write_json({"settings": found.settings}, folder / SUMMARY)
+    names = sorted(path.name for path in folder.iterdir() if path.suffix in (".md", ".csv", ".png"))
+    say(f"Written to {folder}: {', '.join(names)}.")
+
+
+def made_by(given: Given, usual: str) -> Callable[[int], Any] | None:
+    """Return ``model(seed)`` of the options; None for the experiment's own model."""
+    if not (given.keys or given.extra):
+        return None
+    # Checked here, and built for each seed with it.
+    given.config(model__name=usual).build_model()._check_params()
+
+    def make(seed: int) -> Any:
+        return given.config(model__name=usual, training__seed=seed).build_model()
+
+    return make

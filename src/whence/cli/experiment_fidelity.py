@@ -2,101 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from whence.cli import _options as options
-from whence.cli._terminal import heading, progress, say
+from whence.cli._commands import Given, Parameters, command
+from whence.cli.experiment import Data, Rating, carry_out, made_by
 
 
-def fidelity_command(
-    data: Annotated[
-        Path, typer.Argument(help="Users with their items, and ratings, in any format.")
-    ],
-    model: options.Model = None,
-    set_: options.Set = None,
-    solver: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="cg, exact, block, lissa or dot; may be repeated: cg, block, dot.",
-            show_default=False,
-        ),
-    ] = None,
-    removals: Annotated[
-        int, typer.Option(help="Single interactions, half random, half the largest.")
-    ] = 100,
-    keep: Annotated[
-        list[float] | None,
-        typer.Option(
-            help="Share that random groups leave; may be repeated: 0.9, 0.7, 0.5.",
-            show_default=False,
-        ),
-    ] = None,
-    groups: Annotated[int, typer.Option(help="Groups of each share.")] = 10,
-    damping: Annotated[float, typer.Option(help="Added to the diagonal of the Hessian.")] = 0.0,
-    rating: Annotated[
-        str | None, typer.Option(help="Column of the rating.", show_default=False)
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of the split, the fit and the draws.")] = 0,
-    output: Annotated[
-        Path,
-        typer.Option("--output", "-o", help="Folder; a run that was broken off goes on there."),
-    ] = Path("fidelity"),
+def _experiment(arguments: list[str]) -> Any:
+    from whence.experiments import FidelityExperiment
+
+    return FidelityExperiment
+
+
+@command(
+    options.MODEL,
+    Parameters(
+        _experiment, without=("model", "seed", "threads"), names={"solvers": ("--solver",)},
+        panel="Experiment",
+    ),
+)  # fmt: skip
+def fidelity(
+    given: Given,
+    data: Data,
+    rating: Rating = None,
+    seed: options.Seed = 42,
+    threads: options.Threads = None,
+    output: options.OutputFolder = Path("fidelity"),
+    overwrite: options.Overwrite = False,
+    resume: options.Resume = False,
 ) -> None:
     """Retrain without interactions; compare with what influence functions predict.
 
     For example: whence experiment fidelity ratings.csv --output fidelity
     """
     from whence.data import read_interactions
-    from whence.engines import Run
     from whence.experiments import FidelityExperiment
 
-    experiment = FidelityExperiment(
-        model=_maker(model, set_),
-        solvers=tuple(solver or ("cg", "block", "dot")),
-        removals=removals,
-        keep=tuple((0.9, 0.7, 0.5) if keep is None else keep),
-        groups=groups,
-        damping=damping,
-        seed=seed,
-    )
-    interactions = read_interactions(data, rating=rating)
-    with progress("Retraining") as report:
-        run = Run(folder=output, resume=True, progress=report)
-        found = experiment.run(interactions, run=run)
-    output.mkdir(parents=True, exist_ok=True)
-    heading("Predicted and actual changes without interactions")
-    say(found.to_markdown())
-    _write(found, output)
-    say(f"Written to {output}: table.md, table.csv, changes.csv, and a picture of each outcome.")
+    experiment = FidelityExperiment(model=made_by(given, "mf"), seed=seed, **given.parameters)
+    carry_out(
+        "fidelity", experiment, read_interactions(data, rating=rating), output, _write,
+        "Predicted and actual changes without interactions", overwrite=overwrite, resume=resume,
+        threads=threads,
+    )  # fmt: skip
 
 
-def _maker(model: str | None, extra: list[str] | None) -> Any:
-    """Return ``model(seed)`` of a configuration; None for the experiment's own model."""
-    if model is None and not extra:
-        return None
-    # Checked here, and built for each seed with it.
-    options.configured(None, extra, model__name=model or "mf").build_model()
-
-    def make(seed: int) -> Any:
-        config = options.configured(None, extra, model__name=model or "mf", training__seed=seed)
-        return config.build_model()
-
-    return make
-
-
-def _write(found: Any, folder: Path) -> None:
+def _write(found: Any, folder: Path) -> Mapping[str, Any]:
     from whence.data import write_interactions
-    from whence.data.files import atomic_path
-    from whence.plots import picture
 
-    with atomic_path(folder / "table.md", overwrite=True) as temporary:
-        temporary.write_text(found.to_markdown() + "\n", encoding="utf-8")
     write_interactions(found.to_frame(), folder / "table.csv", overwrite=True)
     write_interactions(found.changes, folder / "changes.csv", overwrite=True)
-    for outcome in ("own user", "total"):
-        name = f"{outcome.replace(' ', '-')}.png"
-        with picture(folder / name, overwrite=True) as axes:
-            found.plot(outcome, ax=axes)
+    return {
+        f"{outcome.replace(' ', '-')}.png": partial(found.plot, outcome)
+        for outcome in ("own user", "total")
+    }

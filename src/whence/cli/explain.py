@@ -2,124 +2,180 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from whence.cli._terminal import heading, say, table
+from whence.cli import _options as options
+from whence.cli._commands import Given, Parameters, command
+from whence.cli._terminal import counted, heading, say, table, working
+from whence.parameters import PositiveInt
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from whence.explanation import Explanation
+    from whence.explanation import Explanation, Explanations
 
 _WIDTH = 24
+DEFAULT_OUTPUT = "whence-explanations"
 
 
-def explain_command(
-    source: Annotated[
-        Path, typer.Argument(metavar="RUN or MODEL", help="A run of whence train, or its model.")
-    ],
+def _explainer(arguments: list[str]) -> Any:
+    from whence.explanation import Explainer
+
+    return Explainer
+
+
+def _whose(*names: str, help: str) -> Any:
+    return typer.Option(*names, help=help, rich_help_panel="Whose", show_default=False)
+
+
+@command(
+    Parameters(
+        _explainer, without=("seed", "threads", "cells"), names={"k": ("-k",)}, panel="Explanation"
+    )
+)
+def explain(
+    given: Given,
+    source: options.Trained,
     user: Annotated[
-        str | None,
-        typer.Option(
-            help="A user of the training data, with all of its items.", show_default=False
-        ),
+        list[str] | None, _whose("--user", help="Id of a user or session; may be repeated.")
     ] = None,
+    users: Annotated[
+        Path | None,
+        _whose("--users", help="File of ids: one per line, or a table with the column of users."),
+    ] = None,
+    every: Annotated[
+        bool, _whose("--all", help="All users or sessions of the training data.")
+    ] = False,
     history: Annotated[
-        str | None,
-        typer.Option(help="Items so far, as in 'a,b,c', oldest first.", show_default=False),
-    ] = None,
-    k: Annotated[int, typer.Option("-k", "--k", help="Recommended items to explain.")] = 10,
-    level: Annotated[str, typer.Option(help="event, feature or cell.")] = "event",
-    masking: Annotated[
-        str,
-        typer.Option(
-            help="What takes the place of an event that is left out: remove, pad, item=ID, "
-            "mean_embedding, marginal or mask_token."
+        list[str] | None,
+        _whose(
+            "--history",
+            help="Items so far, as in 'a,b,c', oldest first; baskets as in 'a,b;c'. May be "
+            "repeated.",
         ),
-    ] = "remove",
-    method: Annotated[
-        str,
-        typer.Option(help="auto, exact, permutation, kernel, occlusion or integrated_gradients."),
-    ] = "auto",
-    last: Annotated[
-        int | None,
-        typer.Option(help="Look at the last so many events only.", show_default=False),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of random numbers.")] = 42,
+    last: Annotated[
+        PositiveInt | None, _whose("--last", help="Look at the last so many events only.")
+    ] = None,
+    without: Annotated[
+        str | None,
+        typer.Option(
+            "--counterfactual",
+            help="The fewest events without which this item would not be recommended.",
+            rich_help_panel="Explanation",
+            show_default=False,
+        ),
+    ] = None,
+    seed: options.Seed = 42,
+    threads: options.Threads = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Picture (.png, .svg, .pdf), or values (.parquet)."),
+        typer.Option(
+            "--output", "-o", rich_help_panel="Run", show_default=False,
+            help="Of one: a picture (.png, .svg, .pdf), or values (.parquet). Of several: a folder.",
+        ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
-) -> None:
+    overwrite: options.Overwrite = False,
+    resume: options.Resume = False,
+) -> None:  # fmt: skip
     """Explain what a model recommends by the events of the history.
 
     For example: whence explain runs/GRU4Rec-20250101-120000 --user 42 --last 20 -o user42.png
     """
-    from whence.cli._models import Trained, are_models
-    from whence.errors import ConfigError, OutputExistsError, check_int
-    from whence.explanation import explain
+    from whence.cli._ids import masking_of, typed
+    from whence.cli._models import load_trained
+    from whence.cli._output import check_free, check_new
+    from whence.errors import ConfigError
+    from whence.explanation import Explainer
 
-    if (user is None) == (history is None):
-        raise ConfigError("Say whose recommendation: --user 42, or --history 'a,b,c'.")
-    if output is not None and output.exists() and not overwrite:
-        raise OutputExistsError(
-            f"{output} exists already; choose another name with --output, or replace it with "
-            "--overwrite."
-        )
-    if not are_models([source]):
-        raise ConfigError(
-            f"{source} is neither a run nor a saved model; give what whence train has written."
-        )
-    model = Trained.load(source).model
-    events = _events(model, user, history)
+    if not (user or users or every or history):
+        raise ConfigError("Say whose recommendation: --user 42, --users FILE or --history 'a,b,c'.")
+    several = every or users is not None or len([*(user or []), *(history or [])]) > 1
+    folder = (output or Path(DEFAULT_OUTPUT)) if several else None
+    if folder is not None:
+        check_free(folder, overwrite=overwrite, resume=resume)
+    else:
+        check_new(output, overwrite=overwrite)
+    model = load_trained(source).model
+    items, column = model.vocabulary.items, model.train_.columns.item
+    settings = dict(given.parameters)
+    if "masking" in settings:
+        settings["masking"] = masking_of(settings["masking"], items, column)
+    if "target" in settings:
+        settings["target"] = _target(settings["target"], items, column)
+    explainer = Explainer(seed=seed, threads=threads, **settings)
+    explainer._check_params()
+    histories = _histories(model, user or [], users, every, history or [])
     if last is not None:
-        events = events[-check_int("--last", last, minimum=1) :]
-    instead = masking_of(masking, model.vocabulary.items, model.train_.columns.item)
-    explanation = explain(
-        model, events, k=k, level=level, masking=instead, method=method, seed=seed
-    )
+        histories = {name: events[-last:] for name, events in histories.items()}
+    if folder is not None:
+        _explain_many(explainer, model, histories, folder, overwrite=overwrite, resume=resume)
+        return
+    explanation = explainer.attribute(model, next(iter(histories.values())))
     _show(explanation)
+    if without is not None:
+        say(str(explanation.counterfactual(typed([without], items, column)[0])))
     if output is not None:
         _write(explanation, output, overwrite)
         say(f"Written to {output}.")
 
 
-def masking_of(text: str, items: pl.Series, column: str) -> Any:
-    """A masking as `whence.explain` takes it: item=ID is an item, in the caller's ids."""
-    from whence.cli.recommend import _typed
-    from whence.errors import ConfigError
+def _explain_many(
+    explainer: Any, model: Any, histories: Mapping[Any, Any], folder: Path, *, overwrite: bool,
+    resume: bool,
+) -> None:  # fmt: skip
+    from whence.attribution.record import plain_values
+    from whence.cli._output import SUMMARY, Results, marked, write_json
 
-    name, _, item = text.partition("=")
-    if name != "item":
-        return text
-    if not item:
-        raise ConfigError("Say which item takes an event's place: --masking item=ID.")
-    return ("item", _typed([item], items, column)[0])
+    parameters = {k: str(v) for k, v in explainer.params.items() if k != "threads"}
+    question = marked(
+        "explain", model.train_, model=type(model).__name__, explanation=parameters,
+        histories={str(name): [str(e) for e in events] for name, events in histories.items()},
+    )  # fmt: skip
+    with Results(folder, question, overwrite=overwrite, resume=resume).open():
+        with working("Explaining", folder=folder, resume=resume) as run:
+            found = explainer.attribute(model, histories, run=run)
+        _show_many(found)
+        _write_many(found, folder)
+        about = {"explained": len(found), "parameters": parameters}
+        write_json(plain_values(about), folder / SUMMARY)
+    say(f"Written to {folder}: explanations.parquet, explanations.csv, report.csv, report.png.")
 
 
-def _events(model: Any, user: str | None, history: str | None) -> list[Any]:
-    """Items of the history, in the caller's ids."""
-    from whence.cli.recommend import _typed
-    from whence.errors import DataError
+def _target(text: str, items: pl.Series, column: str) -> Any:
+    """A target as the library takes it: item=ID, log_probability=ID or mrr@10=ID, or mean."""
+    from whence.cli._ids import typed
+
+    name, equals, item = text.partition("=")
+    return (name, typed([item], items, column)[0]) if equals else text
+
+
+def _histories(
+    model: Any, user: list[str], users: Path | None, every: bool, history: list[str]
+) -> dict[Any, Any]:
+    """Names and histories, in the ids of the data."""
+    from whence.cli._ids import history_of, ids_in, known_users
 
     train = model.train_
-    if history is not None:
-        texts = [item.strip() for item in history.split(",") if item.strip()]
-        return _typed(texts, model.vocabulary.items, train.columns.item)
-    [wanted] = _typed([str(user)], model.vocabulary.sources, train.columns.source)
-    number = int(model.vocabulary.source_codes([wanted])[0])
-    if number < 0:
-        raise DataError(
-            f"{train.columns.source} {user!r} is unknown to the model; give one of its training "
-            "data, or a history."
-        )
-    start, end = train.sequences.offsets[number : number + 2]
-    items: list[Any] = model.vocabulary.items.gather(train.sequences.items[start:end]).to_list()
-    return items
+    asked = [*user, *(ids_in(users, train.columns.source) if users is not None else [])]
+    ids = model.vocabulary.sources.to_list() if every else known_users(model, asked)
+    offsets, baskets = train.sequences.offsets, train.sequences.baskets
+    found: dict[Any, Any] = {}
+    for name, code in zip(ids, model.vocabulary.source_codes(ids)):
+        part = slice(offsets[code], offsets[code + 1])
+        events = model.vocabulary.items.gather(train.sequences.items[part]).to_list()
+        if baskets is not None:
+            numbers = list(baskets[part])
+            events = [
+                [item for item, number in zip(events, numbers) if number == one]
+                for one in dict.fromkeys(numbers)
+            ]
+        found[name] = events
+    return {**found, **{text: history_of(model, text) for text in history}}
 
 
 def _show(explanation: Explanation) -> None:
@@ -140,6 +196,18 @@ def _show(explanation: Explanation) -> None:
         for row in frame.iter_rows(named=True)
     ]
     table([*shown, ""], rows, **_sides(frame, ""))
+
+
+def _show_many(found: Explanations, n: int = 10) -> None:
+    report = found.report(_by(found))
+    heading(f"{counted(len(found), 'history')}: mean share by {report.columns[0]}")
+    rows = [[_text(value) for value in row] for row in report.head(n).iter_rows()]
+    table(list(report.columns), rows, **_sides(report))
+
+
+def _by(found: Explanations) -> str:
+    """What shares are averaged over: how long ago events were, or features."""
+    return "recency" if "event" in found.to_frame().columns else "feature"
 
 
 def _sides(frame: pl.DataFrame, *text: str) -> dict[str, list[str]]:
@@ -170,3 +238,13 @@ def _write(explanation: Explanation, path: Path, overwrite: bool) -> None:
             explanation.plot(ax=axes)
     else:
         explanation.save(path, overwrite=overwrite)
+
+
+def _write_many(found: Explanations, folder: Path) -> None:
+    from whence.plots import picture
+
+    for name in ("explanations.parquet", "explanations.csv"):
+        found.save(folder / name, overwrite=True)
+    found.report(_by(found)).write_csv(folder / "report.csv")
+    with picture(folder / "report.png", overwrite=True) as axes:
+        found.plot(axes, kind="recency" if _by(found) == "recency" else "beeswarm")

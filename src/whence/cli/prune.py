@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
-from whence.cli._terminal import say
+from whence.cli import _options as options
+from whence.cli._terminal import counted, say
+from whence.parameters import PositiveInt, Share
 
 
-def prune_command(
+def prune(
     values: Annotated[
         Path, typer.Argument(help="Values: a file, or the folder that whence value wrote.")
     ],
@@ -19,12 +21,12 @@ def prune_command(
         Path, typer.Option("--output", "-o", help="Where to write: .csv, .tsv, .parquet, .arrow.")
     ],
     fraction: Annotated[
-        float | None,
+        Share | None,
         typer.Option(help="Share of the sources to remove, lowest first.", show_default=False),
     ] = None,
     n: Annotated[
-        int | None,
-        typer.Option("--n", help="Number of sources to remove.", show_default=False),
+        PositiveInt | None,
+        typer.Option("-n", help="Number of sources to remove.", show_default=False),
     ] = None,
     below: Annotated[
         float | None,
@@ -37,32 +39,35 @@ def prune_command(
             show_default=False,
         ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Write the training data without its least valuable sources.
 
     For example: whence prune whence-values train.csv --fraction 0.05 --output pruned.csv
     """
     from whence.attribution import Attribution
+    from whence.cli._output import check_new
     from whence.data import read_table, write_interactions
-    from whence.errors import OutputExistsError
+    from whence.errors import ParameterError
 
-    if output.exists() and not overwrite:
-        raise OutputExistsError(
-            f"{output} exists already; choose another name with --output, or replace it with "
-            "--overwrite."
-        )
-    attribution = Attribution.load(values / "values.parquet" if values.is_dir() else values)
+    check_new(output, overwrite=overwrite)
+    file = values / "values.parquet" if values.is_dir() else values
+    if file.suffix == ".csv" and not file.with_suffix(".json").exists():
+        beside = file.with_suffix(".parquet")
+        file = beside if beside.exists() else file  # whence value writes both
+    attribution = Attribution.load(file)
     table = read_table(train)
     kept = attribution.prune(
         table, fraction=fraction, n=n, below=below, standard_errors=standard_errors
     )
+    if not kept.height:
+        raise ParameterError("Nothing would be left of the training data; remove less of it.")
     write_interactions(kept, output, overwrite=overwrite)
     column = attribution.source
     gone = table.height - kept.height
     removed = gone if column == "row" else table[column].n_unique() - kept[column].n_unique()
     say(
         f"Removed {removed:,} of {len(attribution):,} {attribution.noun} ({gone:,} of "
-        f"{table.height:,} rows); the rest is in {output}."
+        f"{counted(table.height, 'row')}); the rest is in {output}."
     )
     say(f"Next: whence evaluate --train {output} --valid ... to see what that changed.")

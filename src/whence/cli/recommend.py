@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from whence.cli._terminal import heading, say, table
+from whence.cli import _options as options
+from whence.cli._terminal import counted, heading, say, table
+from whence.parameters import PositiveInt
 
 if TYPE_CHECKING:
     import polars as pl
 
 
-def recommend_command(
-    source: Annotated[
-        Path, typer.Argument(metavar="RUN or MODEL", help="A run of whence train, or its model.")
-    ],
+def recommend(
+    source: options.Trained,
     user: Annotated[
         list[str] | None,
         typer.Option(
@@ -30,6 +30,9 @@ def recommend_command(
             show_default=False,
         ),
     ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="All users or sessions of the training data.")
+    ] = False,
     history: Annotated[
         list[str] | None,
         typer.Option(
@@ -39,39 +42,34 @@ def recommend_command(
             show_default=False,
         ),
     ] = None,
-    k: Annotated[int, typer.Option("-k", "--k", help="Length of the lists.")] = 10,
+    k: Annotated[PositiveInt, typer.Option("-k", help="Length of the lists.")] = 10,
     output: Annotated[
         Path | None,
         typer.Option(
             "--output", "-o", help="Write to .csv, .tsv, .parquet, .arrow instead of printing."
         ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Recommend items to users of the training data, or to people with a history of their own.
 
     For example: whence recommend runs/BPRMF-20250101-120000 --user 42 --user 7 -k 5
     """
-    from whence.cli._models import Trained, are_models
+    from whence.cli._ids import ids_in
+    from whence.cli._models import load_trained
+    from whence.cli._output import check_new
     from whence.data import write_interactions
-    from whence.errors import ConfigError, OutputExistsError
+    from whence.errors import ConfigError
 
     asked = list(user or [])
-    if not (asked or users or history):
-        raise ConfigError("Say for whom: --user 42, --users FILE or --history 'a,b,c'.")
-    if output is not None and output.exists() and not overwrite:
-        raise OutputExistsError(
-            f"{output} exists already; choose another name with --output, or replace it with "
-            "--overwrite."
-        )
-    if not are_models([source]):
-        raise ConfigError(
-            f"{source} is neither a run nor a saved model; give what whence train has written."
-        )
-    model = Trained.load(source).model
-    name = model.train_.columns.source
+    if not (asked or users or every or history):
+        raise ConfigError("Say for whom: --user 42, --users FILE, --all or --history 'a,b,c'.")
+    check_new(output, overwrite=overwrite)
+    model = load_trained(source).model
     if users is not None:
-        asked += _ids_in(users, name)
+        asked += ids_in(users, model.train_.columns.source)
+    if every:
+        asked += [str(one) for one in model.vocabulary.sources.to_list()]
     lists = _for_users(model, asked, k) if asked else []
     lists += _for_histories(model, history, k) if history else []
     frame = _frame(model, lists)
@@ -79,78 +77,24 @@ def recommend_command(
         frame = frame.with_columns(frame[frame.columns[0]].cast(model.vocabulary.sources.dtype))
     if output is not None:
         write_interactions(frame, output, overwrite=overwrite)
-        say(f"{frame.height:,} recommendations for {len(lists):,} are in {output}.")
+        say(f"{counted(frame.height, 'recommendation')} for {len(lists):,} are in {output}.")
     else:
         _show(frame, [label for label, _, _ in lists], asked)
 
 
 def _for_users(model: Any, asked: list[str], k: int) -> list[tuple[str, Any, Any]]:
-    ids = _typed(asked, model.vocabulary.sources, model.train_.columns.source)
-    items, scores = model.recommend(model.user_queries(ids), k)
+    from whence.cli._ids import known_users
+
+    items, scores = model.recommend(model.user_queries(known_users(model, asked)), k)
     return list(zip(asked, items, scores))
 
 
 def _for_histories(model: Any, asked: list[str], k: int) -> list[tuple[str, Any, Any]]:
-    from whence.errors import DataError
+    from whence.cli._ids import history_of
 
-    column, known = model.train_.columns.item, model.vocabulary.items
-    histories: list[Any] = []
-    for text in asked:
-        baskets = [
-            _typed([item.strip() for item in part.split(",") if item.strip()], known, column)
-            for part in text.split(";")
-        ]
-        flat = [item for basket in baskets for item in basket]
-        unknown = [item for item in flat if model.vocabulary.item_codes([item])[0] < 0]
-        if unknown:
-            raise DataError(
-                f"{column} {unknown[0]!r} is unknown to the model; give items of its training data."
-            )
-        if not flat:
-            raise DataError(f"The history {text!r} has no items; write it as in 'a,b,c'.")
-        histories.append(baskets if model.train_.kind == "baskets" else flat)
-    items, scores = model.recommend(model.fold_in(histories), k)
+    queries = model.fold_in([history_of(model, text) for text in asked])
+    items, scores = model.recommend(queries, k)
     return list(zip(asked, items, scores))
-
-
-def _typed(texts: list[str], known: pl.Series, column: str) -> list[Any]:
-    """Ids in the type of those known to the model.
-
-    Raises
-    ------
-    DataError
-        If one cannot be of this type, and so is unknown.
-    """
-    import polars as pl
-
-    from whence.errors import DataError
-
-    values = pl.Series(texts, dtype=pl.String)
-    cast = values.cast(known.dtype, strict=False)
-    if cast.null_count():
-        wrong = values.filter(cast.is_null())[0]
-        raise DataError(
-            f"{column} {wrong!r} is unknown to the model, whose ids are {known.dtype} such as "
-            f"{known[0]}."
-        )
-    return cast.to_list()
-
-
-def _ids_in(path: Path, column: str) -> list[str]:
-    """Ids in a file: lines of a .txt, else the column of that name or the first of a table."""
-    import polars as pl
-
-    from whence.data import read_table
-    from whence.errors import FileFormatError
-
-    if path.suffix.lower() in (".txt", ""):
-        if not path.is_file():
-            raise FileFormatError(f"There is no file {path}; check the path.")
-        lines = path.read_text(encoding="utf-8").splitlines()
-        return [line.strip() for line in lines if line.strip()]
-    found = read_table(path)
-    name = column if column in found.columns else found.columns[0]
-    return found[name].unique(maintain_order=True).cast(pl.String).to_list()
 
 
 def _frame(model: Any, lists: list[tuple[str, Any, Any]]) -> pl.DataFrame:

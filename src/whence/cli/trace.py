@@ -7,80 +7,96 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from whence.cli._terminal import heading, progress, say, table
+from whence.cli import _options as options
+from whence.cli._commands import Given, Parameters, command
+from whence.cli._terminal import heading, say, table, working
+from whence.parameters import Count, PositiveInt
 
 if TYPE_CHECKING:
     from whence.influence import Influence
 
 
-def trace_command(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run of whence train.")],
-    data: Annotated[
+def _tracin(arguments: list[str]) -> Any:
+    from whence.influence import TracIn
+
+    return TracIn
+
+
+@command(Parameters(_tracin, without=("checkpoints", "threads", "top", "learning_rate")))
+def trace(
+    given: Given,
+    source: Annotated[Path, typer.Argument(metavar="RUN", help="A run of whence train.")],
+    test: Annotated[
         Path | None,
         typer.Option(
             help="What the predictions are asked on; the run's own test data by default.",
+            rich_help_panel="Data",
             show_default=False,
         ),
     ] = None,
     query: Annotated[
-        list[int] | None,
+        list[Count] | None,
         typer.Option(
             "--query",
             help="Show who taught and who opposed this prediction; may be repeated.",
             show_default=False,
         ),
     ] = None,
-    by: Annotated[
-        str, typer.Option(help="Who is credited: example, interaction, user, session or item.")
-    ] = "example",
-    layers: Annotated[str, typer.Option(help="all, last or embedding.")] = "all",
-    normalise: Annotated[
-        str | None, typer.Option(help="cosine: divide by the lengths of gradients.")
-    ] = None,
-    weighting: Annotated[str, typer.Option(help="sgd, adam or adam-factored.")] = "sgd",
     self_influence: Annotated[
-        bool, typer.Option("--self", help="Influence of each training example on itself instead.")
+        bool,
+        typer.Option(
+            "--self-influence", help="Influence of each training example on itself instead."
+        ),
     ] = False,
-    n: Annotated[int, typer.Option("-n", help="Rows of each table.")] = 5,
-    threads: Annotated[int, typer.Option(help="Threads.")] = 1,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Folder for the values and the picture."),
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
+    n: Annotated[PositiveInt, typer.Option("-n", help="Rows of each table.")] = 5,
+    threads: options.Threads = None,
+    output: options.Output = None,
+    overwrite: options.Overwrite = False,
+    resume: options.Resume = False,
 ) -> None:
     """Trace predictions to training examples, through the checkpoints that the run kept.
 
     For example: whence trace runs/LSTMRec-20250101-120000 --query 0
     """
     from whence.cli._models import Trained
-    from whence.cli._output import check_free
+    from whence.cli._output import Results, check_free, marked
+    from whence.errors import ConfigError, ParameterError
     from whence.influence import TracIn
 
     if output is not None:
-        check_free(output, overwrite=overwrite)
-    model = Trained.load(run).model
-    method: dict[str, Any] = {
-        "checkpoints": _checkpoints(run),
-        "layers": layers,
-        "by": by,
-        "normalise": normalise,
-        "weighting": weighting,
-        "threads": threads,
-    }
-    with progress("Tracing") as report:
-        tracing = TracIn(**method, progress=report)
-        if self_influence:
-            influence = tracing.self_influence(model)
-        else:
-            influence = tracing.attribute(model, _asked(run, model, data))
-    say(influence.summary())
-    _show(influence, "Highest", influence.top(n))
-    _show(influence, "Lowest", influence.bottom(n))
-    for number in query or []:
-        _show_query(influence, number, n)
-    if output is not None:
-        _write(influence, output, overwrite)
+        check_free(output, overwrite=overwrite, resume=resume)
+    elif resume:
+        raise ConfigError("--resume goes on in a folder; name it with --output.")
+    model = Trained.load(source).model
+    tracing = TracIn(checkpoints=_checkpoints(source), threads=threads, **given.parameters)
+    tracing._check_params()
+    asked = None if self_influence else _asked(source, model, test)
+    most = 0 if asked is None else len(asked)
+    for one in query or []:
+        if one >= most:
+            raise ParameterError(
+                f"There is no query {one}: there are {most:,}, numbered from 0; choose another "
+                "with --query."
+            )
+
+    def influence(folder: Path | None) -> Influence:
+        with working("Tracing", folder=folder, resume=resume) as run:
+            if asked is None:
+                return tracing.self_influence(model, run=run)
+            return tracing.attribute(model, asked, run=run)
+
+    if output is None:
+        _show(influence(None), query or [], n)
+        return
+    question = marked(
+        "trace", model.train_, model=type(model).__name__, run=str(source.resolve()),
+        tracing={k: str(v) for k, v in tracing.params.items() if k not in ("threads", "top")},
+        test=None if test is None else str(test.resolve()), self_influence=self_influence,
+    )  # fmt: skip
+    with Results(output, question, overwrite=overwrite, resume=resume).open():
+        found = influence(output)
+        _show(found, query or [], n)
+        _write(found, output)
 
 
 def _checkpoints(run: Path) -> Path:
@@ -107,15 +123,19 @@ def _asked(run: Path, model: Any, data: Path | None) -> Any:
         return make_queries(model, read_interactions(data, **given))
     parts = read_parts(load_config(run / "config.yaml"))
     if parts.test is None:
-        raise ConfigError("The run has no test data; name a file with --data.")
+        raise ConfigError("The run has no test data; name a file with --test.")
     history = parts.validation if parts.test.by_user else None
     return make_queries(model, parts.test, history=history)
 
 
-def _show(influence: Influence, title: str, frame: Any) -> None:
-    heading(f"{title} values")
-    shown = [name for name in frame.columns if name != "n_queries"]
-    table(shown, [[_text(value) for value in row] for row in frame.select(shown).iter_rows()])
+def _show(influence: Influence, queries: list[int], n: int) -> None:
+    say(influence.summary())
+    for title, frame in (("Highest", influence.top(n)), ("Lowest", influence.bottom(n))):
+        heading(f"{title} values")
+        shown = [name for name in frame.columns if name != "n_queries"]
+        table(shown, [[_text(value) for value in row] for row in frame.select(shown).iter_rows()])
+    for number in queries:
+        _show_query(influence, number, n)
 
 
 def _show_query(influence: Influence, query: int, n: int) -> None:
@@ -141,13 +161,12 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _write(influence: Influence, folder: Path, overwrite: bool) -> None:
-    from whence.cli._output import SUMMARY, new_folder, write_json
+def _write(influence: Influence, folder: Path) -> None:
+    from whence.cli._output import SUMMARY, write_json
     from whence.plots import picture
 
-    with new_folder(folder, overwrite=overwrite) as new:
-        influence.save(new / "influence.parquet")
-        with picture(new / "influence.png") as axes:
-            influence.plot(ax=axes)
-        write_json(influence.metadata, new / SUMMARY)
+    influence.save(folder / "influence.parquet", overwrite=True)
+    with picture(folder / "influence.png", overwrite=True) as axes:
+        influence.plot(ax=axes)
+    write_json(influence.metadata, folder / SUMMARY)
     say(f"Written to {folder}: influence.parquet, influence.png, summary.json.")

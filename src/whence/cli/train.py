@@ -3,118 +3,71 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from whence.cli import _options as options
-from whence.cli._terminal import complain, heading, say
+from whence.cli._commands import Given, Key, command
+from whence.cli._terminal import complain, counted, heading, say
 
 if TYPE_CHECKING:
     from whence.config import Config, Parts
     from whence.evaluation import Evaluation
 
 METRICS = ("ndcg@10", "recall@10", "mrr@10", "hitrate@10")
-RATING_METRICS = ("rmse", "mae")
 
 
-def train_command(
-    source: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="CONFIG",
-            help="YAML or TOML configuration (RecBole's flat keys are understood), or the folder "
-            "of a run to be repeated or resumed; options given beside it win.",
-            show_default=False,
-        ),
-    ] = None,
-    data: options.Data = None,
-    train: options.Train = None,
-    valid: options.Valid = None,
-    test: options.Test = None,
-    session: options.Session = None,
-    user: options.User = None,
-    item: options.Item = None,
-    time: options.Time = None,
-    basket: options.Basket = None,
-    rating: options.Rating = None,
-    split: options.Split = None,
-    model: options.Model = None,
-    epochs: Annotated[
-        int | None,
-        typer.Option(
-            help="Passes over the training data.", rich_help_panel="Model", show_default=False
-        ),
-    ] = None,
-    device: Annotated[
-        str | None,
-        typer.Option(help="cpu or cuda.", rich_help_panel="Model", show_default=False),
-    ] = None,
-    metric: options.Metrics = None,
-    set_: options.Set = None,
-    seed: options.Seed = None,
-    threads: options.TrainingThreads = None,
-    output: options.Output = None,
-    overwrite: options.Overwrite = False,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume", help="Go on with a run that was broken off.", rich_help_panel="Run"
-        ),
-    ] = False,
+@command(
+    *options.DATA, options.TEST, options.SPLIT, *options.COLUMNS, options.SUSTAINABLE,
+    options.UNKNOWN, options.MODEL, *options.NEIGHBOURS,
+    Key("training.epochs", ("--epochs",), int, "Model"),
+    Key("training.device", ("--device",), str, "Model"),
+    options.METRICS, options.SEED, *options.OUTPUT,
+)  # fmt: skip
+def train(
+    given: Given,
+    source: options.ConfigFile = None,
+    threads: options.Threads = None,
+    resume: options.Resume = False,
 ) -> None:
     """Train a model, evaluate it and save it, with everything that it takes to repeat the run.
 
     For example: whence train --data ratings.csv --model BPRMF
     """
-    from whence.cli._runs import found_config
-
-    file, run = found_config(source)
-    config = options.configured(
-        file,
-        set_,
-        data__path=data,
-        data__train=train,
-        data__validation=valid,
-        data__test=test,
-        data__session=session,
-        data__user=user,
-        data__item=item,
-        data__time=time,
-        data__basket=basket,
-        data__rating=rating,
-        split__method=split,
-        model__name=model,
-        training__epochs=epochs,
-        training__device=device,
-        training__seed=seed,
-        training__threads=threads,
-        evaluation__metrics=metric,
-        output__directory=output,
-        output__overwrite=overwrite,
+    from whence.cli._fitting import check_metrics
+    from whence.cli._output import Results, check_free
+    from whence.cli._runs import METRICS as LAST
+    from whence.cli._runs import (
+        default_folder,
+        described_run,
+        epochs_done,
+        found_config,
+        resolved,
     )
-    _run(config, run, resume)
-
-
-def _run(config: Config, repeated: Path | None, resume: bool) -> None:
-    from whence.cli._output import check_free
-    from whence.cli._runs import default_folder, run_folder
     from whence.config import read_parts
 
-    config = with_metrics(config)
-    folder = _folder(config, repeated, resume)
+    file, repeated = found_config(source)
+    config = with_metrics(given.config(file))
+    folder = folder_of(config, repeated, resume, "train")
     overwrite = config.output.overwrite
-    if folder is not None and not resume:
-        check_free(folder, overwrite=overwrite)
+    if folder is not None:
+        check_free(folder, overwrite=overwrite, resume=resume, last=LAST)
     parts = read_parts(config)
-    built = config.build_model()
-    folder = folder or default_folder(config, type(built).__name__)
-    try:
-        with run_folder(folder, overwrite=overwrite, resume=resume):
-            results = _train(config, parts, built, folder, resume)
-    except KeyboardInterrupt:
-        raise _interrupted(folder) from None
-    _next_steps(folder, results)
+    check_metrics(config, parts)
+    model = config.build_model()
+    model._check_params()
+    folder = folder or default_folder(config, type(model).__name__)
+
+    def begun(folder: Path) -> str:
+        return counted(epochs_done(folder), "epoch") if epochs_done(folder) else ""
+
+    results = Results(
+        folder, described_run("train", config, model, parts), overwrite=overwrite, resume=resume,
+        config=resolved(config, model, parts), last=LAST, begun=begun,
+        again=f"whence train {folder} --resume",
+    )  # fmt: skip
+    with results.open():
+        found = _train(config, parts, model, folder, resume, threads)
+    _next_steps(folder, found)
     if repeated is not None and not resume:
         _compare_with(repeated, folder)
 
@@ -127,7 +80,8 @@ def with_metrics(config: Config) -> Config:
     ConfigError
         If no model is named.
     """
-    from whence.config.models import model_class
+    from whence.cli._fitting import RATING_METRICS
+    from whence.config import MODELS
     from whence.errors import ConfigError
 
     if "name" not in config.model.model_fields_set:
@@ -137,36 +91,21 @@ def with_metrics(config: Config) -> Config:
         )
     if "metrics" in config.evaluation.model_fields_set:
         return config
-    levels = model_class(config.model.name).levels
+    levels = MODELS[config.model.name].levels
     rates = "rating" in levels and config.model.given().get("loss") != "logistic"
     metrics = RATING_METRICS if rates else METRICS
     evaluation = config.evaluation.model_copy(update={"metrics": metrics})
     return config.model_copy(update={"evaluation": evaluation})
 
 
-def check_metrics(config: Config, parts: Parts) -> None:
-    """Refuse metrics that cannot be understood, before anything is trained.
+def folder_of(config: Config, repeated: Path | None, resume: bool, command: str) -> Path | None:
+    """Return the folder that is asked for; None for one of its own name.
 
     Raises
     ------
-    MetricError
-        If one is unknown, or lacks what it needs.
+    ConfigError
+        If work is to be gone on with, and its folder is not named.
     """
-    from whence.evaluation import parse_metric
-
-    wanted = config.evaluation
-    named = [config.training.metric, config.tune.metric]
-    for metric in (*wanted.metrics, *(name for name in named if name is not None)):
-        parse_metric(
-            metric,
-            sustainable_items=parts.sustainable_items,
-            sustainability_weight=wanted.sustainability_weight,
-            relevant=wanted.relevant,
-        )
-
-
-def _folder(config: Config, repeated: Path | None, resume: bool) -> Path | None:
-    """The folder that is asked for; None for one of its own name."""
     from whence.errors import ConfigError
 
     named = config.output.directory
@@ -176,26 +115,28 @@ def _folder(config: Config, repeated: Path | None, resume: bool) -> Path | None:
         return None
     if repeated is None:
         raise ConfigError(
-            "--resume goes on with a run; name its folder: whence train FOLDER --resume."
+            f"--resume goes on with work that was broken off; name its folder: whence {command} "
+            "FOLDER --resume."
         )
     return repeated
 
 
 def _train(
-    config: Config, parts: Parts, model: Any, folder: Path, resume: bool
+    config: Config, parts: Parts, model: Any, folder: Path, resume: bool, threads: int | None
 ) -> dict[str, Evaluation]:
     from whence.cli._fitting import described, evaluate_all, fit, show
-    from whence.cli._runs import epochs_done, write_start
+    from whence.cli._runs import METRICS as LAST
+    from whence.cli._runs import epochs_done
     from whence.errors import TrainingError
 
     for note in parts.notes:
         say(note)
-    check_metrics(config, parts)
-    model._check_params()
-    write_start(folder, config, model, parts)
     say(_about(parts))
+    before = folder / LAST
+    if before.is_file() and epochs_done(folder):
+        before.unlink()  # there is more to do, and until then this is no whole run
     try:
-        fit(config, parts, model=model, folder=folder, resume=resume)
+        fit(config, parts, model=model, folder=folder, resume=resume, threads=threads)
     except TrainingError as error:
         if epochs_done(folder):
             raise TrainingError(
@@ -205,11 +146,11 @@ def _train(
     heading(f"{described(model)} fitted on {str(parts.train).strip('<>')}")
     named = {"validation": parts.validation, "test": parts.test}
     data = {name: part for name, part in named.items() if part is not None}
-    results = evaluate_all(model, data, config, parts, threads=config.training.threads)
+    results = evaluate_all(model, data, config, parts, threads=threads)
     best = getattr(model, "best_", {})
     if best:
         say(
-            f"Best of {len(model.history_)} epochs by {best['metric']} on validation: "
+            f"Best of {counted(len(model.history_), 'epoch')} by {best['metric']} on validation: "
             f"{best['epoch']}."
         )
     if results:
@@ -236,7 +177,7 @@ def _write(folder: Path, model: Any, results: dict[str, Evaluation]) -> None:
     """Write the model and what it reached; the metrics last, as the mark of a whole run."""
     from whence.cli._fitting import summary
     from whence.cli._output import write_json
-    from whence.cli._runs import METRICS as METRICS_FILE
+    from whence.cli._runs import METRICS as LAST
     from whence.cli._runs import MODEL
     from whence.data.files import atomic_path
 
@@ -253,22 +194,7 @@ def _write(folder: Path, model: Any, results: dict[str, Evaluation]) -> None:
             "loss": history[-1]["loss"],
             "seconds": sum(entry["seconds"] for entry in history),
         }
-    with atomic_path(folder / METRICS_FILE, overwrite=True) as path:
-        write_json(found, path)
-
-
-def _interrupted(folder: Path) -> typer.Exit:
-    from whence.cli._runs import epochs_done
-
-    done = epochs_done(folder)
-    if done:
-        complain(
-            f"Interrupted after {done} epoch{'s' * (done > 1)}; go on with: whence train {folder} "
-            "--resume"
-        )
-    else:
-        complain("Interrupted before the first epoch ended; nothing was written.")
-    return typer.Exit(130)
+    write_json(found, folder / LAST)
 
 
 def _next_steps(folder: Path, results: dict[str, Evaluation]) -> None:
@@ -284,16 +210,15 @@ def _next_steps(folder: Path, results: dict[str, Evaluation]) -> None:
 
 def _compare_with(repeated: Path, folder: Path) -> None:
     """Say whether a run that was repeated has the same data and the same result."""
-    from whence.cli._output import RUN
-    from whence.cli._runs import METRICS as METRICS_FILE
-    from whence.cli._runs import read_json
+    from whence.cli._output import RUN, read_json
+    from whence.cli._runs import METRICS as LAST
 
-    if not (repeated / METRICS_FILE).is_file():
+    if not (repeated / LAST).is_file():
         return
     before, after = (read_json(run / RUN)["data"] for run in (repeated, folder))
     if before != after:
         complain(f"Note: the data are not those of {repeated}.")
-    old, new = (read_json(run / METRICS_FILE) for run in (repeated, folder))
+    old, new = (read_json(run / LAST) for run in (repeated, folder))
     sets = [name for name in new if name != "training"]
     same = all(old.get(name, {}).get("scores") == new[name]["scores"] for name in sets)
     say(

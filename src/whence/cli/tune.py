@@ -8,14 +8,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whence.cli import _options as options
-from whence.cli._terminal import complain, heading, say, table
+from whence.cli._commands import Given, Key, command
+from whence.cli._terminal import counted, heading, say, table
 
 if TYPE_CHECKING:
     from whence.cli._search import Search
-    from whence.config import Config
 
 
-def tune_command(
+@command(
+    *options.DATA, options.SPLIT, *options.COLUMNS, options.SUSTAINABLE, options.UNKNOWN,
+    options.MODEL, Key("tune.trials", ("--trials",), int), options.METRICS,
+    Key("tune.seed training.seed evaluation.seed", options.SEED.names, int, help=options.SEED.help),
+    *options.OUTPUT,
+)  # fmt: skip
+def tune(
+    given: Given,
     source: Annotated[
         Path,
         typer.Argument(
@@ -24,69 +31,27 @@ def tune_command(
             "resumed.",
         ),
     ],
-    data: options.Data = None,
-    train: options.Train = None,
-    valid: options.Valid = None,
-    model: options.Model = None,
-    trials: Annotated[
-        int | None,
-        typer.Option(
-            help="How many settings are tried.", rich_help_panel="Run", show_default=False
-        ),
-    ] = None,
-    metric: options.Metrics = None,
-    set_: options.Set = None,
-    seed: options.Seed = None,
-    threads: options.TrainingThreads = None,
-    output: options.Output = None,
-    overwrite: options.Overwrite = False,
-    resume: Annotated[
-        bool,
-        typer.Option("--resume", help="Go on with a search.", rich_help_panel="Run"),
-    ] = False,
+    threads: options.Threads = None,
+    resume: options.Resume = False,
 ) -> None:
     """Try settings of a model and write the best of them as a configuration.
 
     For example: whence tune config.yaml --trials 50
     """
-    from whence.cli._runs import found_config
-
-    file, before = found_config(source)
-    config = options.configured(
-        file,
-        set_,
-        data__path=data,
-        data__train=train,
-        data__validation=valid,
-        model__name=model,
-        training__threads=threads,
-        evaluation__metrics=metric,
-        tune__trials=trials,
-        tune__seed=seed,
-        output__directory=output,
-        output__overwrite=overwrite,
-    )
-    _run(config, before, resume)
-
-
-def _run(config: Config, before: Path | None, resume: bool) -> None:
+    from whence.cli._fitting import check_metrics
     from whence.cli._output import check_free
-    from whence.cli._runs import default_folder
+    from whence.cli._runs import default_folder, found_config
     from whence.cli._search import Search, check_space
-    from whence.cli.train import check_metrics, with_metrics
+    from whence.cli.train import folder_of, with_metrics
     from whence.config import read_parts
     from whence.errors import ConfigError
 
-    config = with_metrics(config)
+    file, before = found_config(source)
+    config = with_metrics(given.config(file))
     check_space(config)
-    named = config.output.directory
-    if resume and named is None and before is None:
-        raise ConfigError(
-            "--resume goes on with a search; name its folder: whence tune FOLDER --resume."
-        )
-    folder = before if resume and named is None else None if named is None else Path(named)
-    if folder is not None and not resume:
-        check_free(folder, overwrite=config.output.overwrite)
+    folder = folder_of(config, before, resume, "tune")
+    if folder is not None:
+        check_free(folder, overwrite=config.output.overwrite, resume=resume)
     parts = read_parts(config)
     if parts.validation is None:
         raise ConfigError(
@@ -95,45 +60,30 @@ def _run(config: Config, before: Path | None, resume: bool) -> None:
         )
     check_metrics(config, parts)
     folder = folder or default_folder(config, f"tune-{config.model.class_name}")
-    search = Search(config, parts, folder)
-    try:
-        search.run(resume=resume)
-    except KeyboardInterrupt:
-        raise _interrupted(search) from None
+    search = Search(config, parts, folder, threads)
+    search.run(resume=resume)
     _show(search)
-
-
-def _interrupted(search: Search) -> typer.Exit:
-    done = len(search.finished()) if search.folder.exists() else 0
-    if done:
-        complain(
-            f"Interrupted after {done} trial{'s' * (done > 1)}; go on with: whence tune "
-            f"{search.folder} --resume"
-        )
-    else:
-        complain("Interrupted before the first trial ended; nothing was written.")
-    return typer.Exit(130)
 
 
 def _show(search: Search, n: int = 10) -> None:
     from whence.errors import TrainingError
 
     names = list(search.config.tune.space)
-    trials = search.ranked()
-    heading(f"Best of {len(trials)} trials by {search.metric} on validation")
+    trials = search.numbered()
+    heading(f"Best of {counted(len(trials), 'trial')} by {search.metric} on validation")
     rows: list[list[Any]] = []
-    for trial in trials[:n]:
+    for place, trial in trials[:n]:
         value = "" if trial.value is None else f"{trial.value:.4f}"
         rows.append(
-            [trial.number, value, *(_short(trial.params.get(name)) for name in names),
+            [place, value, *(_short(trial.params.get(name)) for name in names),
              trial.state.name.lower()]
         )  # fmt: skip
     table(["trial", search.metric, *names, "state"], rows)
     say()
-    if trials[0].state.name != "COMPLETE":
+    if trials[0][1].state.name != "COMPLETE":
         raise TrainingError(
-            f"None of the {len(trials)} trials ended well, see {search.folder / 'trials.csv'}; "
-            "choose another space."
+            f"None of the {counted(len(trials), 'trial')} ended well, see "
+            f"{search.folder / 'trials.csv'}; choose another space."
         )
     say(f"Written to {search.folder}: best.yaml, trials.csv.")
     say(f"Next: whence train {search.folder / 'best.yaml'}")

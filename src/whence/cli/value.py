@@ -2,221 +2,206 @@
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from whence.cli import _options as options
-from whence.cli._fitting import fit
-from whence.cli._terminal import complain, heading, number, progress, say, table
+from whence.cli._commands import Given, Key, Parameters, chosen_by, command
+from whence.cli._terminal import complain, heading, number, say, table, terminal, working
 
 if TYPE_CHECKING:
     from whence.attribution import Attribution
-    from whence.config import Config
+    from whence.config import Config, Parts
 
 DEFAULT_OUTPUT = "whence-values"
+_REFITTING, _PREVIOUS = "retraining-loo", "previous.parquet"
+_PRECISION = ("tolerance", "max_permutations")
 _VALUES = ("score", "std_error", "own_score")
 _OTHERS = ("own_std_error", "n_queries")  # columns in the files only
+_chosen = chosen_by("--method", "attribution.method", "shapley")
 
 
-def value_command(
-    config: options.ConfigFile = None,
-    train: options.Train = None,
-    valid: options.Valid = None,
-    session: options.Session = None,
-    user: options.User = None,
-    item: options.Item = None,
-    time: options.Time = None,
-    basket: options.Basket = None,
-    sustainable: options.Sustainable = None,
-    unknown: options.Unknown = None,
-    model: options.Model = None,
-    k: options.K = None,
-    m: options.M = None,
-    r_b: options.RB = None,
-    r_g: options.RG = None,
-    alpha: options.Alpha = None,
-    method: Annotated[
-        str | None,
-        typer.Option(
-            help="shapley, loo, banzhaf, beta-shapley, retraining-shapley, retraining-loo, "
-            "random, length or popularity.",
-            show_default=False,
-        ),
-    ] = None,
-    metric: Annotated[
-        str | None, typer.Option(help="Metric to share out: mrr@20.", show_default=False)
-    ] = None,
-    by: Annotated[
-        str | None,
-        typer.Option(
-            help="What is valued: session, user, item, interaction, or a column.",
-            show_default=False,
-        ),
-    ] = None,
-    candidates: Annotated[
-        str | None,
-        typer.Option(help="Players of a query: fixed or all.", show_default=False),
-    ] = None,
-    tolerance: Annotated[
-        float | None,
-        typer.Option(
-            help="Stop when the mean standard error is this share of the mean |value|.",
-            show_default=False,
-        ),
-    ] = None,
-    max_permutations: Annotated[
-        int | None, typer.Option(help="Stop at this many permutations.", show_default=False)
-    ] = None,
-    set_: options.Set = None,
-    seed: options.Seed = None,
+def _method(arguments: list[str]) -> Any:
+    """The class of the method that is asked for; None if there is no such."""
+    from whence.attribution.method import METHODS
+
+    return METHODS.find(_chosen(arguments))
+
+
+@command(
+    *options.DATA, options.SPLIT, *options.COLUMNS, options.SUSTAINABLE, options.UNKNOWN,
+    options.MODEL, *options.NEIGHBOURS,
+    Key("attribution.method", ("--method",), str, "Method",
+        "How a source is credited, such as shapley, loo, banzhaf or tracin; with --help, the "
+        "parameters of that method are listed."),
+    Key("attribution.metric", ("--metric",), str, "Method", "Metric to share out: mrr@20."),
+    Parameters(_method, "attribution", without=options.NOT_OF_METHODS),
+    options.SEED, *options.OUTPUT,
+)  # fmt: skip
+def value(
+    given: Given,
+    source: options.ConfigFile = None,
     threads: options.Threads = None,
-    output: options.Output = None,
-    overwrite: options.Overwrite = False,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume",
-            help="Continue from the values in the output folder.",
-            rich_help_panel="Run",
-        ),
-    ] = False,
+    resume: options.Resume = False,
 ) -> None:
     """Value the training data: which of it makes the recommendations better or worse.
 
-    For example: whence value --train train.csv --valid valid.csv --model vmis --output values
+    For example: whence value --data ratings.csv --model itemknn --method loo --output values
     """
-    chosen = options.configured(
-        config,
-        set_,
-        data__train=train,
-        data__validation=valid,
-        data__session=session,
-        data__user=user,
-        data__item=item,
-        data__time=time,
-        data__basket=basket,
-        data__sustainable_items=sustainable,
-        data__unknown=unknown,
-        model__name=model,
-        model__k=k,
-        model__m=m,
-        model__r_b=r_b,
-        model__r_g=r_g,
-        model__alpha=alpha,
-        attribution__method=method,
-        attribution__metric=metric,
-        attribution__by=by,
-        attribution__candidates=candidates,
-        attribution__tolerance=tolerance,
-        attribution__max_permutations=max_permutations,
-        attribution__seed=seed,
-        attribution__threads=threads,
-        output__directory=output,
-        output__overwrite=overwrite,
-    )
-    _run(chosen, resume)
-
-
-def _run(config: Config, resume: bool) -> None:
-    from whence.attribution import Attribution
-    from whence.cli._output import check_free
+    from whence.cli._fitting import check_metrics, fit
+    from whence.cli._output import Results, check_free, question_of, sections_of
+    from whence.cli._runs import found_config
     from whence.config import read_parts
     from whence.errors import ConfigError
 
-    folder = Path(config.output.directory or DEFAULT_OUTPUT)
-    check_free(folder, overwrite=config.output.overwrite or resume)
-    before = Attribution.load(folder / "values.parquet") if resume else None
+    file, before = found_config(source)
+    config = given.config(file)
+    folder = Path(config.output.directory or (resume and before) or DEFAULT_OUTPUT)
+    overwrite = config.output.overwrite
+    check_free(folder, overwrite=overwrite, resume=resume)
     parts = read_parts(config)
     if parts.validation is None:
         raise ConfigError(
-            "Values need validation data; name a file with --valid, or say how to split the "
-            "training file with --set split.method=temporal."
+            "Values need validation data; name a file with --valid, or one to be split with --data."
         )
-    recommender = fit(config, parts)
-    with progress("Valuing") as report:
-        method = config.attribution.build(
-            config.metric,
-            sustainable_items=parts.sustainable_items,
-            sustainability_weight=config.evaluation.sustainability_weight,
-            relevant=config.evaluation.relevant,
-            unknown=config.data.unknown,
-            target=config.data.target,
-            progress=report,
-        )
-        attribution = attributed(method, recommender, parts.validation, before)
-    write(attribution, folder, config, overwrite=config.output.overwrite or resume)
-    show(attribution)
-    _next_steps(attribution, folder, config)
-    if attribution.metadata.get("stopped") == "interrupted":
-        complain(
-            f"Interrupted: the values so far are in {folder}, their standard errors say how "
-            "precise they are; --resume continues."
-        )
-        raise typer.Exit(130)
+    check_metrics(config, parts, [config.metric])
+    model = config.build_model()
+    model._check_params()
+    config = _with_method(config, model)
+    method = config.build_method(parts)
+    method._check_params()
+    method.check_model(model)
+    question = question_of("value", config, parts.train, parts.validation)
+    for name in _PRECISION:
+        question.get("attribution", {}).pop(name, None)
+    results = Results(
+        folder, question, overwrite=overwrite, resume=resume, config=sections_of(config)
+    )
+    with results.open():
+        precision = {k: v for k, v in method.params.items() if k in _PRECISION}
+        going_on = _going_on(folder, precision)
+        if results.finished and not going_on:
+            say(f"The values in {folder} are finished.")
+            return
+        more = {"previous": _previous(folder)} if going_on else {}
+        results.mark({**question, "precision": precision})
+        _write_parts(parts, folder)
+        fit(config, parts, model=model, folder=folder / "model", resume=resume, threads=threads)
+        with working("Valuing", threads=threads, folder=folder, resume=resume) as run:
+            values = method.attribute(model, parts.validation, run=run, **more)
+        write(values, folder)
+        show(values)
+        if values.metadata.get("stopped") == "interrupted":
+            complain(
+                f"Interrupted; the values so far are in {folder}, their standard errors say how "
+                f"precise they are; go on with: {terminal.again()}"
+            )
+            raise typer.Exit(130)
+        finish(values, folder)
+    _next_steps(folder, config, parts)
 
 
-def attributed(method: Any, model: Any, validation: Any, before: Attribution | None) -> Attribution:
-    """Run a method, continuing from values computed before where there are any."""
-    from whence.errors import UnsupportedError
+def _going_on(folder: Path, precision: dict[str, Any]) -> bool:
+    """Whether finished values are to be made more precise, or that has begun."""
+    from whence.cli._output import RUN, SUMMARY, read_json
 
-    if before is None:
-        found: Attribution = method.attribute(model, validation)
-        return found
-    if "resume" not in inspect.signature(method.attribute).parameters:
-        raise UnsupportedError(
-            f"{type(method).__name__} cannot be resumed, it computes its values in one go; leave "
-            "--resume out."
-        )
-    resumed: Attribution = method.attribute(model, validation, resume=before)
-    return resumed
+    if (folder / _PREVIOUS).is_file():
+        return True
+    before = read_json(folder / RUN).get("precision", precision)
+    return (folder / SUMMARY).is_file() and before != precision
 
 
-def write(attribution: Attribution, folder: Path, config: Config, *, overwrite: bool) -> None:
-    """Write values, metadata, pictures and the configuration into a folder."""
-    from whence.cli._output import SUMMARY, new_folder, write_config, write_json
+def _previous(folder: Path) -> Attribution:
+    """The values that are made more precise; they are no results any more."""
+    from whence.attribution import Attribution
+    from whence.cli._output import SUMMARY
+
+    if not (folder / _PREVIOUS).is_file():
+        (folder / "values.parquet").rename(folder / _PREVIOUS)
+    (folder / SUMMARY).unlink(missing_ok=True)
+    return Attribution.load(folder / _PREVIOUS)
+
+
+def write(values: Attribution, folder: Path) -> None:
+    """Write values and pictures into a folder."""
+    from whence.data.files import atomic_path
     from whence.plots import picture
 
-    with new_folder(folder, overwrite=overwrite) as new:
-        attribution.save(new / "values.parquet")
-        attribution.frame.write_csv(new / "values.csv")
-        write_config(config, new / "config.yaml")
-        for kind in ("distribution", "ranked"):
-            with picture(new / f"{kind}.png") as ax:
-                attribution.plot(ax=ax, kind=kind)
-        write_json(attribution.metadata, new / SUMMARY)
+    values.save(folder / "values.parquet", overwrite=True)
+    with atomic_path(folder / "values.csv", overwrite=True) as path:
+        values.frame.write_csv(path)
+    for kind in ("distribution", "ranked"):
+        with picture(folder / f"{kind}.png", overwrite=True) as ax:
+            values.plot(ax=ax, kind=kind)
 
 
-def show(attribution: Attribution, n: int = 10) -> None:
+def finish(values: Attribution, folder: Path) -> None:
+    """Write how values came about: the mark of whole results."""
+    from whence.cli._output import SUMMARY, write_json
+
+    write_json(values.metadata, folder / SUMMARY)
+    (folder / _PREVIOUS).unlink(missing_ok=True)
+
+
+def show(values: Attribution, n: int = 10) -> None:
     """Print what the values say: a few lines, then the best and the worst sources."""
-    first, _, rest = attribution.summary().partition("\n")
+    first, _, rest = values.summary().partition("\n")
     heading(first)
     say(rest)
-    order = attribution.order()
+    order = values.order()
     n = min(n, len(order))
     for title, positions in (("Most valuable", order[::-1][:n]), ("Least valuable", order[:n])):
-        part = attribution.frame[positions]
-        values: list[str] = [name for name in _VALUES if name in part.columns]
-        ids = [name for name in part.columns if name not in (*values, *_OTHERS)]
+        part = values.frame[positions]
+        shown: list[str] = [name for name in _VALUES if name in part.columns]
+        ids = [name for name in part.columns if name not in (*shown, *_OTHERS)]
         rows = [
             [*row[: len(ids)], *(number(value) for value in row[len(ids) :])]
-            for row in part.select(ids + values).iter_rows()
+            for row in part.select(ids + shown).iter_rows()
         ]
         say()
-        heading(f"{title} {attribution.noun}")
-        table(ids + values, rows)
+        heading(f"{title} {values.noun}")
+        table(ids + shown, rows)
 
 
-def _next_steps(attribution: Attribution, folder: Path, config: Config) -> None:
+def _with_method(config: Config, model: Any) -> Config:
+    """The usual method, or where the model is unknown to it, one that refits any model."""
+    from whence.attribution.method import METHODS
+    from whence.errors import UnsupportedError
+
+    if "method" in config.attribution.model_fields_set:
+        return config
+    try:
+        METHODS[config.attribution.method]().check_model(model)
+    except UnsupportedError:
+        terminal.note(
+            f"{type(model).__name__} is fitted again without each source (--method {_REFITTING}), "
+            "as Whence does not know its games."
+        )
+        own = config.attribution.model_copy(update={"method": _REFITTING})
+        return config.model_copy(update={"attribution": own})
+    return config
+
+
+def _write_parts(parts: Parts, folder: Path) -> None:
+    """Write the parts of a file that was split, of which the values speak."""
+    from whence.data import write_interactions
+
+    if parts.split is not None:
+        named = {"train": parts.train, "validation": parts.validation, "test": parts.test}
+        for name, part in named.items():
+            if part is not None:
+                write_interactions(part, folder / "data" / f"{name}.csv", overwrite=True)
+
+
+def _next_steps(folder: Path, config: Config, parts: Parts) -> None:
+    train, more = config.data.train, "" if config.data.validation else " --valid ..."
     say()
     say(f"Written to {folder}: values.parquet, values.csv, summary.json, config.yaml,")
     say("distribution.png and ranked.png.")
     say("Next: look at the pictures, then see what removing the lowest values does:")
-    train = config.data.train or config.data.path
+    if parts.split is not None:
+        train, more = str(folder / "data" / "train.csv"), f" --valid {folder / 'data/validation.csv'}"
     say(f"  whence prune {folder} {train} --fraction 0.05 --output pruned.csv")
-    say(
-        f"  whence evaluate {folder / 'config.yaml'} --train pruned.csv"
-        f"{'' if config.data.validation else ' --valid ...'}"
-    )
+    say(f"  whence evaluate {folder / 'config.yaml'} --train pruned.csv{more}")

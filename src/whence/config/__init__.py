@@ -5,20 +5,19 @@ A configuration has the sections ``data``, ``split``, ``model``, ``training``, `
 configures. Relative paths are relative to the file they are written in.
 """
 
+from whence.attribution.method import METHODS
 from whence.config.loading import Config, load_config
-from whence.config.models import MODELS
+from whence.config.models import ModelConfig, TrainingConfig
 from whence.config.parts import Parts, read_parts
 from whence.config.sections import (
-    METHODS,
     AttributionConfig,
     DataConfig,
     EvaluationConfig,
-    ModelConfig,
     OutputConfig,
     SplitConfig,
-    TrainingConfig,
     TuneConfig,
 )
+from whence.models._registered import MODELS
 
 __all__ = [
     "METHODS",

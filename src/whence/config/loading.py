@@ -6,26 +6,27 @@ import inspect
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError, model_validator
 
 from whence.config import recbole
 from whence.config.messages import sentence
-from whence.config.models import short_name
+from whence.config.models import ModelConfig, TrainingConfig
 from whence.config.reading import as_pairs, read_raw, set_key, with_newer_names
+from whence.config.section import Section
 from whence.config.sections import (
     AttributionConfig,
     DataConfig,
     EvaluationConfig,
-    ModelConfig,
     OutputConfig,
-    Section,
     SplitConfig,
-    TrainingConfig,
     TuneConfig,
 )
 from whence.errors import ConfigError, DataWarning, did_you_mean
+
+if TYPE_CHECKING:
+    from whence.config.parts import Parts
 
 
 class Config(Section):
@@ -62,11 +63,23 @@ class Config(Section):
         """Return the recommender, not yet fitted, with its arguments of ``training``."""
         return self.model.build(**self.training.for_model(self.model.name))
 
+    def build_method(self, parts: Parts) -> Any:
+        """Return the method of attribution, for the interactions that are valued."""
+        wanted = self.evaluation
+        return self.attribution.build(
+            self.metric,
+            sustainable_items=parts.sustainable_items,
+            sustainability_weight=wanted.sustainability_weight,
+            relevant=wanted.relevant,
+            unknown=self.data.unknown,
+            target=self.data.target,
+        )
+
     def fit_arguments(self, model: Any) -> dict[str, Any]:
         """Return the arguments of ``training`` that the model's ``fit`` takes."""
         accepted = inspect.signature(model.fit).parameters
         given = self.training.model_dump(
-            include={"eval_every", "patience", "checkpoints", "threads"}, exclude_none=True
+            include={"eval_every", "patience", "checkpoints"}, exclude_none=True
         )
         # The first decides which epoch is best, the others are for the curves.
         first = self.training.metric
@@ -153,7 +166,7 @@ def checked_config(raw: Mapping[str, Any], where: str) -> Config:
 
 
 def _translated(raw: Mapping[str, Any], folder: Path, model: Any) -> dict[str, Any]:
-    found = recbole.Translation(raw, folder, short_name(model))
+    found = recbole.Translation(raw, folder, model)
     for note in found.notes:
         warnings.warn(note, DataWarning, stacklevel=3)
     return dict(found.sections)

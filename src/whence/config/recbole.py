@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from whence.config.models import MODELS, arguments, model_class, own_arguments, short_name
+from whence.config.models import own_parameters
 from whence.config.recbole_keys import (
     COMMON,
     DEFAULTS,
@@ -22,7 +22,6 @@ from whence.config.recbole_keys import (
     POINTWISE,
     QUIET,
     RENAMED,
-    SEQUENTIAL,
     SPLIT,
     SPLIT_OF_SEQUENCES,
     TRAINING,
@@ -30,6 +29,7 @@ from whence.config.recbole_keys import (
 )
 from whence.config.recbole_values import interval, listed, number_of_negatives
 from whence.errors import ConfigError, MetricError, did_you_mean
+from whence.models._registered import MODELS
 
 Sections = dict[str, dict[str, Any]]
 
@@ -44,7 +44,7 @@ class Translation:
     folder : Path
         Of the file.
     model : str or None
-        Short name of the model, if it is named outside the file.
+        Name of the model, if it is named outside the file.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class Translation:
 
     def __init__(self, raw: Mapping[str, Any], folder: Path, model: str | None) -> None:
         self.raw, self.folder = dict(raw), folder
-        self.model = model or short_name(raw.get("model"))
+        self.model = MODELS.plain(model or raw.get("model"))
         self.sections: Sections = {}
         self.notes: list[str] = []
         self._accepted: list[str] = []
@@ -67,8 +67,8 @@ class Translation:
                     f"RecBole's model {self.model!r} has no counterpart; there are "
                     f"{', '.join(MODELS)}.{did_you_mean(self.model, MODELS)}"
                 )
-            self._accepted = list(own_arguments(self.model))
-            known = arguments(model_class(self.model))
+            self._accepted = list(own_parameters(self.model))
+            known = MODELS[self.model].parameter_types()
             self._useless = [key for key, name in TRAINING.items() if name not in known]
             self._set("model.name", self.model)
             if "exclude_seen" in known:
@@ -76,6 +76,10 @@ class Translation:
         flat = {**DEFAULTS, **DEFAULTS_OF_MODELS.get(str(self.model), {}), **self.raw}
         self._translate(flat)
         self._note_keys()
+
+    @property
+    def _is_sequential(self) -> bool:
+        return "positions" in self._accepted
 
     def _translate(self, flat: dict[str, Any]) -> None:
         for key, value in flat.items():
@@ -107,12 +111,14 @@ class Translation:
 
     def _set_argument(self, key: str, value: Any) -> None:
         name = next((name for name in OF_MODELS[key] if name in self._accepted), None)
-        if key == "hidden_size" and self.model not in SEQUENTIAL:
+        if key == "hidden_size" and not self._is_sequential:
             name = None
         if name is not None:
             self._set(f"model.{name}", value)
         elif self.model is not None and key in self.raw:
-            self.notes.append(f"{key} has no use for {MODELS[self.model]} and is left out.")
+            self.notes.append(
+                f"{key} has no use for {MODELS[self.model].__name__} and is left out."
+            )
 
     def _model(self, value: Any) -> None:
         pass  # was looked at first
@@ -174,7 +180,7 @@ class Translation:
         known = {"CE": "cross_entropy", "BPR": "bpr"}
         if "loss" in self._accepted:
             self._set("model.loss", known.get(str(value).upper(), value))
-            if self.model in SEQUENTIAL:
+            if self._is_sequential:
                 self._set("model.positions", "last")
 
     def _negatives(self, value: Any) -> None:
@@ -201,7 +207,7 @@ class Translation:
         self._set("evaluation.metrics", names)
 
     def _eval_args(self, value: Any) -> None:
-        base = SPLIT_OF_SEQUENCES if self.model in SEQUENTIAL else SPLIT
+        base = SPLIT_OF_SEQUENCES if self._is_sequential else SPLIT
         args = {**base, **value}
         if "split" in value and "order" not in value and "LS" in value["split"]:
             args["order"] = "TO"

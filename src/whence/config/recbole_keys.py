@@ -151,7 +151,6 @@ DEFAULTS_OF_MODELS: dict[str, dict[str, Any]] = {
     "ease": {"reg_weight": 250.0},
     "itemknn": {"k": 100, "shrink": 0.0},
 }
-SEQUENTIAL = ("lstm", "gru4rec", "sasrec")
 POINTWISE = ("neumf", "widedeep")
 SPLIT = {"split": {"RS": [0.8, 0.1, 0.1]}, "order": "RO", "group_by": "user", "mode": "full"}
 SPLIT_OF_SEQUENCES = {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "full"}

@@ -5,42 +5,13 @@ from __future__ import annotations
 import warnings
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from whence.config.models import (
-    MODELS,
-    TRAINING_ARGUMENTS,
-    Name,
-    arguments,
-    checked,
-    model_class,
-    own_arguments,
-    short_name,
-)
+from whence.config.models import TrainingConfig
+from whence.config.section import Section
 from whence.config.space import check_place, check_values
-from whence.errors import DataWarning
-
-METHODS = {
-    "shapley": "Shapley",
-    "loo": "LeaveOneOut",
-    "banzhaf": "Banzhaf",
-    "beta-shapley": "BetaShapley",
-    "retraining-shapley": "RetrainingShapley",
-    "retraining-loo": "RetrainingLeaveOneOut",
-    "random": "RandomValue",
-    "length": "LengthValue",
-    "popularity": "PopularityValue",
-}
-
-
-class Section(BaseModel):
-    """What all sections have in common: no key but those described."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
-
-    def given(self, *leave_out: str) -> dict[str, Any]:
-        """Return the keys that have a value."""
-        return self.model_dump(exclude_none=True, exclude=set(leave_out))
+from whence.errors import DataWarning, did_you_mean
+from whence.parameters import PositiveInt, Seed
 
 
 class DataConfig(Section):
@@ -144,113 +115,8 @@ class SplitConfig(Section):
     per_user: bool = Field(
         default=True, description="For rows: the shares are those of each user's (session's) rows."
     )
-    n: int = Field(default=1, description="For last: how many items or baskets.")
-    seed: int = Field(default=42, description="Seed of random splits.")
-
-
-class ModelConfig(Section):
-    """Which recommender, and its parameters."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
-
-    name: Name = Field(
-        default="vmis",
-        description="The recommender, by this name or that of its class (in any case). The other "
-        "keys of the section are the arguments of the class.",
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _arguments_fit(cls, given: Any) -> Any:
-        if not isinstance(given, dict):
-            return given
-        name = short_name(given.get("name", cls.model_fields["name"].default))
-        if name not in MODELS:
-            return {"name": name}  # which is then refused
-        options = {key: value for key, value in given.items() if key != "name"}
-        kept = {"name": name} if "name" in given else {}
-        if not options:
-            return kept  # without looking for the class, which may need another package
-        return {**kept, **checked(name, options, by_default="name" not in given)}
-
-    @property
-    def class_name(self) -> str:
-        """Name of the class."""
-        return MODELS[self.name]
-
-    @property
-    def kind(self) -> str | None:
-        """What the model learns from: sessions, baskets, or None for either."""
-        kinds: tuple[str, ...] = model_class(self.name).kinds
-        return kinds[0] if len(kinds) == 1 else None
-
-    def arguments(self) -> list[str]:
-        """Return the names of the arguments that this section takes."""
-        return list(own_arguments(self.name))
-
-    def build(self, **more: Any) -> Any:
-        """Return the recommender, not yet fitted."""
-        return model_class(self.name)(**self.given("name"), **more)
-
-
-class TrainingConfig(Section):
-    """How the model learns: arguments of the model and of its ``fit`` that many models share."""
-
-    epochs: int | None = Field(default=None, description="Passes over the training data.")
-    batch_size: int | None = Field(default=None, description="Training examples per step.")
-    learning_rate: float | None = Field(default=None, description="Step size.")
-    optimizer: Literal["adam", "adamw", "sgd", "adagrad"] | None = Field(
-        default=None, description="How steps are made of gradients."
-    )
-    weight_decay: float | None = Field(
-        default=None, description="Weight of the penalty on squared parameters."
-    )
-    gradient_clip: float | None = Field(default=None, description="Greatest norm of a gradient.")
-    decay: float | None = Field(
-        default=None, description="Factor of the learning rate after each epoch."
-    )
-    device: str | None = Field(default=None, description="Such as cpu or cuda.")
-    seed: int = Field(
-        default=42, description="Seed of initial parameters, order of batches and negatives."
-    )
-    metric: str | None = Field(
-        default=None,
-        description="Metric on the validation data that decides which epoch is best; the first of "
-        "`evaluation.metrics` if absent.",
-    )
-    eval_every: int | None = Field(default=None, description="Epochs between validations.")
-    patience: int | None = Field(
-        default=None, description="Stop after so many validations without a better value."
-    )
-    checkpoints: int | tuple[int, ...] | None = Field(
-        default=None, description="Keep every n-th epoch and the last, or exactly these epochs."
-    )
-    tensorboard: bool | None = Field(
-        default=None,
-        description="Write curves for TensorBoard; if absent, where it is installed.",
-    )
-    progress: bool | None = Field(default=None, description="Show a bar; if absent, on a terminal.")
-    threads: int | None = Field(default=None, description="Threads to train with; one if absent.")
-
-    def for_model(self, name: str) -> dict[str, Any]:
-        """Return the arguments of a model's constructor that are set here.
-
-        Those that it does not have are left out, with a warning where they were written down.
-        """
-        accepted = arguments(model_class(name))
-        options = self.model_dump(include=set(TRAINING_ARGUMENTS), exclude_none=True)
-        unused = [key for key in options if key not in accepted and key in self.model_fields_set]
-        unused = [key for key in unused if key not in ("seed", "threads", "device")]
-        if unused:
-            listed = ", ".join(f"training.{key}" for key in unused)
-            warnings.warn(
-                f"{listed} has no use for {MODELS[name]} and is left out."
-                if len(unused) == 1
-                else f"{listed} have no use for {MODELS[name]} and are left out.",
-                DataWarning,
-                stacklevel=3,
-            )
-        return {key: value for key, value in options.items() if key in accepted}
+    n: PositiveInt = Field(default=1, description="For last: how many items or baskets.")
+    seed: Seed = Field(default=42, le=2**63 - 1, description="Seed of random splits.")
 
 
 class EvaluationConfig(Section):
@@ -265,12 +131,12 @@ class EvaluationConfig(Section):
         description="A query is the beginning of a session, or a user; follows from the model and "
         "the data if absent.",
     )
-    negatives: int | Literal["given"] | None = Field(
+    negatives: PositiveInt | Literal["given"] | None = Field(
         default=None,
         description="Rank each target among so many items drawn at random, or those given in the "
         "data, instead of all.",
     )
-    seed: int = Field(default=42, description="Seed of the negatives drawn.")
+    seed: Seed = Field(default=42, le=2**63 - 1, description="Seed of the negatives drawn.")
     sustainability_weight: float = Field(
         default=0.2,
         description="Weight of the sustainable share in sustainablemrr and sustainablendcg.",
@@ -283,66 +149,64 @@ class EvaluationConfig(Section):
 
 
 class AttributionConfig(Section):
-    """How the training data is valued."""
+    """How the training data is valued: a method, and its parameters."""
 
-    method: Literal[
-        "shapley",
-        "loo",
-        "banzhaf",
-        "beta-shapley",
-        "retraining-shapley",
-        "retraining-loo",
-        "random",
-        "length",
-        "popularity",
-    ] = Field(
-        default="shapley", description="How a source is credited with its share of the metric."
+    model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
+
+    method: str = Field(
+        default="shapley",
+        description="How a source is credited with its share of the metric. The other keys of the "
+        "section are the parameters of the method, such as `by`, `tolerance` or `candidates`.",
     )
     metric: str | None = Field(
         default=None,
         description="Metric to share out, as name@K; the first of evaluation.metrics if absent.",
     )
-    by: str | None = Field(
-        default=None, description="What a source is: session, user, item, interaction, or a column."
-    )
-    candidates: Literal["fixed", "all"] | None = Field(
-        default=None,
-        description="Players of a query: its candidates under the full data, or all matches.",
-    )
-    own: Literal["given", "player"] | None = Field(
-        default=None,
-        description="TIFU: the user's own history is always there, or a player itself.",
-    )
-    tolerance: float | None = Field(
-        default=None,
-        description="Stop when the mean standard error is this share of the mean |value|.",
-    )
-    max_permutations: int | None = Field(
-        default=None, description="Stop at this many permutations."
-    )
-    alpha: float | None = Field(default=None, description="Beta-Shapley: first parameter.")
-    beta: float | None = Field(default=None, description="Beta-Shapley: second parameter.")
-    seed: int = Field(default=42, description="Seed of all random numbers.")
-    threads: int | None = Field(default=None, description="Threads; all cores if absent.")
+    seed: Seed = Field(default=42, le=2**63 - 1, description="Seed of all random numbers.")
+    threads: PositiveInt | None = Field(default=None, description="Threads; all cores if absent.")
 
-    def build(self, metric: Any, **more: Any) -> Any:
-        """Return the valuation method for a metric."""
-        import whence.valuation
+    @model_validator(mode="before")
+    @classmethod
+    def _parameters_fit(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        from whence.attribution.method import METHODS
+        from whence.config.parameters import checked_parameters
 
-        method = getattr(whence.valuation, METHODS[self.method])
-        options = self.given("method", "metric", "seed", "threads")
-        accepted = arguments(method)
-        for key in [key for key in options if key not in accepted]:
-            # Settings of another method may stay in a file from which several are run.
-            warnings.warn(
-                f"attribution.{key} has no use for {self.method} and is left out.",
-                DataWarning,
-                stacklevel=2,
-            )
-            del options[key]
-        run = {"metric": metric, "seed": self.seed, "threads": self.threads, **more}
-        options.update({name: value for name, value in run.items() if name in accepted})
-        return method(**options)
+        name = given.get("method", cls.model_fields["method"].default)
+        own = {key: value for key, value in given.items() if key not in cls.model_fields}
+        if own or "method" in given:
+            method = METHODS.find(name)
+            if method is None or not method.of_training:
+                known = [one for one in METHODS.names() if METHODS[one].of_training]
+                raise ValueError(
+                    f"attribution.method in {{where}} must be one of {', '.join(known)}, not "
+                    f"{name!r}.{did_you_mean(name, known)}"
+                )
+            given = {key: value for key, value in given.items() if key not in own}
+            given |= checked_parameters("attribution", name, method, own, METHODS)
+        return given
+
+    def build(self, metric: Any = None, **more: Any) -> Any:
+        """Return the method.
+
+        Parameters
+        ----------
+        metric : str or Metric, optional
+            What is shared out, where the method has a metric.
+        **more
+            Other parameters, for the methods that have them.
+        """
+        from whence.attribution.method import METHODS
+
+        method = METHODS[self.method]
+        known = method.parameter_types()
+        shared = {"metric": metric, "seed": self.seed, "threads": self.threads, **more}
+        own = self.given(*AttributionConfig.model_fields)
+        if self.metric is not None and "metric" not in known:
+            message = f"attribution.metric has no use for {self.method} and is left out."
+            warnings.warn(message, DataWarning, stacklevel=2)
+        return method(**own, **{k: v for k, v in shared.items() if k in known and k not in own})
 
 
 class TuneConfig(Section):
@@ -368,7 +232,9 @@ class TuneConfig(Section):
     prune: bool = Field(
         default=True, description="Give up trials whose validations are below the median."
     )
-    seed: int = Field(default=42, ge=0, description="Seed of the choice of settings.")
+    seed: Seed = Field(
+        default=42, le=2**63 - 1, description="Seed of the choice of settings."
+    )
 
     @field_validator("space")
     @classmethod

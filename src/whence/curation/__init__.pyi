@@ -19,6 +19,9 @@ from .disclosure import (
     DisclosurePlan as DisclosurePlan,
 )
 from .disclosure import (
+    DisclosureProblem as DisclosureProblem,
+)
+from .disclosure import (
     plot_frontier as plot_frontier,
 )
 from .disclosure import (
@@ -41,6 +44,7 @@ __all__ = [
     "Comparison",
     "Disclosure",
     "DisclosurePlan",
+    "DisclosureProblem",
     "best_fraction",
     "detection_curve",
     "detection_report",

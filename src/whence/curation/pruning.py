@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
@@ -10,9 +11,12 @@ import polars as pl
 from whence.attribution import Attribution
 from whence.attribution.pruning import lowest, without
 from whence.data import Interactions
+from whence.engines import Checkpoints, ListJob, Run, identity_of, settled
+from whence.engines import run as run_job
 from whence.errors import ColumnError, ParameterError, did_you_mean
-from whence.evaluation import evaluate, make_queries
+from whence.evaluation import Queries, evaluate, make_queries
 from whence.models.base import require
+from whence.models.identity import data_identity, model_identity, told_apart
 
 FRACTIONS = (0.0, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 
@@ -55,6 +59,7 @@ def prune_curve(
     metric: Any = "mrr@20",
     fractions: Sequence[float] = FRACTIONS,
     threads: int | None = None,
+    run: Run | None = None,
     **options: Any,
 ) -> pl.DataFrame:
     """Refit without ever more of the least valuable sources, and evaluate.
@@ -75,7 +80,9 @@ def prune_curve(
     fractions : sequence of float
         Shares of the sources to remove; 0 is the full data.
     threads : int, optional
-        Threads to use; all cores by default.
+        Threads to use; those of the run by default, else all cores.
+    run : Run, optional
+        How the work is done. With a folder, what was measured is kept there.
     **options
         Passed on to `whence.evaluate`, such as ``sustainable_items``.
 
@@ -92,29 +99,69 @@ def prune_curve(
         curve.filter(pl.col("fraction") == best_fraction(curve))
     """
     require(model, "refit", "Pruning")
-    train: Interactions = model.train_
+    run = settled(run, None)
+    threads = run.threads if threads is None else threads
     queries = {name: make_queries(model, part) for name, part in data.items()}
-    rows = []
-    for fraction in fractions:
-        removed = lowest(attribution, fraction=fraction)
-        left = without(attribution, train, removed)
+    job = Refits(model, attribution, queries, metric, threads, options)
+    identity = {
+        "work": "prune curve",
+        "model": model_identity(model),
+        "values": identity_of(attribution.totals),
+        "data": {name: data_identity(part) for name, part in data.items()},
+        "metric": getattr(metric, "name", metric),
+        "fractions": told_apart(list(fractions)),
+        "options": told_apart(options),
+    }
+    with Checkpoints(run, identity) as kept:
+        parts = run_job(job, fractions, run.changed(threads=1), message="fitting again", kept=kept)
+    return pl.DataFrame([row for part in parts for row in part])
+
+
+@dataclass(frozen=True)
+class Refits(ListJob[float, list[dict[str, Any]]]):
+    """A model fitted again and measured; a shard is the share of the sources that is removed.
+
+    Attributes
+    ----------
+    model : fitted recommender
+    attribution : Attribution
+    queries : dict of str to Queries
+    metric
+    threads : int or None
+        Of the evaluation; fits come one after another.
+    options : dict
+        Of the evaluation.
+    """
+
+    model: Any
+    attribution: Attribution
+    queries: dict[str, Queries]
+    metric: Any
+    threads: int | None
+    options: dict[str, Any]
+
+    def run(self, shard: float) -> list[dict[str, Any]]:
+        """Remove, fit and evaluate."""
+        train: Interactions = self.model.train_
+        removed = lowest(self.attribution, fraction=shard)
+        left = without(self.attribution, train, removed)
         if not left.n_rows:
             raise ParameterError(
-                f"Removing {fraction:.0%} of the {attribution.noun} leaves no training data; "
+                f"Removing {shard:.0%} of the {self.attribution.noun} leaves no training data; "
                 "choose smaller fractions."
             )
-        refitted = type(model)(**model.params).fit(left)
-        for name, asked in queries.items():
-            result = evaluate(refitted, asked, metric, threads=threads, **options)
-            rows.append(
-                {
-                    "fraction": float(fraction),
-                    "n_removed": len(removed),
-                    "data": name,
-                    "value": float(result),
-                }
-            )
-    return pl.DataFrame(rows)
+        refitted = type(self.model)(**self.model.params).fit(left)
+        return [
+            {
+                "fraction": float(shard),
+                "n_removed": len(removed),
+                "data": name,
+                "value": float(
+                    evaluate(refitted, asked, self.metric, threads=self.threads, **self.options)
+                ),
+            }
+            for name, asked in self.queries.items()
+        ]
 
 
 def best_fraction(curve: pl.DataFrame, data: str = "validation") -> float:

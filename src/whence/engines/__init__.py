@@ -1,7 +1,7 @@
 """Where and how work runs: jobs, threads of this machine, progress, checkpoints, memory."""
 
-from whence.engines.checkpoints import Checkpoints, claimed, identity_of
-from whence.engines.jobs import ENGINES, Engine, Interrupted, Job, cut, run
+from whence.engines.checkpoints import Checkpoints, claimed, identity_of, keeping
+from whence.engines.jobs import ENGINES, Engine, Interrupted, Job, ListJob, cut, run
 from whence.engines.memory import kept_memory
 from whence.engines.progress import Progress, Report, part_of, reporter
 from whence.engines.runs import Callback, Run, settled
@@ -15,6 +15,7 @@ __all__ = [
     "Engine",
     "Interrupted",
     "Job",
+    "ListJob",
     "Progress",
     "Report",
     "Run",
@@ -22,6 +23,7 @@ __all__ = [
     "claimed",
     "cut",
     "identity_of",
+    "keeping",
     "kept_memory",
     "map_ordered",
     "part_of",

@@ -10,8 +10,9 @@ import shutil
 import time
 import uuid
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 UNFINISHED = "unfinished"
 """Folder, in that of the run, of what is not finished."""
 _IDENTITY, _LOCK = "work.json", ".lock"
+_held: ContextVar[frozenset[Path]] = ContextVar("held", default=frozenset())
 _SECONDS = 5.0
 """Between states."""
 _LONGEST_SHARE = 0.05
@@ -45,6 +47,9 @@ def claimed(folder: str | Path) -> Iterator[Path]:
         If another running process has it.
     """
     folder = Path(folder)
+    if folder.resolve() in _held.get():  # by the work that this is a part of
+        yield folder
+        return
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / _LOCK
     lock = FileLock(path)
@@ -55,9 +60,11 @@ def claimed(folder: str | Path) -> Iterator[Path]:
             f"{folder} is in use by another process that is running; wait for it, or choose "
             "another folder."
         ) from error
+    before = _held.set(_held.get() | {folder.resolve()})
     try:
         yield folder
     finally:
+        _held.reset(before)
         path.unlink(missing_ok=True)
         lock.release()
 
@@ -142,6 +149,18 @@ class Checkpoints:
             self._saved = time.monotonic()
             self._took = self._saved - began
 
+    def recall(self, stage: str, compute: Callable[[], Any]) -> Any:
+        """Return the state of a stage; it is computed and kept if there is none."""
+        state = self.load(stage)
+        if state is None:
+            state = compute()
+            self.save(stage, state)
+        return state
+
+    def path(self, name: str) -> Path | None:
+        """Place for a file beside the states, which goes with them; None without a folder."""
+        return None if self._folder is None else self._folder / name
+
     def drop(self, stage: str) -> None:
         """Forget a stage whose result is part of another's state."""
         if self._folder is not None:
@@ -191,6 +210,26 @@ class Checkpoints:
             if not path.is_dir() or any(path.iterdir()):
                 break
             path.rmdir()
+
+
+@contextmanager
+def keeping(
+    run: Run, identity: Mapping[str, Any], kept: Checkpoints | None = None
+) -> Iterator[Checkpoints]:
+    """Keep work in the folder of its run; or with what it is part of, where that is given.
+
+    Parameters
+    ----------
+    run, identity
+        As in `Checkpoints`.
+    kept : Checkpoints, optional
+        Of the work that this work is part of.
+    """
+    if kept is not None:
+        yield kept
+    else:
+        with Checkpoints(run, identity) as own:
+            yield own
 
 
 def identity_of(value: Any) -> str:

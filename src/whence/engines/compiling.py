@@ -27,16 +27,25 @@ def _probe() -> None:
     """Do nothing: Numba is asked whether it could keep this, as it could all other kernels."""
 
 
-def find_cache() -> Path | None:
+def cache_folder() -> Path | None:
     """Say where compiled kernels are kept.
 
     Returns
     -------
     Path or None
-        The folder for the kernels of this package; None if there is none.
+        The package itself, below which they are in the folders ``__pycache__``; or the folder of
+        Numba's cache; None if they are kept nowhere.
+
+    Raises
+    ------
+    RuntimeError
+        By Numba, where it can write to none.
     """
     path = numba.njit(cache=True)(_probe).stats.cache_path
-    return None if path is None else Path(path)
+    if path is None:
+        return None
+    room = Path(__file__).parent
+    return room.parent if Path(path).parent == room else Path(path).parent
 
 
 def settle_cache() -> None:
@@ -48,7 +57,7 @@ def settle_cache() -> None:
         In that case.
     """
     try:
-        find_cache()
+        cache_folder()
     except RuntimeError:  # "cannot cache function"
         folder = _temporary_folder()
     else:

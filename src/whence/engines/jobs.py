@@ -79,6 +79,19 @@ class Job(ABC, Generic[Shard, Part, Total]):
         return total
 
 
+class ListJob(Job[Shard, Part, list[Part]]):
+    """A job whose total is the list of its parts, in the order of the shards."""
+
+    def start(self) -> list[Part]:
+        """Nothing is done."""
+        return []
+
+    def add(self, total: list[Part], part: Part) -> list[Part]:
+        """One more is."""
+        total.append(part)
+        return total
+
+
 class Engine(ABC):
     """Where the shards of a job are worked on."""
 

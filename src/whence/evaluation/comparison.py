@@ -9,12 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from whence._html import ShownAsTable
 from whence.errors import DataError, MetricError, ParameterError, check_float, check_int
 from whence.evaluation.result import Evaluation
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(ShownAsTable):
     """Difference of a metric between two evaluations of the same queries.
 
     Attributes

@@ -10,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from whence._html import ShownAsTable
 from whence.errors import MetricError, did_you_mean
 from whence.evaluation._names import canonical_name
 from whence.evaluation.metrics import Metric
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluation:
+class Evaluation(ShownAsTable):
     """Values of metrics, over all queries and for each.
 
     Attributes

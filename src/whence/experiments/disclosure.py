@@ -9,28 +9,29 @@ violation.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
 
+from whence._html import ShownAsTable
 from whence.curation.disclosure import Disclosure, paired_differences, simulate_willingness
-from whence.curation.disclosure.comparison import FREE, KEYS, Key, compared, plans_of, worth_of
+from whence.curation.disclosure.comparison import FREE, KEYS, Arm, Posed, Retrained, compared
 from whence.curation.disclosure.retraining import Yardstick
 from whence.data import Interactions, split_rows
-from whence.errors import DataError, ParameterError, check_choice, check_float, check_int
-from whence.experiments.results import Store
+from whence.engines import Checkpoints, Run, settled
+from whence.engines import run as run_job
+from whence.errors import DataError, ParameterError, check_choice
 from whence.influence.functions import factor_loss, to_optimum
+from whence.models.identity import data_identity, model_identity, told_apart
+from whence.parameters import Configurable, NonNegative, Seed
 
 PENALTY = 20.0
 """Ratings that the penalty of a user or item weighs as much as, where no model is given."""
 _DIM = 8
-Progress = Callable[[int, int, str], None]
 
 
-@dataclass(frozen=True)
-class DisclosureExperiment:
+class DisclosureExperiment(Configurable):
     """Strategies of disclosure retrained and compared on test data, over λ and over seeds.
 
     Parameters
@@ -42,9 +43,9 @@ class DisclosureExperiment:
         Column of violations; by default they are drawn by `simulate_willingness`, anew for each
         seed.
     shares : sequence of float
-        λ, as multiples of `Disclosure.lam_ref`.
+        λ, as multiples of `DisclosureProblem.lam_ref`.
     strategies, controls : sequence of str
-        As of `Disclosure.evaluate`.
+        As of `DisclosureProblem.compare`.
     seeds : sequence of int
         Of the split, of the violations, of the model and of what strategies draw.
     fractions : tuple of float
@@ -55,64 +56,65 @@ class DisclosureExperiment:
 
     model: Callable[[Interactions, int], Any] | None = None
     willingness: str | None = None
-    shares: Sequence[float] = (0.1, 0.3, 1.0, 3.0, 10.0)
+    shares: Sequence[NonNegative] = (0.1, 0.3, 1.0, 3.0, 10.0)
     strategies: Sequence[str] = ("social", "trust_region", "all", "none")
     controls: Sequence[str] = ("threshold", "random", "influence_only")
-    seeds: Sequence[int] = (0, 1, 2)
+    seeds: Sequence[Seed] = (0, 1, 2)
     fractions: tuple[float, float, float] = (0.5, 0.3, 0.2)
     metrics: Sequence[str] = ()
 
-    def __post_init__(self) -> None:
+    def _check_params(self) -> None:
+        super()._check_params()
         if not len(self.seeds) or not len(self.shares):
             raise ParameterError("Give at least one seed and one of shares.")
-        for seed in self.seeds:
-            check_int("seeds", seed, minimum=0)
-        for share in self.shares:
-            check_float("shares", share, minimum=0.0)
         compared(self.strategies, self.controls)
 
-    def run(
-        self, data: Any, *, folder: str | Path | None = None, progress: Progress | None = None
-    ) -> DisclosureResult:
-        """Run what has not been run yet.
+    def run(self, data: Any, *, run: Run | None = None) -> DisclosureResult:
+        """Run the experiment.
 
         Parameters
         ----------
         data : Interactions or table
             Users with their items, and ratings where the model needs them.
-        folder : path, optional
-            Keeps each result, so that an interrupted run goes on where it stopped.
-        progress : callable, optional
-            ``progress(done, total, message)``.
+        run : Run, optional
+            How the work is done. With a folder, each result is kept there.
 
         Raises
         ------
         DataError
             If the rows are not those of users, or nothing has any violation.
         """
+        self._check_params()
+        run = settled(run, self)
         interactions = Interactions.from_frame(data)
         if not interactions.by_user:
             raise DataError(
                 "The disclosure experiment splits the rows of users; give data with a user column."
             )
         settings = {
-            "model": _described(self._make(interactions, 0)),
+            "model": model_identity(self._make(interactions, 0)),
             "data": interactions.fingerprint,
             "willingness": self.willingness,
             "fractions": list(self.fractions),
             "metrics": list(self.metrics),
         }
-        store, keys = Store(folder, settings), compared(self.strategies, self.controls)
-        for number, seed in enumerate(self.seeds):
-            _Seed(self, interactions, seed, store, keys, _part(progress, number, self, keys)).run()
-        names = [_name(share, key) for share in self.shares for key in keys]
-        return DisclosureResult(store.frame(self.seeds, names).drop("arm"), settings)
+        arms = [
+            Arm(int(seed), key, float(share))
+            for seed in self.seeds
+            for share in self.shares
+            for key in compared(self.strategies, self.controls)
+        ]
+        identity = {**settings, "ratings": data_identity(interactions), "arms": told_apart(arms)}
+        job = _Fits(tuple(self.metrics), experiment=self, data=interactions)
+        with Checkpoints(run, identity) as kept:
+            rows = run_job(job, arms, run.changed(threads=1), message="retraining", kept=kept)
+        return DisclosureResult(pl.DataFrame(rows, infer_schema_length=None), settings)
 
     def _make(self, train: Interactions, seed: int) -> Any:
         return usual_model(train, seed) if self.model is None else self.model(train, seed)
 
 
-def usual_model(train: Interactions, seed: int = 0) -> Any:
+def usual_model(train: Interactions, seed: int = 42) -> Any:
     """The model that is fitted where none is given."""
     from whence.models import BiasedMF
 
@@ -123,44 +125,15 @@ def usual_model(train: Interactions, seed: int = 0) -> Any:
 
 
 @dataclass(frozen=True)
-class _Seed:
-    """All that is measured with one seed."""
+class _Fits(Retrained):
+    """Arms of the experiment: rows are split, and the model is fitted, once for each seed."""
 
-    experiment: DisclosureExperiment
-    data: Interactions
-    seed: int
-    store: Store
-    keys: list[Key]
-    tell: Callable[[int, str], None]
+    experiment: DisclosureExperiment = field(kw_only=True)
+    data: Interactions = field(kw_only=True)
 
-    def run(self) -> None:
-        """Measure and record what is not in the store."""
-        todo = {
-            share: [key for key in self.keys if not self.store.has(self.seed, _name(share, key))]
-            for share in self.experiment.shares
-        }
-        if not any(todo.values()):
-            return
-        self.tell(0, "all data")
-        asked, test = self._asked()
-        usual = asked.lam_ref
-        if usual is None:
-            raise DataError(
-                "No interaction has any willingness violation, so that all may be disclosed; give "
-                "data in which something is withheld."
-            )
-        yardstick = Yardstick.of(asked.model, test)
-        for place, (share, missing) in enumerate(todo.items()):
-            here = asked.at(share * usual)
-            for done, (key, plan) in enumerate(plans_of(here, missing)):
-                message = f"{share:g} lam_ref, {' '.join(key).strip()}"
-                self.tell(place * len(self.keys) + done, message)
-                row = worth_of(here, plan, yardstick, self.seed, tuple(self.experiment.metrics))
-                facts = {"seed": self.seed, "arm": _name(share, key), "lam_share": share}
-                self.store.add({**facts, "lam": here.lam, **dict(zip(KEYS, key)), **row})
-
-    def _asked(self) -> tuple[Disclosure, Interactions]:
-        own, seed = self.experiment, self.seed
+    def pose(self, seed: int) -> Posed:
+        """The question of a seed, and the test data."""
+        own = self.experiment
         train, validation, test = split_rows(self.data, own.fractions, seed=seed)
         model = own._make(train, seed).fit(train)
         if factor_loss(model) is not None:
@@ -168,11 +141,17 @@ class _Seed:
         beta: Any = own.willingness
         if beta is None:
             beta = simulate_willingness(train, seed=seed)
-        return Disclosure(model, beta, validation, seed=seed), test
+        problem = Disclosure(seed=seed).pose(model, validation, willingness=beta)
+        if problem.lam_ref is None:
+            raise DataError(
+                "No interaction has any willingness violation, so that all may be disclosed; give "
+                "data in which something is withheld."
+            )
+        return problem, Yardstick.of(model, test)
 
 
 @dataclass(frozen=True)
-class DisclosureResult:
+class DisclosureResult(ShownAsTable):
     """What the disclosure experiment measured.
 
     Attributes
@@ -187,6 +166,9 @@ class DisclosureResult:
 
     rows: pl.DataFrame
     settings: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return f"<DisclosureResult of {self.rows.height:,} rows>"
 
     def to_frame(self, measure: str = "reward") -> pl.DataFrame:
         """Paired differences of the strategies at each λ; see `paired_differences`."""
@@ -247,31 +229,7 @@ class DisclosureResult:
         return plot_frontier(self.frontier(), ax)
 
 
-def _name(share: float, key: Key) -> str:
-    return f"{share:g} {' '.join(key)}".strip()
-
-
 def _interval(row: dict[str, Any]) -> str:
     half = "" if row["±"] is None else f" ± {row['±']:.4f}"
     mark = {"yes": " ✓", "no": " ✗"}.get(row["better"], "")
     return f"{row['difference']:+.4f}{half}{mark}"
-
-
-def _described(model: Any) -> dict[str, Any]:
-    params = {name: value for name, value in model.params.items() if name != "seed"}
-    return {"class": type(model).__name__, **params}
-
-
-def _part(
-    progress: Progress | None, number: int, experiment: DisclosureExperiment, keys: Sequence[Key]
-) -> Callable[[int, str], None]:
-    """Progress of one seed as progress of all."""
-    each = len(experiment.shares) * len(keys)
-
-    def tell(done: int, message: str) -> None:
-        if progress is not None:
-            seed = experiment.seeds[number]
-            total = len(experiment.seeds) * each
-            progress(number * each + done, total, f"seed {seed}: {message}")
-
-    return tell

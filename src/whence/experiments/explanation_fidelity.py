@@ -7,32 +7,36 @@ orders that know nothing of the model's answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 import polars as pl
+from annotated_types import Ge
 
 from whence.data import Interactions, split_last
-from whence.errors import DataError, ParameterError, UnsupportedError, check_choice, check_int
+from whence.engines import Checkpoints, ListJob, Run, settled
+from whence.engines import run as run_job
+from whence.errors import DataError, ParameterError, UnsupportedError
 from whence.evaluation import evaluate
 from whence.experiments.explanation_results import ExplanationFidelityResult
-from whence.experiments.results import Store
 from whence.explanation import Explanations, explain_many, fidelity
 from whence.explanation._maskings import parse_masking
 from whence.models import load_model
 from whence.models.base import Recommender
+from whence.models.identity import model_identity, told_apart
+from whence.parameters import Configurable, PositiveInt, Seed
 
-METHODS = ("exact", "permutation", "kernel", "occlusion", "integrated_gradients")
-Progress = Callable[[int, int, str], None]
+Method = Literal["exact", "permutation", "kernel", "occlusion", "integrated_gradients"]
+METHODS: tuple[Method, ...] = get_args(Method)
+Several = Annotated[int, Ge(2)]
 _AT_ONCE = 20  # histories whose rows are recorded together
 _ACCURACY = "recall@10"
 
 
-@dataclass(frozen=True)
-class ExplanationFidelityExperiment:
+class ExplanationFidelityExperiment(Configurable):
     """Explain many users' recommendations by several methods, and measure how true that is.
 
     Parameters
@@ -69,28 +73,22 @@ class ExplanationFidelityExperiment:
     """
 
     model: Callable[[int], Any] | Recommender | None = None
-    methods: Sequence[str] = METHODS
+    methods: Sequence[Method] = METHODS
     maskings: Sequence[Any] = ("remove", "pad")
-    n_users: int = 200
-    n_events: int = 14
-    k: int = 10
-    n: int = 3
-    budget: int = 2_000
+    n_users: Several = 200
+    n_events: Several = 14
+    k: PositiveInt = 10
+    n: PositiveInt = 3
+    budget: Annotated[int, Ge(4)] = 2_000
     target: Any = "mean"
-    epochs: int | None = None
-    seed: int = 42
+    epochs: PositiveInt | None = None
+    seed: Seed = 42
 
-    def __post_init__(self) -> None:
-        for name, least in (("n_users", 2), ("n_events", 2), ("k", 1), ("n", 1), ("budget", 4)):
-            check_int(name, getattr(self, name), minimum=least)
-        check_int("seed", self.seed, minimum=0)
-        if self.epochs is not None:
-            check_int("epochs", self.epochs, minimum=1)
+    def _check_params(self) -> None:
+        super()._check_params()
         for name in ("methods", "maskings"):
             if isinstance(getattr(self, name), str) or not len(getattr(self, name)):
                 raise ParameterError(f"{name} is a list with at least one entry; give one.")
-        for method in self.methods:
-            check_choice("methods", method, METHODS)
         for masking in self.maskings:
             parse_masking(masking)
         if self.n > self.n_events:
@@ -106,20 +104,15 @@ class ExplanationFidelityExperiment:
         if fitted and self.epochs is not None:
             raise ParameterError("epochs is for a fit, and this model is fitted; leave it out.")
 
-    def run(
-        self, data: Any, *, folder: str | Path | None = None, progress: Progress | None = None
-    ) -> ExplanationFidelityResult:
-        """Run what has not been run yet.
+    def run(self, data: Any, *, run: Run | None = None) -> ExplanationFidelityResult:
+        """Run the experiment.
 
         Parameters
         ----------
         data : Interactions or table
             Users or sessions with their items.
-        folder : path, optional
-            Keeps the model and what was measured, so that an interrupted run goes on where it
-            stopped.
-        progress : callable, optional
-            ``progress(done, total, message)``.
+        run : Run, optional
+            How the work is done. With a folder, the model and what was measured are kept there.
 
         Raises
         ------
@@ -128,83 +121,72 @@ class ExplanationFidelityExperiment:
         UnsupportedError
             If the model cannot be explained under a masking at all.
         """
+        self._check_params()
+        run = settled(run, self)
         interactions = Interactions.from_frame(data)
         if interactions.kind == "baskets":
             raise DataError(
                 "The fidelity experiment explains users or sessions with single items; give data "
                 "without baskets."
             )
-        tell = progress or _silent
-        parts = -(-self.n_users // _AT_ONCE)
-        total = 1 + parts * len(self.maskings)
-        made = None if isinstance(self.model, Recommender) else self._made()
-        store = Store(folder, self._settings(interactions, made), name="measured.json")
-        tell(0, total, "model")
-        model, accuracy = self._fitted(made, interactions, folder)
-        histories = self._histories(model, interactions)
-        for number, (masking, first) in enumerate(self._tasks(len(histories)), 1):
-            label = parse_masking(masking).label
-            if store.find(first, label) is None:
-                tell(number, total, f"masking {label}")
-                some = dict(list(histories.items())[first : first + _AT_ONCE])
-                store.add({"seed": first, "arm": label, **self._measured(model, some, masking)})
-        tell(total, total, "done")
-        found = [
-            store.find(first, parse_masking(masking).label)
-            for masking, first in self._tasks(len(histories))
-        ]
-        rows = [row for part in found if part is not None for row in part["rows"]]
+        assert run.seed is not None
+        made = None if isinstance(self.model, Recommender) else self._made(run.seed)
+        settings = self._settings(interactions, made, run.seed)
+        with Checkpoints(run, settings) as kept:
+            model, accuracy = self._fitted(made, interactions, kept.path("model.whence"))
+            histories = self._histories(model, interactions, run.seed)
+            job = _Measuring(self, run.seed, model, histories)
+            shards = [
+                (number, first)
+                for number in range(len(self.maskings))
+                for first in range(0, len(histories), _AT_ONCE)
+            ]
+            parts = run_job(job, shards, run.changed(threads=1), message="explaining", kept=kept)
         left_out = {
-            f"{part['arm']}, {method}": why
-            for part in found
-            if part is not None
+            f"{part['masking']}, {method}": why
+            for part in parts
             for method, why in part["left_out"].items()
         }
         facts = {"n_users": len(histories), "accuracy": accuracy, "left_out": left_out}
-        return ExplanationFidelityResult(
-            pl.DataFrame(rows, infer_schema_length=None), {**store.settings, **facts}
-        )
+        rows = pl.DataFrame([row for part in parts for row in part["rows"]],
+                            infer_schema_length=None)  # fmt: skip
+        return ExplanationFidelityResult(rows, {**settings, **facts})
 
-    def _made(self) -> Any:
+    def _made(self, seed: int) -> Any:
         assert not isinstance(self.model, Recommender)
-        model = small_gru(self.seed) if self.model is None else self.model(self.seed)
+        model = small_gru(seed) if self.model is None else self.model(seed)
         if self.epochs is not None:
             model.epochs = self.epochs
         return model
 
-    def _settings(self, data: Interactions, made: Any) -> dict[str, Any]:
-        model: Any = self.model if made is None else made
+    def _settings(self, data: Interactions, made: Any, seed: int) -> dict[str, Any]:
         own = {
             name: getattr(self, name)
-            for name in ("methods", "n_users", "n_events", "k", "n", "budget", "seed")
+            for name in ("methods", "n_users", "n_events", "k", "n", "budget")
         }
         return {
-            "model": {"class": type(model).__name__, **_plain(model.params)},
-            "fitted": None if made is not None else _told_apart(model),
+            "model": model_identity(self.model if made is None else made),
             "data": data.fingerprint,
-            **own,
+            **told_apart(own),
+            "seed": seed,
             "maskings": [parse_masking(masking).label for masking in self.maskings],
             "target": str(self.target),
         }
 
-    def _fitted(
-        self, made: Any, data: Interactions, folder: str | Path | None
-    ) -> tuple[Any, float | None]:
+    def _fitted(self, made: Any, data: Interactions, path: Path | None) -> tuple[Any, float | None]:
         """The model, and its accuracy on the last item of each user where it was fitted here."""
         if made is None:
             return self.model, None
         train, test = split_last(data, 1)
-        path = None if folder is None else Path(folder) / "model.whence"
         if path is not None and path.exists():
             model = load_model(path)
         else:
             model = made.fit(train)
             if path is not None:
-                path.parent.mkdir(parents=True, exist_ok=True)
                 model.save(path)
         return model, float(evaluate(model, test, [_ACCURACY])[_ACCURACY])
 
-    def _histories(self, model: Any, data: Interactions) -> dict[Any, list[Any]]:
+    def _histories(self, model: Any, data: Interactions, seed: int) -> dict[Any, list[Any]]:
         """Latest events of users drawn at random, by user; without the item that was held out."""
         if not isinstance(self.model, Recommender):
             data = split_last(data, 1)[0]
@@ -215,7 +197,7 @@ class ExplanationFidelityExperiment:
                 f"Only {len(enough)} of the {data.n_sources} users have {self.n_events} items "
                 "before the last; choose a smaller n_events."
             )
-        rng = np.random.Generator(np.random.PCG64([self.seed, self.n_events]))
+        rng = np.random.Generator(np.random.PCG64([seed, self.n_events]))
         n_users = min(self.n_users, len(enough))
         chosen = np.sort(rng.choice(enough, n_users, replace=False))
         users, items = data.vocabulary.sources, data.vocabulary.items
@@ -225,22 +207,36 @@ class ExplanationFidelityExperiment:
             for user, (start, end) in zip(chosen, last)
         }
 
-    def _tasks(self, n_histories: int) -> Iterator[tuple[Any, int]]:
-        for masking in self.maskings:
-            for first in range(0, n_histories, _AT_ONCE):
-                yield masking, first
 
-    def _measured(
-        self, model: Any, histories: dict[Any, list[Any]], masking: Any
-    ) -> dict[str, Any]:
-        """What some histories gave: rows, and why methods were left out."""
+@dataclass(frozen=True)
+class _Measuring(ListJob[tuple[int, int], dict[str, Any]]):
+    """Some histories explained by each method; a shard is a masking and the first history.
+
+    Attributes
+    ----------
+    experiment : ExplanationFidelityExperiment
+    seed : int
+    model : Recommender
+    histories : dict
+    """
+
+    experiment: ExplanationFidelityExperiment
+    seed: int
+    model: Any
+    histories: dict[Any, list[Any]]
+
+    def run(self, shard: tuple[int, int]) -> dict[str, Any]:
+        """Explain and measure: rows, and why methods were left out."""
+        number, start = shard
+        own, masking = self.experiment, self.experiment.maskings[number]
+        histories = dict(list(self.histories.items())[start : start + _AT_ONCE])
         found: dict[str, Explanations] = {}
         left_out: dict[str, str] = {}
-        for method in self.methods:
+        for method in own.methods:
             try:
-                found[method] = self._explained(model, histories, masking, method)
+                found[method] = self._explained(histories, masking, method)
             except UnsupportedError as error:
-                if len(left_out) == len(self.methods) - 1:
+                if len(left_out) == len(own.methods) - 1:
                     raise
                 left_out[method] = str(error)
         orders = {
@@ -248,7 +244,7 @@ class ExplanationFidelityExperiment:
             for method, explanations in found.items()
         }
         first = next(iter(found.values()))
-        table = fidelity.measure_each(first, n=self.n, seed=self.seed, orders=orders)
+        table = fidelity.measure_each(first, n=own.n, seed=self.seed, orders=orders)
         names = [str(name) for name in histories]
         rows = []
         for row in table.filter(pl.col("order") != "explanation").iter_rows(named=True):
@@ -264,19 +260,20 @@ class ExplanationFidelityExperiment:
                     "n_values": None if one is None else one.metadata["n_values"],
                 }
             )
-        return {"rows": rows, "left_out": left_out}
+        return {"masking": parse_masking(masking).label, "rows": rows, "left_out": left_out}
 
     def _explained(
-        self, model: Any, histories: dict[Any, list[Any]], masking: Any, method: str
+        self, histories: dict[Any, list[Any]], masking: Any, method: str
     ) -> Explanations:
+        own = self.experiment
         return explain_many(
-            model,
+            self.model,
             histories,
-            k=self.k,
-            target=self.target,
+            k=own.k,
+            target=own.target,
             masking=masking,
             method=method,
-            budget=self.budget,
+            budget=own.budget,
             tolerance=0.0,  # the whole budget, so that methods are compared at the same cost
             seed=self.seed,
             threads=1,  # so that the seconds are those of one thread
@@ -304,20 +301,3 @@ def _distance(one: Any, exact: Any) -> float | None:
     if one is None or exact is None:
         return None
     return fidelity.relative_l2(one.scores, exact.scores)
-
-
-def _told_apart(model: Any) -> dict[str, Any]:
-    """What a fitted model has learned from, and a sum that changes with what it has learned."""
-    module = getattr(model, "module_", None)
-    parameters = [] if module is None else module.parameters()
-    total = sum(float(one.detach().double().abs().sum()) for one in parameters)
-    return {"train": model.train_.fingerprint, "parameters": f"{total:.9g}"}
-
-
-def _plain(params: dict[str, Any]) -> dict[str, Any]:
-    kinds = (str, int, float, bool, type(None))
-    return {name: value for name, value in params.items() if isinstance(value, kinds)}
-
-
-def _silent(done: int, total: int, message: str) -> None:
-    pass

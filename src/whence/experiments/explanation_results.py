@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from whence._html import ShownAsTable
 from whence.errors import check_choice
 from whence.experiments.results import t_interval
 from whence.explanation.fidelity import MEASURES
@@ -29,7 +30,7 @@ HEADS = {
 
 
 @dataclass(frozen=True)
-class ExplanationFidelityResult:
+class ExplanationFidelityResult(ShownAsTable):
     """How faithful the orders of several methods are, beside controls.
 
     Attributes
@@ -45,6 +46,9 @@ class ExplanationFidelityResult:
 
     rows: pl.DataFrame
     settings: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return f"<ExplanationFidelityResult of {self.rows.height:,} rows>"
 
     @property
     def maskings(self) -> list[str]:

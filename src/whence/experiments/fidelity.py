@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Ge
 
 from whence.data import Interactions, split_leave_one_out, split_rows
-from whence.engines import Run
-from whence.errors import DataError, ParameterError, check_choice, check_int
+from whence.engines import Run, settled
+from whence.errors import DataError, ParameterError, check_choice
 from whence.influence.functions import Fidelity, InfluenceFunction, fidelity, to_optimum
 from whence.influence.functions.solvers import SOLVERS
+from whence.models.base import require
+from whence.parameters import Configurable, Count, NonNegative, PositiveInt, Seed, Share
 
 # Penalty of the model that is fitted by default, on the parameters of one user or item: as much
 # as twenty ratings of a mean loss weigh. On MovieLens it predicts about as well as any.
 _PENALTY = 20.0
 
 
-@dataclass(frozen=True)
-class FidelityExperiment:
+class FidelityExperiment(Configurable):
     """Retrain without single interactions and without groups; compare with the prediction.
 
     Rows are split at random into training, validation and test data (8:1:1 of each user; for
@@ -55,33 +57,30 @@ class FidelityExperiment:
 
     model: Callable[[int], Any] | None = None
     solvers: Sequence[str] = ("cg", "block", "dot")
-    removals: int = 100
-    keep: Sequence[float] = (0.9, 0.7, 0.5)
-    groups: int = 10
-    repeats: int = 3
-    damping: float = 0.0
-    tolerance: float = 1e-6
-    seed: int = 0
+    removals: Annotated[int, Ge(2)] = 100
+    keep: Sequence[Share] = (0.9, 0.7, 0.5)
+    groups: Count = 10
+    repeats: PositiveInt = 3
+    damping: NonNegative = 0.0
+    tolerance: NonNegative = 1e-6
+    seed: Seed = 42
 
-    def __post_init__(self) -> None:
+    def _check_params(self) -> None:
+        super()._check_params()
         if not self.solvers:
             raise ParameterError("solvers is empty; name at least one, such as 'cg'.")
         for solver in self.solvers:
             check_choice("solvers", solver, SOLVERS)
-        check_int("removals", self.removals, minimum=2)
-        check_int("groups", self.groups, minimum=0)
-        check_int("repeats", self.repeats, minimum=1)
-        check_int("seed", self.seed, minimum=0)
 
     def run(self, data: Any, *, run: Run | None = None) -> Fidelity:
-        """Fit, and retrain what has not been retrained yet.
+        """Fit, and retrain.
 
         Parameters
         ----------
         data : Interactions or table
             Users with their items, with ratings where the model has to do with them.
         run : Run, optional
-            How the work is done. In its folder are kept the outcomes of the retrainings.
+            How the work is done. With a folder, outcomes of retraining are kept there.
 
         Raises
         ------
@@ -90,12 +89,15 @@ class FidelityExperiment:
         UnsupportedError
             If the model has no loss per training example.
         """
+        self._check_params()
+        run = settled(run, self)
+        assert run.seed is not None
         interactions = Interactions.from_frame(data)
         if not interactions.by_user:
             raise DataError(
                 "The fidelity experiment splits the rows of users; give data with a user column."
             )
-        model, train, validation, test = self._fitted(interactions)
+        model, train, validation, test = self._fitted(interactions, run.seed)
         found = fidelity(
             model,
             validation,
@@ -108,7 +110,6 @@ class FidelityExperiment:
             groups=self.groups,
             repeats=self.repeats,
             tolerance=self.tolerance,
-            seed=self.seed,
             run=run,
         )
         found.metadata.update(
@@ -119,22 +120,23 @@ class FidelityExperiment:
         )
         return found
 
-    def _fitted(self, data: Interactions) -> tuple[Any, Interactions, Interactions, Interactions]:
+    def _made(self, n_rows: int, seed: int) -> Any:
+        return small_factorisation(n_rows, seed) if self.model is None else self.model(seed)
+
+    def _fitted(
+        self, data: Interactions, seed: int
+    ) -> tuple[Any, Interactions, Interactions, Interactions]:
         """The model at its optimum, and the three parts of the data."""
-        from whence.models.base import require
         from whence.models.training.pairs import UserItemRecommender
 
-        if self.model is not None:
-            model = self.model(self.seed)
+        model = None if self.model is None else self._made(len(data), seed)
+        if model is not None:
             require(model, "differentiable", "An influence function")
-            if isinstance(model, UserItemRecommender):
-                train, validation, test = split_rows(data, (0.8, 0.1, 0.1), seed=self.seed)
-            else:
-                train, validation, test = split_leave_one_out(data)
+        if model is None or isinstance(model, UserItemRecommender):
+            train, validation, test = split_rows(data, (0.8, 0.1, 0.1), seed=seed)
         else:
-            train, validation, test = split_rows(data, (0.8, 0.1, 0.1), seed=self.seed)
-            model = small_factorisation(len(train), self.seed)
-        fitted = model.fit(train)
+            train, validation, test = split_leave_one_out(data)
+        fitted = (model or self._made(len(train), seed)).fit(train)
         return to_optimum(fitted, tolerance=self.tolerance), train, validation, test
 
 

@@ -8,15 +8,17 @@ test data. Controls leave out as many examples by other rankings, or at random.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from whence.data import Interactions
-from whence.errors import DataError, ParameterError, check_choice, check_float, check_int
+from whence.engines import Checkpoints, ListJob, Run, settled
+from whence.engines import run as run_job
+from whence.errors import DataError, ParameterError, check_int
 from whence.evaluation import evaluate
 from whence.experiments.histories import (
     Asked,
@@ -25,18 +27,19 @@ from whence.experiments.histories import (
     planted_users,
     split_shares,
 )
-from whence.experiments.results import OpponentsResult, Store
+from whence.experiments.results import OpponentsResult
 from whence.influence import TracIn
 from whence.models import Popularity
+from whence.models.identity import model_identity
+from whence.parameters import Configurable, PositiveInt, Seed, Share
 
-ARMS = ("none", "random", "loss", "self-influence", "opponents")
+Arm = Literal["none", "random", "loss", "self-influence", "opponents"]
+ARMS: tuple[Arm, ...] = get_args(Arm)
 PLANTED_SEED = 7
 IntArray = npt.NDArray[np.int64]
-Progress = Callable[[int, int, str], None]
 
 
-@dataclass(frozen=True)
-class OpponentsExperiment:
+class OpponentsExperiment(Configurable):
     """Leave out the strongest opponents, fit again, compare; with controls and over seeds.
 
     Parameters
@@ -74,26 +77,22 @@ class OpponentsExperiment:
     """
 
     model: Callable[[int], Any] | None = None
-    n: int = 500
-    seeds: Sequence[int] = (0, 1, 2, 3, 4)
-    arms: Sequence[str] = ARMS
-    planted: float = 0.0
-    protocol: str = "honest"
+    n: PositiveInt = 500
+    seeds: Sequence[Seed] = (0, 1, 2, 3, 4)
+    arms: Sequence[Arm] = ARMS
+    planted: Share = 0.0
+    protocol: Literal["honest", "original"] = "honest"
     checkpoints: int | Sequence[int] = 3
-    max_queries: int | None = None
+    max_queries: PositiveInt | None = None
     metrics: Sequence[str] | None = None
-    epochs: int | None = None
+    epochs: PositiveInt | None = None
 
-    def __post_init__(self) -> None:
-        check_int("n", self.n, minimum=1)
+    def _check_params(self) -> None:
+        super()._check_params()
         if not isinstance(self.checkpoints, Sequence):
             check_int("checkpoints", self.checkpoints, minimum=1)
-        check_choice("protocol", self.protocol, ("honest", "original"))
-        check_float("planted", self.planted, minimum=0.0, maximum=1.0)
-        for arm in self.arms:
-            check_choice("arms", arm, ARMS)
-        if not self.seeds:
-            raise ParameterError("seeds is empty; give at least one.")
+        if not self.seeds or not self.arms:
+            raise ParameterError("Give at least one of seeds and one of arms.")
 
     @classmethod
     def original(cls, seeds: Sequence[int] = (0,), **changes: Any) -> OpponentsExperiment:
@@ -118,25 +117,23 @@ class OpponentsExperiment:
         }
         return cls(**{**settings, **changes})
 
-    def run(
-        self, data: Any, *, folder: str | Path | None = None, progress: Progress | None = None
-    ) -> OpponentsResult:
-        """Run what has not been run yet.
+    def run(self, data: Any, *, run: Run | None = None) -> OpponentsResult:
+        """Run the experiment.
 
         Parameters
         ----------
         data : Interactions or table
             Users with their items.
-        folder : path, optional
-            Keeps the result of each fit, so that an interrupted run goes on where it stopped.
-        progress : callable, optional
-            ``progress(done, total, message)``.
+        run : Run, optional
+            How the work is done. With a folder, the result of each fit is kept there.
 
         Raises
         ------
         DataError
             If the rows are not those of users, or there are no more than `n` examples.
         """
+        self._check_params()
+        run = settled(run, self)
         interactions = Interactions.from_frame(data)
         if not interactions.by_user:
             raise DataError(
@@ -147,20 +144,21 @@ class OpponentsExperiment:
             interactions = in_order_of_the_table(interactions)
         asked = self._split(interactions)
         metrics = self._metrics(asked)
-        kept = self.checkpoints
+        kept_epochs = self.checkpoints
         settings = {
-            "model": _described(self._make(0)),
+            "model": model_identity(self._make(0)),
             "data": interactions.fingerprint,
             "n": self.n,
             "planted": self.planted,
             "protocol": self.protocol,
-            "checkpoints": kept if isinstance(kept, int) else list(kept),
+            "checkpoints": kept_epochs if isinstance(kept_epochs, int) else list(kept_epochs),
             "max_queries": self.max_queries,
             "metrics": metrics,
         }
-        store = Store(folder, settings)
-        for number, seed in enumerate(self.seeds):
-            _Fits(self, asked, metrics, seed, store, _part(progress, number, self)).run()
+        job = _Fits(self, asked, metrics)
+        shards = [(int(seed), arm) for seed in self.seeds for arm in self.arms]
+        with Checkpoints(run, {**settings, "fits": shards}) as kept:
+            rows = run_job(job, shards, run.changed(threads=1), message="fitting", kept=kept)
         exclude_seen = bool(getattr(self._make(0), "exclude_seen", True))
         popularity = Popularity(exclude_seen=exclude_seen).fit(asked.train)
         popular = evaluate(popularity, asked.test, metrics)
@@ -170,7 +168,8 @@ class OpponentsExperiment:
             "n_validation_queries": len(asked.validation),
             "popularity": dict(popular.scores),
         }
-        return OpponentsResult(store.frame(self.seeds, self.arms), {**settings, **facts})
+        table = pl.DataFrame(rows, infer_schema_length=None)
+        return OpponentsResult(table, {**settings, **facts})
 
     def _split(self, data: Interactions) -> Asked:
         extra = planted_users(data, self.planted, PLANTED_SEED) if self.planted else None
@@ -207,80 +206,79 @@ def small_lstm(seed: int) -> Any:
     )
 
 
-class _Fits:
-    """All fits of one seed."""
+@dataclass(frozen=True)
+class _Fits(ListJob[tuple[int, Arm], dict[str, Any]]):
+    """Rows of the experiment; a shard is a seed and an arm, which is fitted once.
 
-    def __init__(
-        self,
-        experiment: OpponentsExperiment,
-        asked: Asked,
-        metrics: list[str],
-        seed: int,
-        store: Store,
-        progress: Callable[[int, str], None],
-    ) -> None:
-        self.experiment, self.asked, self.seed = experiment, asked, seed
-        self.metrics = metrics
-        self.store, self.progress = store, progress
+    Attributes
+    ----------
+    experiment : OpponentsExperiment
+    asked : Asked
+    metrics : list of str
+    """
 
-    def run(self) -> None:
-        """Fit and record each arm that is not in the store."""
-        missing = [arm for arm in self.experiment.arms if not self.store.has(self.seed, arm)]
-        if not missing:
-            return
-        self.progress(0, f"seed {self.seed}: first fit")
-        model = self.experiment._make(self.seed)
-        kept = self.experiment.checkpoints
-        if not isinstance(kept, Sequence):
-            kept = -(-model.epochs // kept)
-        model.fit(self.asked.train, checkpoints=kept)
-        n_examples = len(model.examples_)
-        if n_examples <= self.experiment.n:
-            raise DataError(
-                f"There are {n_examples} training examples, and {self.experiment.n} are to be "
-                "left out; choose a smaller n."
-            )
-        for arm in missing:
-            done = list(self.experiment.arms).index(arm)
-            self.progress(done, f"seed {self.seed}: {arm}")
-            gone = self._left_out(model, arm)
-            self.store.add(self._measured(model, arm, gone))
+    experiment: OpponentsExperiment
+    asked: Asked
+    metrics: list[str]
+    _first: dict[int, Any] = field(default_factory=dict, repr=False, compare=False)
 
-    def _measured(self, model: Any, arm: str, gone: IntArray) -> dict[str, Any]:
-        fitted = model
+    def run(self, shard: tuple[int, Arm]) -> dict[str, Any]:
+        """Leave out, fit again and measure."""
+        seed, arm = shard
+        model = self._fitted(seed)
+        gone = self._left_out(model, seed, arm)
+        again = model
         if len(gone):
-            again = self.seed + (1000 if self.experiment.protocol == "original" else 0)
-            fitted = self.experiment._make(again).fit(self.asked.train, without=gone)
-        result = evaluate(fitted, self.asked.test, self.metrics)
+            other = seed + (1000 if self.experiment.protocol == "original" else 0)
+            again = self.experiment._make(other).fit(self.asked.train, without=gone)
+        result = evaluate(again, self.asked.test, self.metrics)
         return {
-            "seed": self.seed,
+            "seed": seed,
             "arm": arm,
             "n_left_out": len(gone),
             "planted_share": self._planted_share(model, gone),
             **result.scores,
         }
 
-    def _left_out(self, model: Any, arm: str) -> IntArray:
+    def _fitted(self, seed: int) -> Any:
+        """The model of a seed that has learned from all examples; one at a time is held."""
+        if seed not in self._first:
+            self._first.clear()
+            model = self.experiment._make(seed)
+            kept = self.experiment.checkpoints
+            if not isinstance(kept, Sequence):
+                kept = -(-model.epochs // kept)
+            model.fit(self.asked.train, checkpoints=kept)
+            n_examples = len(model.examples_)
+            if n_examples <= self.experiment.n:
+                raise DataError(
+                    f"There are {n_examples} training examples, and {self.experiment.n} are to be "
+                    "left out; choose a smaller n."
+                )
+            self._first[seed] = model
+        return self._first[seed]
+
+    def _left_out(self, model: Any, seed: int, arm: Arm) -> IntArray:
         """Numbers of the examples that an arm leaves out."""
         n, n_examples = self.experiment.n, len(model.examples_)
         if arm == "none":
             return np.empty(0, dtype=np.int64)
         if arm == "random":
-            generator = np.random.Generator(np.random.PCG64([self.seed, n]))
+            generator = np.random.Generator(np.random.PCG64([seed, n]))
             return np.sort(generator.choice(n_examples, n, replace=False))
         if arm == "loss":
             suspicion = _losses(model)
         elif arm == "self-influence":
             suspicion = _by_example(TracIn().self_influence(model), n_examples)
         else:
-            suspicion = -_by_example(TracIn().attribute(model, self._chosen_on()), n_examples)
+            suspicion = -_by_example(TracIn().attribute(model, self._chosen_on(seed)), n_examples)
         return np.sort(np.argsort(-suspicion, kind="stable")[:n])
 
-    def _chosen_on(self) -> Any:
+    def _chosen_on(self, seed: int) -> Any:
         queries, most = self.asked.validation, self.experiment.max_queries
         if most is None or len(queries) <= most:
             return queries
-        generator = np.random.Generator(np.random.PCG64([self.seed, most, 1]))
+        generator = np.random.Generator(np.random.PCG64([seed, most, 1]))
         return queries.take(np.sort(generator.choice(len(queries), most, replace=False)))
 
     def _planted_share(self, model: Any, gone: IntArray) -> float | None:
@@ -308,21 +306,3 @@ def _by_example(attribution: Any, n_examples: int) -> npt.NDArray[np.float64]:
     scores = np.zeros(n_examples)
     scores[np.asarray(attribution.ids)] = attribution.scores
     return scores
-
-
-def _described(model: Any) -> dict[str, Any]:
-    params = {name: value for name, value in model.params.items() if name != "seed"}
-    return {"class": type(model).__name__, **params}
-
-
-def _part(
-    progress: Progress | None, number: int, experiment: OpponentsExperiment
-) -> Callable[[int, str], None]:
-    """Progress of one seed as progress of all."""
-    total = len(experiment.seeds) * len(experiment.arms)
-
-    def tell(done: int, message: str) -> None:
-        if progress is not None:
-            progress(number * len(experiment.arms) + done, total, message)
-
-    return tell

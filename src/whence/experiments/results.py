@@ -1,101 +1,19 @@
-"""Results of experiments: rows kept as they come, tables with paired intervals, pictures."""
+"""Results of experiments: tables with paired intervals, pictures."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from whence.data.files import atomic_path
-from whence.errors import FileFormatError, ParameterError
-
-
-class Store:
-    """Rows of an experiment, one per fit, kept in a file where a folder is given.
-
-    Parameters
-    ----------
-    folder : path or None
-    settings : dict
-        What the rows depend on; a folder with other settings is refused.
-    name : str
-        Of the file.
-
-    Raises
-    ------
-    ParameterError
-        If the folder holds rows of an experiment with other settings.
-    FileFormatError
-        If its file is unreadable.
-    """
-
-    def __init__(
-        self, folder: str | Path | None, settings: dict[str, Any], name: str = "fits.json"
-    ) -> None:
-        self._path = None if folder is None else Path(folder) / name
-        self._settings: dict[str, Any] = json.loads(json.dumps(settings))
-        self._rows: list[dict[str, Any]] = []
-        if self._path is not None and self._path.exists():
-            self._rows = self._read(self._path)
-
-    def _read(self, path: Path) -> list[dict[str, Any]]:
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            settings, rows = content["settings"], content["rows"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise FileFormatError(
-                f"{path} is not the record of an experiment; choose another folder."
-            ) from error
-        if settings != self._settings:
-            changed = [k for k in self._settings if settings.get(k) != self._settings[k]]
-            raise ParameterError(
-                f"{path} was made with another {' and '.join(changed)}; choose another folder."
-            )
-        found: list[dict[str, Any]] = rows
-        return found
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What the rows depend on, as the file has it."""
-        return dict(self._settings)
-
-    def find(self, seed: int, arm: str) -> dict[str, Any] | None:
-        """The row of an arm of a seed; None where it is not recorded."""
-        rows = (row for row in self._rows if row["seed"] == seed and row["arm"] == arm)
-        return next(rows, None)
-
-    def has(self, seed: int, arm: str) -> bool:
-        """Whether an arm of a seed is recorded."""
-        return self.find(seed, arm) is not None
-
-    def add(self, row: dict[str, Any]) -> None:
-        """Record a fit."""
-        self._rows.append(row)
-        if self._path is not None:
-            content = {"settings": self._settings, "rows": self._rows}
-            with atomic_path(self._path, overwrite=True) as temporary:
-                temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
-
-    def frame(self, seeds: Sequence[int], arms: Sequence[str]) -> pl.DataFrame:
-        """The rows of these seeds and arms, in this order."""
-        wanted = [
-            row
-            for seed in seeds
-            for arm in arms
-            for row in self._rows
-            if row["seed"] == seed and row["arm"] == arm
-        ]
-        return pl.DataFrame(wanted, infer_schema_length=None)
+from whence._html import ShownAsTable
 
 
 @dataclass(frozen=True)
-class OpponentsResult:
+class OpponentsResult(ShownAsTable):
     """What the opponents experiment measured.
 
     Attributes
@@ -108,6 +26,9 @@ class OpponentsResult:
 
     rows: pl.DataFrame
     settings: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return f"<OpponentsResult of {self.rows.height:,} rows>"
 
     @property
     def metrics(self) -> list[str]:

@@ -68,6 +68,20 @@ class Asker(ABC):
     def encode(self, history: Any) -> History:
         """The history as the model sees it."""
 
+    def histories(self, data: Interactions) -> dict[Any, Any]:
+        """Histories of the users or sessions of some data, by their ids."""
+        offsets, baskets = data.sequences.offsets.tolist(), data.sequences.baskets
+        items = data.vocabulary.items.gather(data.sequences.items).to_list()
+        found: dict[Any, Any] = {}
+        for name, start, end in zip(data.vocabulary.sources.to_list(), offsets, offsets[1:]):
+            history = items[start:end]
+            if baskets is not None:
+                parts = np.flatnonzero(np.diff(baskets[start:end])) + 1
+                history = [part.tolist() for part in np.split(np.array(history, object), parts)]
+            if history:
+                found[name] = history
+        return found
+
     @abstractmethod
     def scores(self, tokens: IntArray, history: History, items: IntArray | None) -> ScoreArray:
         """Raw scores [B, n] of histories [B, L], of some items or of all (None)."""

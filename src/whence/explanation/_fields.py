@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from whence.data import Interactions
 from whence.errors import UnsupportedError
 from whence.explanation._askers import IntArray, RecommenderAsker, ScoreArray
 from whence.explanation._games import BoolArray, FloatArray, Game
@@ -41,6 +42,10 @@ class FieldAsker(RecommenderAsker):
             events=[int(queries.users[0])],
             n_given=len(fields),
         )
+
+    def histories(self, data: Interactions) -> dict[Any, Any]:
+        """Users, by their ids."""
+        return {user: user for user in data.vocabulary.sources.to_list()}
 
     def items_in(self, history: History) -> IntArray:
         """Items of the user's training rows."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,20 +12,19 @@ import numpy.typing as npt
 from whence.errors import ParameterError
 from whence.explanation._askers import Asker, RecommenderAsker
 from whence.explanation._cellular import cell_game
-from whence.explanation._cheap import integrated_gradients, occlusion
 from whence.explanation._estimates import Estimate
-from whence.explanation._exact import AUTO, exact
 from whence.explanation._foreign import ForeignAsker
 from whence.explanation._games import Game
 from whence.explanation._histories import History
-from whence.explanation._kernel import KernelSettings, kernel
-from whence.explanation._maskings import tokens_off
-from whence.explanation._permutations import PermutationSettings, permutation
+from whence.explanation._maskings import Masking, parse_masking, tokens_off
 from whence.explanation._players import event_players, group_players
 from whence.explanation._pruning import pruned
-from whence.explanation._settings import BUDGET, Settings
-from whence.explanation._targets import freeze, scalar_of
+from whence.explanation._targets import Scalar, Target, freeze, parse_target, scalar_of
+from whence.explanation._ways import WAYS, kind_of
 from whence.models.base import Recommender
+
+if TYPE_CHECKING:
+    from whence.explanation.explainer import Explainer
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -41,13 +40,18 @@ class Problem:
     frozen : int64 [at most k]
         Numbers of the recommended items, best first.
     frozen_scores : float64
-    settings : Settings
+    target : Target
+    masking : Masking
+    settings : Explainer
+        As it was when it was asked, its tolerance and seed decided.
     """
 
     game: Game
     frozen: IntArray
     frozen_scores: FloatArray
-    settings: Settings
+    target: Target
+    masking: Masking
+    settings: Explainer
 
     @property
     def asker(self) -> Asker:
@@ -93,8 +97,9 @@ def as_asker(model: Any, items: Sequence[Any] | None = None, level: str = "event
     return RecommenderAsker(model)
 
 
-def pose(asker: Asker, histories: Sequence[Any], settings: Settings) -> list[Problem]:
+def pose(asker: Asker, histories: Sequence[Any], settings: Explainer) -> list[Problem]:
     """Encode histories, freeze their items, and make their games."""
+    target, masking = parse_target(settings.target), parse_masking(settings.masking)
     encoded = [asker.encode(history) for history in histories]
     for history in encoded[:1]:
         asker.check(history.tokens[None], history)
@@ -106,32 +111,32 @@ def pose(asker: Asker, histories: Sequence[Any], settings: Settings) -> list[Pro
     problems = []
     for history, scores in zip(encoded, asker.full_scores(encoded)):
         frozen, frozen_scores = freeze(asker, history, scores, settings.k)
-        game = _game(asker, history, settings, frozen)
-        problems.append(Problem(game, frozen, frozen_scores, settings))
+        scalar = scalar_of(target, asker, history, frozen)
+        game = _game(asker, history, settings, masking, scalar)
+        problems.append(Problem(game, frozen, frozen_scores, target, masking, settings))
     return problems
 
 
-def _game(asker: Asker, history: History, settings: Settings, frozen: IntArray) -> Game:
-    scalar = scalar_of(settings.target, asker, history, frozen)
+def _game(
+    asker: Asker, history: History, settings: Explainer, masking: Masking, scalar: Scalar
+) -> Game:
     if settings.level == "feature" and isinstance(asker, RecommenderAsker):
         from whence.explanation._fields import FieldAsker, field_game
 
         if isinstance(asker, FieldAsker):
-            return field_game(asker, history, settings.masking, scalar)
+            return field_game(asker, history, masking, scalar)
     if settings.level != "event":
-        return cell_game(asker, history, settings.masking, settings.level, settings.cells, scalar)
+        return cell_game(asker, history, masking, settings.level, settings.cells, scalar)
     players = (
         event_players(history)
         if settings.groups is None
         else group_players(history, settings.groups)
     )
-    off = tokens_off(settings.masking, asker, history, settings.seed)
+    off = tokens_off(masking, asker, history, settings.seed)
     return Game(asker, history, players, off, scalar)
 
 
-def solve(
-    problem: Problem, number: int = 0, auto: dict[str, int] = AUTO
-) -> tuple[Game, str, Estimate]:
+def solve(problem: Problem, number: int, auto: Mapping[str, int]) -> tuple[Game, str, Estimate]:
     """Divide the value among the players.
 
     Parameters
@@ -139,41 +144,27 @@ def solve(
     problem : Problem
     number : int
         Of the history, among those explained together; its stream of random numbers.
-    auto : dict
+    auto : mapping
         Players up to which "auto" is exact.
 
     Returns
     -------
     game : Game
         With the players left by pruning.
-    method : str
+    way : str
+        Of `WAYS`.
     estimate : Estimate
     """
     settings, game = problem.settings, problem.game
     if settings.prune is not None:
         game = pruned(game, settings.prune)
-    kind = "recurrent" if game.asker.cell is not None else "others"
-    method = settings.method
-    if method == "auto":
-        method = "exact" if game.n <= auto[kind] else "permutation"
-    budget = BUDGET[kind] if settings.budget is None else settings.budget
-    seed = (settings.seed, number)
-    if method == "exact":
-        estimate = exact(game)
-    elif method == "permutation":
-        estimate = permutation(game, PermutationSettings(budget, settings.tolerance, seed))
-    elif method == "kernel":
-        budget = min(budget, max(2**14, 8 * game.n**2)) if settings.budget is None else budget
-        estimate = kernel(game, KernelSettings(budget, settings.tolerance, seed, settings.order))
-    elif method == "occlusion":
-        estimate = occlusion(game)
-    else:
-        estimate = integrated_gradients(game, settings.n_steps)
-    return game, method, estimate
+    way: str = settings.method
+    if way == "auto":
+        way = "exact" if game.n <= auto[kind_of(game)] else "permutation"
+    return game, way, WAYS[way].solve(game, settings, (settings.seed, number))
 
 
-def with_target(problem: Problem, target: Any) -> Problem:
+def with_target(problem: Problem, target: Target) -> Problem:
     """The same players, another scalar."""
     scalar = scalar_of(target, problem.asker, problem.history, problem.frozen)
-    game = problem.game.with_scalar(scalar)
-    return replace(problem, game=game, settings=replace(problem.settings, target=target))
+    return replace(problem, game=problem.game.with_scalar(scalar), target=target)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whence.errors import DataError, check_int
+from whence.explanation._exact import AUTO
 from whence.explanation._problems import Problem, solve, with_target
 from whence.explanation._targets import Target, rank_scalar
 
@@ -136,9 +137,9 @@ def counterfactual(
 def _shares(explanation: Explanation, problem: Problem, item: Any) -> npt.NDArray[np.float64]:
     """Shares of the item's own score."""
     target = Target("item", item)
-    if problem.settings.target == target:
+    if problem.target == target:
         return explanation.scores
-    return solve(with_target(problem, target))[2].phi
+    return solve(with_target(problem, target), 0, AUTO)[2].phi
 
 
 class _Search:

@@ -138,7 +138,7 @@ def still_recommended(
     return float(np.mean(stay))
 
 
-def controls(explanation: Explanation, *, seed: int = 0) -> dict[str, IntArray]:
+def controls(explanation: Explanation, *, seed: int = 42) -> dict[str, IntArray]:
     """Orders of players that know nothing of the answer: random, recency, popularity."""
     problem = explanation.problem
     players = problem.game.players
@@ -157,7 +157,7 @@ def measure(
     explanations: Explanation | Sequence[Explanation],
     *,
     n: int = 3,
-    seed: int = 0,
+    seed: int = 42,
     orders: Mapping[str, Sequence[npt.ArrayLike]] | None = None,
 ) -> pl.DataFrame:
     """Measure explanations beside their controls, on average.
@@ -191,7 +191,7 @@ def measure_each(
     explanations: Explanation | Sequence[Explanation],
     *,
     n: int = 3,
-    seed: int = 0,
+    seed: int = 42,
     orders: Mapping[str, Sequence[npt.ArrayLike]] | None = None,
 ) -> pl.DataFrame:
     """Measure each explanation beside its controls.

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import time
-import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from whence._html import ShownAsTable
 from whence.data.files import atomic_path
-from whence.engines import map_ordered
-from whence.errors import DataError, DataWarning, ParameterError, check_choice
-from whence.explanation._explain import explanation_of
-from whence.explanation._problems import as_asker, pose, solve
-from whence.explanation._settings import Settings
+from whence.errors import ParameterError, check_choice
 from whence.explanation.result import Explanation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Players up to which "auto" is exact when there are many histories.
-_AUTO = {"recurrent": 12, "others": 8}
 
-
-class Explanations(Sequence[Explanation]):
+class Explanations(ShownAsTable, Sequence[Explanation]):
     """Explanations of several histories, as `whence.explain_many` gives them.
 
     Attributes
@@ -165,118 +157,3 @@ class Explanations(Sequence[Explanation]):
             else:
                 frame.write_parquet(temporary)
         return path
-
-
-def explain_many(
-    model: Any,
-    histories: Iterable[Any] | Mapping[Any, Any],
-    *,
-    k: int = 10,
-    target: Any = "mean",
-    level: str = "event",
-    groups: Any = None,
-    cells: Any = None,
-    masking: Any = "remove",
-    method: str = "auto",
-    budget: int | None = None,
-    tolerance: float = 0.05,
-    prune: float | None = None,
-    order: int = 1,
-    n_steps: int = 64,
-    seed: int = 42,
-    items: Sequence[Any] | None = None,
-    titles: Mapping[Any, str] | None = None,
-    progress: bool = False,
-    threads: int | None = None,
-) -> Explanations:
-    """Explain many histories; see `whence.explain`.
-
-    Recommendations are frozen in batches, and histories explained side by side. The result does not
-    depend on the number of threads: each history has its own stream of random numbers.
-
-    Parameters
-    ----------
-    model, k, target, level, groups, cells, masking, budget, prune, order, n_steps, seed
-        As in `whence.explain`; so are `items` and `titles`.
-    histories : iterable of histories, or mapping from names to histories
-    method : str, default "auto"
-        As in `whence.explain`, but "auto" is exact up to 12 players for recurrent networks and 8
-        for others.
-    tolerance : float, default 0.05
-        As in `whence.explain`.
-    progress : bool
-        Show a bar on standard error.
-    threads : int, optional
-        All cores by default; one for models of other libraries.
-
-    Returns
-    -------
-    Explanations
-
-    Raises
-    ------
-    DataError, ParameterError, UnsupportedError
-        As in `whence.explain`; the message names the history.
-    """
-    settings = Settings.checked(
-        k=k, target=target, level=level, groups=groups, masking=masking, method=method,
-        budget=budget, tolerance=tolerance, prune=prune, seed=seed, order=order, n_steps=n_steps,
-        cells=cells,
-    )  # fmt: skip
-    named = histories if isinstance(histories, Mapping) else None
-    ids = list(named) if named is not None else None
-    given = list(named.values()) if named is not None else list(histories)
-    ids = list(range(len(given))) if ids is None else ids
-    if not given:
-        raise DataError("There is no history to explain; give at least one.")
-    asker = as_asker(model, items, level)
-    with asker.quiet():
-        problems = _posed(asker, given, ids, settings)
-        _tell(problems)
-        _ = asker.cell, asker.counts, asker.titles  # made once, before threads want them
-
-        def one(number: int) -> Explanation:
-            started = time.perf_counter()
-            with asker.quiet():
-                game, how, estimate = solve(problems[number], number, _AUTO)
-                seconds = time.perf_counter() - started
-                return explanation_of(problems[number], game, how, estimate, titles, seconds, model)
-
-        workers = 1 if asker.single_thread else threads
-        found = map_ordered(one, range(len(problems)), workers)
-        return Explanations(_watched(found, len(problems), progress), ids)
-
-
-def _posed(asker: Any, given: list[Any], ids: list[Any], settings: Settings) -> list[Any]:
-    try:
-        return pose(asker, given, settings)
-    except DataError:
-        for name, history in zip(ids, given):  # say which
-            try:
-                pose(asker, [history], settings)
-            except DataError as error:
-                raise DataError(f"History {name!r}: {error}") from error
-        raise
-
-
-def _tell(problems: list[Any]) -> None:
-    for what, count in (
-        ("with events before the model's window", sum(p.history.n_cut > 0 for p in problems)),
-        ("with items unknown to the model", sum(bool(p.history.unknown) for p in problems)),
-    ):
-        if count:
-            warnings.warn(
-                f"{count:,} of {len(problems):,} histories are {what}, which are left out.",
-                DataWarning,
-                stacklevel=3,
-            )
-
-
-def _watched(found: Iterator[Explanation], total: int, progress: bool) -> Iterator[Explanation]:
-    if not progress:
-        yield from found
-        return
-    from rich.console import Console
-    from rich.progress import track
-
-    yield from track(found, "histories", total=total, console=Console(stderr=True), transient=True)

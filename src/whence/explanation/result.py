@@ -21,20 +21,12 @@ if TYPE_CHECKING:
 
 FloatArray = npt.NDArray[np.float64]
 
-TITLES = {
-    "exact": "Shapley values (exact)",
-    "permutation": "Shapley values (permutations)",
-    "kernel": "Shapley values (kernel regression)",
-    "occlusion": "Occlusion (not Shapley values)",
-    "integrated_gradients": "Integrated gradients (not Shapley values)",
-}
-
 
 class Explanation(Attribution):
     """How much of one answer of a model each event of the history is credited with.
 
-    Made by `whence.explain`. Shares the verbs of `whence.Attribution`: `to_frame`, `top`,
-    `bottom`, `plot`, `summary`, `save` and `load`.
+    Made by `whence.Explainer` and `whence.explain`. Shares the verbs of `whence.Attribution`:
+    `to_frame`, `top`, `bottom`, `plot`, `summary`, `save` and `load`.
 
     Parameters
     ----------
@@ -68,11 +60,8 @@ class Explanation(Attribution):
     def __repr__(self) -> str:
         return f"<Explanation: {self.title} of {len(self):,} {self.noun} for the {self.target}>"
 
-    @property
-    def title(self) -> str:
-        """Name of the method for people."""
-        method = str(self.metadata["method"])
-        return TITLES.get(method, method)
+    def _shown(self) -> pl.DataFrame:
+        return self.frame
 
     @property
     def target(self) -> str:

@@ -16,7 +16,7 @@ from whence.attribution import Attributor, describe_run
 from whence.data import Interactions
 from whence.engines import Checkpoints, Run, identity_of, kept_memory
 from whence.errors import ParameterError
-from whence.influence.checkpoints import check_model, resolve_states, weigh
+from whence.influence.checkpoints import check_model, check_trainable, resolve_states, weigh
 from whence.influence.comparison import Comparison, typed
 from whence.influence.credit import credited
 from whence.influence.describe import Describer
@@ -78,6 +78,10 @@ class InfluenceMethod(Attributor):
     batch_size: PositiveInt | None = None
     precision: Literal["float32", "bfloat16", "float64"] = "float32"
     threads: PositiveInt | None = None
+
+    def check_model(self, model: Any) -> None:
+        """Refuse a model that is not trained by gradients; see `Attributor.check_model`."""
+        check_trainable(model)
 
     def _strategy(self, names: list[str], dtype: torch.dtype, seed: int) -> Strategy:
         raise NotImplementedError

@@ -50,6 +50,15 @@ class State:
 
 def check_model(model: Any) -> None:
     """Raise unless a model has what gradients of examples need."""
+    check_trainable(model)
+    if not hasattr(model, "module_"):
+        raise NotFittedError(
+            f"This {type(model).__name__} has learned nothing yet; call fit(train) first."
+        )
+
+
+def check_trainable(model: Any) -> None:
+    """Raise UnsupportedError if a model, fitted or not, is not trained by gradients of examples."""
     if not hasattr(model, "example_loss") or not hasattr(type(model), "fit"):
         wanted = ("module_", "examples_", "example_loss")
         if not all(hasattr(model, name) for name in wanted):
@@ -58,10 +67,6 @@ def check_model(model: Any) -> None:
                 "needs; use a model such as LSTMRec or NeuMF, or an object with module_, examples_ "
                 "and example_loss(batch)."
             )
-    if not hasattr(model, "module_"):
-        raise NotFittedError(
-            f"This {type(model).__name__} has learned nothing yet; call fit(train) first."
-        )
 
 
 def resolve_states(

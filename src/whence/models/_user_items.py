@@ -7,7 +7,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from whence.data import Interactions
-from whence.errors import ColumnError, DataError, ParameterError
+from whence.errors import ColumnError, DataError
 
 
 def confidences(train: Interactions, use_ratings: bool = False) -> sparse.csr_matrix:
@@ -87,9 +87,3 @@ def close(
     scores[np.diff(history.indptr) == 0] = -np.inf
     if exclude_seen:
         scores[history.nonzero()] = -np.inf
-
-
-def check_flag(name: str, value: object) -> None:
-    """Raise ParameterError unless `value` is a truth value."""
-    if not isinstance(value, (bool, np.bool_)):
-        raise ParameterError(f"{name} must be True or False, not {value!r}.")

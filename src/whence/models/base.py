@@ -4,31 +4,33 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from typing_extensions import Self
 
 from whence.data import Interactions, Vocabulary
+from whence.engines import Run, settled
 from whence.errors import (
     DataError,
-    FileFormatError,
     NotFittedError,
     ParameterError,
     UnsupportedError,
     check_int,
+    did_you_mean,
 )
 from whence.evaluation.queries import Queries
 from whence.models import _kernels as kernels
+from whence.models._registered import MODELS as MODELS
 from whence.parameters import Configurable, field
-from whence.registry import Registry
 
 FloatArray = npt.NDArray[np.float64]
 ScoreArray = npt.NDArray[np.floating[Any]]
 CodeArray = npt.NDArray[np.int32]
-Self = TypeVar("Self", bound="Recommender")
 
 LEVELS = {
     "score": "scores items",
@@ -38,14 +40,6 @@ LEVELS = {
     "differentiable": "has a loss with a gradient for each training example",
 }
 _BLOCK_BYTES = 1 << 26
-
-
-MODELS: Registry[type[Recommender]] = Registry(
-    "model",
-    homes=("whence.models.knn", "whence.models", "whence.models.matrix", "whence.models.neural"),
-    group="whence.models",
-)
-"""Models by their short names, as configurations and the command line have them."""
 
 
 class Recommender(Configurable, ABC):
@@ -90,11 +84,18 @@ class Recommender(Configurable, ABC):
     ) -> None:
         super().__init_subclass__(**options)
         if name is not None:
-            MODELS.add(name, cls, aliases)
+            MODELS.add(name, cls, aliases, by_class=cls.__name__)
 
     @abstractmethod
-    def _fit(self, train: Interactions) -> None:
-        """Learn from interactions of a kind in `kinds`."""
+    def _fit(self, train: Interactions, run: Run) -> None:
+        """Learn from interactions of a kind in `kinds`.
+
+        Parameters
+        ----------
+        train : Interactions
+        run : Run
+            With seed and threads, the model's own where `fit` was not told.
+        """
 
     @abstractmethod
     def score_codes(self, queries: Queries, *, threads: int | None = None) -> ScoreArray:
@@ -112,42 +113,71 @@ class Recommender(Configurable, ABC):
 
     def _restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         """Take back what `_state` gave; `train_` is there. Without a state, learn again."""
-        self._fit(self.train_)
+        self._fit(self.train_, settled(None, self))
 
     def __repr__(self) -> str:
-        fitted = f" fitted on {str(self.train_).strip('<>')}" if hasattr(self, "train_") else ""
-        return f"<{super().__repr__()}{fitted}>"
+        if not hasattr(self, "train_"):
+            return super().__repr__()
+        return f"<{super().__repr__()} fitted on {str(self.train_).strip('<>')}>"
 
-    def fit(self: Self, train: Any, **columns: Any) -> Self:
+    def fit(
+        self,
+        train: Any,
+        *,
+        validation: Any = None,
+        run: Run | None = None,
+        **columns: Any,
+    ) -> Self:
         """Learn from training data.
 
         Parameters
         ----------
         train : Interactions or data frame
             Sessions or baskets.
+        validation : Interactions or data frame, optional
+            Looked at by models that are trained in epochs; others have no use for it.
+        run : Run, optional
+            How the work is done. A seed in it becomes that of the model, so that `params` say
+            what the model was fitted with.
         **columns : str
             Names of columns, as in `Interactions.from_frame`, where they are not recognised.
 
         Raises
         ------
         ParameterError
-            If an argument of the constructor is out of its range.
+            If a parameter is out of its range.
         DataError
             If the data is not of a kind that this model learns from.
         """
+        run = self._settled(run)
+        self.train_ = self._taken(train, columns)
+        self._fit(self.train_, run)
+        return self
+
+    def _settled(self, run: Run | None) -> Run:
+        """Check the parameters; take the seed of the run, and give it the model's threads."""
+        how = settled(run, self)
+        if run is not None and run.seed is not None and "seed" in self.parameter_types():
+            self.set_params(seed=run.seed)
         self._check_params()
+        return how
+
+    def _taken(self, train: Any, columns: Mapping[str, Any]) -> Interactions:
+        """Training data of a kind that the model learns from."""
         wanted = self.kinds[0] if len(self.kinds) == 1 else None
-        if not isinstance(train, Interactions):
-            train = Interactions.from_frame(train, kind=wanted, **columns)
-        if train.kind not in self.kinds:
+        _check_columns(type(self), columns)
+        data: Interactions = (
+            train
+            if isinstance(train, Interactions)
+            else Interactions.from_frame(train, kind=wanted, **columns)
+        )
+        if data.kind not in self.kinds:
             raise DataError(
                 f"{type(self).__name__} learns from {' or '.join(self.kinds)}, but the data holds "
-                f"{train.kind}; choose a model for {train.kind}"
-                + (", for instance TIFUKNN." if train.kind == "baskets" else ", such as VMISKNN.")
+                f"{data.kind}; choose a model for {data.kind}"
+                + (", for instance TIFUKNN." if data.kind == "baskets" else ", such as VMISKNN.")
             )
-        self.train_ = train
-        self._fit(train)
-        return self
+        return data
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -430,7 +460,7 @@ class Recommender(Configurable, ABC):
         return write_model(self, path, overwrite=overwrite)
 
     @classmethod
-    def load(cls: type[Self], path: str | Path, **arguments: Any) -> Self:
+    def load(cls, path: str | Path, **arguments: Any) -> Self:
         """Load a model saved by `save`.
 
         Parameters
@@ -444,14 +474,9 @@ class Recommender(Configurable, ABC):
         FileFormatError
             If the file is not a saved model of this class, is truncated, or unreadable.
         """
-        from whence.models.files import load_model
+        from whence.models.files import read_model
 
-        model = load_model(path, **arguments)
-        if not isinstance(model, cls):
-            raise FileFormatError(
-                f"{path} holds a {type(model).__name__}, not a {cls.__name__}; load it with "
-                "whence.load_model."
-            )
+        model: Self = read_model(path, cls, arguments)
         return model
 
 
@@ -471,6 +496,19 @@ def require(model: Any, level: str, method: str) -> None:
             f"{method} needs a model that {LEVELS[level]}, which {type(model).__name__} does not; "
             "choose another model or method."
         )
+
+
+def _check_columns(owner: type[Any], columns: Mapping[str, Any]) -> None:
+    """Raise ParameterError where a word that `fit` was given is no column's role."""
+    roles = [name for name in signature(Interactions.from_frame).parameters if name != "frame"]
+    for name in columns:
+        if name in Run.__dataclass_fields__:
+            raise ParameterError(
+                f"{name} says how the work is done; write fit(train, run=whence.Run({name}=...))."
+            )
+        if name not in roles:
+            known = [*list(signature(owner.fit).parameters)[1:-1], *roles]
+            raise ParameterError(f"fit has no argument {name!r}.{did_you_mean(name, known)}")
 
 
 def _is_sequence(value: Any) -> bool:

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-import inspect
+import importlib
 import io
 import json
 import platform
+import sys
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
 
 from whence.data import Interactions, Vocabulary
 from whence.data.files import atomic_path
-from whence.errors import FileFormatError
+from whence.errors import FileFormatError, ParameterError, WhenceError
+from whence.models._registered import MODELS
 from whence.models.base import Recommender
 
+Model = TypeVar("Model", bound=Recommender)
+
 _FORMAT = "whence-model-2"
+_TYPES: dict[str, type] = {
+    "model": str,
+    "params": dict,
+    "kind": str,
+    "columns": dict,
+    "has_state": bool,
+}
+"""Of the metadata that a file must have."""
 
 
 def write_model(model: Recommender, path: str | Path, *, overwrite: bool = False) -> Path:
@@ -28,7 +41,9 @@ def write_model(model: Recommender, path: str | Path, *, overwrite: bool = False
     train, state = model.train_, model._state()
     metadata = {
         "format": _FORMAT,
-        "model": type(model).__name__,
+        "model": type(model).__qualname__,
+        "module": type(model).__module__,
+        "name": MODELS.name_of(type(model)),
         "params": model.params,
         "kind": train.kind,
         "columns": train.columns.as_arguments(),
@@ -61,48 +76,116 @@ def write_model(model: Recommender, path: str | Path, *, overwrite: bool = False
 def load_model(path: str | Path, **arguments: Any) -> Recommender:
     """Load any model saved by `Recommender.save`.
 
+    The class of the model is one that is registered, or that is in a module imported already; no
+    file makes Whence import a module of others.
+
     Parameters
     ----------
     path : path
     **arguments
-        Those of the constructor that no file can hold, such as the module of a `TorchModel`.
+        Parameters that no file can hold, such as the module of a `TorchModel`.
 
     Raises
     ------
     FileFormatError
-        If the file is not a saved model, is truncated, or unreadable.
+        If the file is not a saved model, is truncated, or unreadable, or its class is not there.
     """
-    import whence.models as models
-
-    path = Path(path)
-    metadata, tables, state = _read(path)
-    model_class = getattr(models, metadata["model"], None)
-    if model_class is None:
-        raise FileFormatError(
-            f"{path} holds a model {metadata['model']!r} that this version of Whence does not "
-            "know; update Whence."
-        )
-    vocabulary = Vocabulary(tables["items"].to_series(), tables["sources"].to_series())
-    train = Interactions.from_frame(
-        tables["train"], kind=metadata["kind"], vocabulary=vocabulary, **metadata["columns"]
-    ).with_tables(items=tables.get("item_table"), users=tables.get("user_table"))
-    model: Recommender = model_class(**{**_as_given(model_class, metadata["params"]), **arguments})
-    model.train_ = train
-    if metadata["has_state"]:
-        model._restore(state)
-    else:
-        model._fit(train)
+    model: Recommender = read_model(path, None, arguments)
     return model
 
 
+def read_model(path: str | Path, wanted: type[Model] | None, arguments: Mapping[str, Any]) -> Any:
+    """Read a model that is of a class, or of any.
+
+    Parameters
+    ----------
+    path : path
+    wanted : type of Recommender or None
+        What the model must be.
+    arguments : mapping
+        Parameters that no file can hold.
+
+    Raises
+    ------
+    FileFormatError
+        See `load_model`.
+    """
+    path = Path(path)
+    metadata, tables, state = _read(path)
+    model_class = _class_of(metadata, wanted, path)
+    params = _as_given(model_class, {**metadata["params"], **arguments})
+    try:
+        vocabulary = Vocabulary(tables["items"].to_series(), tables["sources"].to_series())
+        train = Interactions.from_frame(
+            tables["train"], kind=metadata["kind"], vocabulary=vocabulary, **metadata["columns"]
+        ).with_tables(items=tables.get("item_table"), users=tables.get("user_table"))
+    except (WhenceError, KeyError, TypeError, ValueError, pl.exceptions.PolarsError) as error:
+        raise FileFormatError(
+            f"{path} is damaged: its training data cannot be read ({error}); save the model again."
+        ) from error
+    unknown = [name for name in params if name not in model_class.parameter_types()]
+    if unknown:
+        raise FileFormatError(
+            f"{path} has the parameter {unknown[0]!r}, which {model_class.__name__} does not "
+            "take; it was saved by another version of that class."
+        )
+    model = model_class(**params)
+    try:
+        model._check_params()
+    except ParameterError as error:
+        raise FileFormatError(f"{path} has parameters that cannot be: {error}") from error
+    model.train_ = train
+    try:
+        model._restore(state if metadata["has_state"] else {})
+    except (KeyError, RuntimeError, ValueError, IndexError) as error:
+        why = " ".join(str(error).split())
+        raise FileFormatError(
+            f"{path} does not hold what a {model_class.__name__} has learned ({why}); it is "
+            "damaged, or was saved by another version of that class."
+        ) from error
+    return model
+
+
+def _class_of(
+    metadata: Mapping[str, Any], wanted: type[Model] | None, path: Path
+) -> type[Recommender]:
+    """The class that a file names; that which is wanted, if the file can mean it."""
+    written, module, name = (metadata.get(key) for key in ("model", "module", "name"))
+    if wanted is not None and wanted.__qualname__ == written:
+        return wanted
+    found = MODELS.find(name or written) or _imported(str(module), str(written))
+    if found is not None and wanted is not None and not issubclass(found, wanted):
+        raise FileFormatError(
+            f"{path} holds a {written}, not a {wanted.__name__}; load it with whence.load_model."
+        )
+    if found is None:
+        place = f" of the module {module}" if module else ""
+        raise FileFormatError(
+            f"{path} holds a {written}{place}, which is not there; import the module that defines "
+            f"it, or load the file with {str(written).rpartition('.')[2]}.load(path)."
+        )
+    return found
+
+
+def _imported(module: str, name: str) -> type[Recommender] | None:
+    """A class of a module that is imported, or of Whence."""
+    if module.split(".")[0] == "whence":
+        try:
+            importlib.import_module(module)
+        except ImportError:
+            return None
+    found: Any = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found if isinstance(found, type) and issubclass(found, Recommender) else None
+
+
 def _as_given(model_class: type[Any], params: dict[str, Any]) -> dict[str, Any]:
-    """Arguments with tuples where the constructor has them; JSON knows only lists."""
-    defaults = inspect.signature(model_class.__init__).parameters
+    """Parameters with tuples where the defaults have them; JSON knows only lists."""
+    usual = model_class.parameter_defaults()
     return {
         name: tuple(value)
-        if isinstance(value, list)
-        and name in defaults
-        and isinstance(defaults[name].default, tuple)
+        if isinstance(value, list) and isinstance(usual.get(name), tuple)
         else value
         for name, value in params.items()
     }
@@ -111,27 +194,33 @@ def _as_given(model_class: type[Any], params: dict[str, Any]) -> dict[str, Any]:
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, pl.DataFrame], dict[str, Any]]:
     if not path.is_file():
         raise FileFormatError(f"There is no file {path}; check the path.")
-    not_ours = FileFormatError(
-        f"{path} is not a model saved by Whence, or it is truncated; give a file written by "
-        "model.save."
-    )
     try:
         with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            if "model.json" not in names:
-                raise not_ours
             metadata = json.loads(archive.read("model.json"))
-            if metadata.get("format") != _FORMAT:
-                raise not_ours
+            if not isinstance(metadata, dict) or metadata.get("format") != _FORMAT:
+                raise ValueError("format")
             tables = {
                 name.removesuffix(".parquet"): pl.read_parquet(io.BytesIO(archive.read(name)))
-                for name in names
+                for name in archive.namelist()
                 if name.endswith(".parquet")
             }
             with np.load(io.BytesIO(archive.read("state.npz")), allow_pickle=False) as arrays:
                 state = dict(arrays)
-    except (zipfile.BadZipFile, OSError, ValueError, KeyError, pl.exceptions.PolarsError) as error:
-        if error is not_ours:
-            raise
-        raise not_ours from error
+    except (
+        zipfile.BadZipFile,
+        OSError,
+        EOFError,
+        ValueError,
+        KeyError,
+        pl.exceptions.PolarsError,
+    ) as error:
+        raise FileFormatError(
+            f"{path} is not a model saved by Whence, or it is truncated; give a file written by "
+            "model.save."
+        ) from error
+    for name, kind in _TYPES.items():
+        if not isinstance(metadata.get(name), kind):
+            raise FileFormatError(
+                f"{path} is damaged: its {name!r} is {metadata.get(name)!r}; save the model again."
+            )
     return metadata, tables, state

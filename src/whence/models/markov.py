@@ -7,12 +7,12 @@ import numpy.typing as npt
 from scipy import sparse
 
 from whence.data import Interactions
-from whence.errors import check_float
+from whence.engines import Run
 from whence.evaluation.queries import Queries
 from whence.models import _kernels as kernels
 from whence.models._histories import history_rows, last_items
-from whence.models._user_items import check_flag
 from whence.models.base import Recommender
+from whence.parameters import NonNegative, field
 
 FloatArray = npt.NDArray[np.float64]
 CodeArray = npt.NDArray[np.int32]
@@ -20,7 +20,7 @@ CodeArray = npt.NDArray[np.int32]
 _BLOCK = 1024
 
 
-class MarkovChain(Recommender):
+class MarkovChain(Recommender, name="markov"):
     """Recommend what most often came right after the last item.
 
     A first-order Markov chain over items: with n_ij the number of times that item j came right
@@ -67,15 +67,13 @@ class MarkovChain(Recommender):
 
     kinds = ("sessions",)
 
-    def __init__(self, smoothing: float = 0.0, exclude_seen: bool = True) -> None:
-        self.smoothing = smoothing
-        self.exclude_seen = exclude_seen
+    smoothing: NonNegative = 0.0
+    exclude_seen: bool = True
 
-    def _check_params(self) -> None:
-        check_float("smoothing", self.smoothing, minimum=0.0)
-        check_flag("exclude_seen", self.exclude_seen)
+    transitions_: sparse.csr_array = field(init=False)
+    popularity_: FloatArray = field(init=False)
 
-    def _fit(self, train: Interactions) -> None:
+    def _fit(self, train: Interactions, run: Run) -> None:
         offsets, items = train.sequences.offsets, train.sequences.items
         follows = np.ones(len(items), dtype=bool)
         follows[offsets[:-1][np.diff(offsets) > 0]] = False

@@ -6,15 +6,16 @@ import numpy as np
 import numpy.typing as npt
 
 from whence.data import Interactions
-from whence.errors import ParameterError
+from whence.engines import Run
 from whence.evaluation.queries import Queries
 from whence.models._histories import history_rows
 from whence.models.base import Recommender
+from whence.parameters import field
 
 _BLOCK = 1024
 
 
-class Popularity(Recommender):
+class Popularity(Recommender, name="popularity", aliases=("pop",)):
     """Recommend the items with the most interactions in the training data.
 
     The score of an item is its number of interactions (rows), the same for every query. As for
@@ -40,16 +41,11 @@ class Popularity(Recommender):
     (['b', 'a'], [3.0, 1.0])
     """
 
-    def __init__(self, exclude_seen: bool | None = None) -> None:
-        self.exclude_seen = exclude_seen
+    exclude_seen: bool | None = None
 
-    def _check_params(self) -> None:
-        if not isinstance(self.exclude_seen, (bool, np.bool_, type(None))):
-            raise ParameterError(
-                f"exclude_seen must be True or False, or None, not {self.exclude_seen!r}."
-            )
+    counts_: npt.NDArray[np.int64] = field(init=False)
 
-    def _fit(self, train: Interactions) -> None:
+    def _fit(self, train: Interactions, run: Run) -> None:
         self.counts_ = np.bincount(train.item_codes, minlength=train.n_items).astype(np.int64)
         order = np.argsort(-self.counts_, kind="stable")
         self._ranking = order[self.counts_[order] > 0].astype(np.int32)

@@ -91,8 +91,7 @@ def _examples() -> Iterator[Example]:
     from whence.influence import to_optimum
 
     train, asked = example_ratings(2, n_users=9, n_items=7)
-    factors = BiasedMF(weight_decay=0.1, **small).fit(train)
-    yield to_optimum(factors), asked
+    yield to_optimum(BiasedMF(weight_decay=0.1, **small).fit(train, checkpoints=1)), asked
 
 
 def _with_twin(table: pl.DataFrame, source: str, one: str) -> pl.DataFrame:
@@ -182,7 +181,9 @@ class _Suite:
             found = self.attribute(Run(seed=seed))
             wanted = self.attribute(seed=seed)
             self._same(found, wanted, "a seed of the run")
-            expect(found.metadata["seed"] == seed, f"{self.name}: the run's seed is recorded.")
+            # A closed form draws nothing.
+            recorded = found.metadata["seed"] in (seed, None)
+            expect(recorded, f"{self.name}: the seed of the run must be recorded.")
 
     def check_resuming(self, values: Attribution) -> None:
         """Broken off at any report of progress and resumed, the values are the same bits."""

@@ -187,6 +187,17 @@ class UserGames(Games):
 _FAMILIES: dict[type[Recommender], type[Games]] = {VMISKNN: SessionGames, TIFUKNN: UserGames}
 
 
+def check_games(model: Any, method: str) -> None:
+    """Raise UnsupportedError if Whence knows no games for a kind of model, fitted or not."""
+    if not isinstance(model, tuple(_FAMILIES)):
+        known = " and ".join(family.__name__ for family in _FAMILIES)
+        raise UnsupportedError(
+            f"{method} knows how the lists of {known} depend on their training data, but not those "
+            f"of {type(model).__name__}; use RetrainingShapley or RetrainingLeaveOneOut, which "
+            "refit."
+        )
+
+
 def make_games(
     model: Recommender, queries: Queries, metric: Metric, candidates: str, method: str
 ) -> Games:
@@ -197,16 +208,11 @@ def make_games(
     UnsupportedError
         If Whence knows no games for this kind of model.
     """
+    check_games(model, method)
     families: Mapping[type[Recommender], type[Games]] = _FAMILIES
     if metric.function is not None:
         from whence.valuation.custom import CUSTOM_FAMILIES
 
         families = CUSTOM_FAMILIES
-    for family, games in families.items():
-        if isinstance(model, family):
-            return games(model, queries, metric, candidates)
-    known = " and ".join(family.__name__ for family in _FAMILIES)
-    raise UnsupportedError(
-        f"{method} knows how the lists of {known} depend on their training data, but not those of "
-        f"{type(model).__name__}; use RetrainingShapley or RetrainingLeaveOneOut, which refit."
-    )
+    games = next(games for family, games in families.items() if isinstance(model, family))
+    return games(model, queries, metric, candidates)

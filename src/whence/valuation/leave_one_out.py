@@ -14,7 +14,7 @@ from whence.attribution import Attribution
 from whence.engines import Checkpoints, Run
 from whence.valuation._solve_kernels import Plan, Tally
 from whence.valuation.base import Question, Valuation
-from whence.valuation.games import ALL, ONE_MORE, Games, make_games
+from whence.valuation.games import ALL, ONE_MORE, Games, check_games, make_games
 from whence.valuation.rounds import cut
 from whence.valuation.rows import FINE, leave_rows_out
 from whence.valuation.sources import identifying_columns
@@ -72,6 +72,10 @@ class LeaveOneOut(Valuation, name="leave-one-out", title="Leave-one-out values",
     """
 
     fine = True
+
+    def check_model(self, model: Any) -> None:
+        """Refuse a model whose games are unknown; see `Attributor.check_model`."""
+        check_games(model, type(self).__name__)
 
     def attribute(self, model: Any, data: Any, *, run: Run | None = None) -> Attribution:
         """Value the training data of a fitted model.

@@ -15,7 +15,7 @@ from whence.errors import ParameterError
 from whence.parameters import NonNegative, Positive, PositiveInt, Seed
 from whence.valuation._solve_kernels import Plan
 from whence.valuation.base import Question, Valuation
-from whence.valuation.games import make_games
+from whence.valuation.games import check_games, make_games
 from whence.valuation.rounds import Estimate, Sampler, next_units
 from whence.valuation.weights import SUBSETS, CoalitionWeights, beta_size_weights
 
@@ -70,6 +70,10 @@ class Semivalue(CoalitionWeights, Valuation):
     exact: Annotated[int, Ge(0), Le(20)] = 12
     antithetic: bool = True
     allocation: Literal["variance", "uniform"] = "variance"
+
+    def check_model(self, model: Any) -> None:
+        """Refuse a model whose games are unknown; see `Attributor.check_model`."""
+        check_games(model, type(self).__name__)
 
     def attribute(
         self,

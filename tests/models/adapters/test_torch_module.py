@@ -230,18 +230,20 @@ def test_training_is_the_one_of_whence(clicks, tmp_path):
     """The same seed gives the same model, and a run that was broken off goes on."""
     module = Sequences(clicks.train.n_items + 1)
     options = {"max_length": 5, "batch_size": 16, "learning_rate": 0.01, "seed": 5}
-    whole = TorchModel(module, epochs=4, **options).fit(clicks.train, clicks.validation)
+    whole = TorchModel(module, epochs=4, **options).fit(clicks.train, validation=clicks.validation)
     assert whole.history_[-1]["loss"] < whole.history_[0]["loss"]
     assert whole.best_["metric"] == "mrr@10"
-    TorchModel(module, epochs=2, **options).fit(clicks.train, folder=tmp_path, checkpoints=1)
+    TorchModel(module, epochs=2, **options).fit(
+        clicks.train, run=whence.Run(folder=tmp_path), checkpoints=1
+    )
     resumed = TorchModel(module, epochs=4, **options)
-    resumed.fit(clicks.train, folder=tmp_path, resume=True)
+    resumed.fit(clicks.train, run=whence.Run(folder=tmp_path, resume=True))
     plain = TorchModel(module, epochs=4, **options).fit(clicks.train)
     for name, value in plain.module_.state_dict().items():
         torch.testing.assert_close(resumed.module_.state_dict()[name], value, rtol=0, atol=0)
     with pytest.raises(ParameterError, match="another learning_rate"):
         TorchModel(module, epochs=4, **{**options, "learning_rate": 0.02}).fit(
-            clicks.train, folder=tmp_path, resume=True
+            clicks.train, run=whence.Run(folder=tmp_path, resume=True)
         )
 
 
@@ -389,7 +391,9 @@ def test_what_does_not_fit_is_said_in_a_sentence(clicks, ratings):
     assert "no parameters to train" in said(TorchModel(nn.Identity()))
     assert "not a torch.nn.Module" in said(TorchModel(lambda train: 3))
     assert "cannot be copied" in said(TorchModel(_uncopyable(n), **fit))
-    assert "module must be" in said(TorchModel(None))
+    assert "module must be" in said(TorchModel(3))
+    with pytest.raises(UnsupportedError, match="There is no module"):
+        TorchModel(None).fit(train)
     assert "loss" in said(TorchModel(nn.Identity(), loss="squared_error"))
     assert "takes" in said(TorchModel(nn.Identity(), takes="baskets"))
     assert "n_negatives" in said(TorchModel(nn.Identity(), n_negatives=0, loss="bpr"))

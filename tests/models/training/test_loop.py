@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch")
 
 import whence  # noqa: E402
 from whence import GRU4Rec, LSTMRec  # noqa: E402
+from whence.engines import Run  # noqa: E402
 from whence.errors import (  # noqa: E402
     FileFormatError,
     OutputExistsError,
@@ -53,12 +54,16 @@ def break_off_after(epochs):
 def test_resumed_is_the_same_as_unbroken(data, tmp_path, optimizer):
     train, valid = data
     options = {**SMALL, "epochs": 5, "dropout": 0.4, "optimizer": optimizer, "decay": 0.9}
-    whole = GRU4Rec(**options).fit(train, valid, metric="mrr@5", checkpoints=2)
+    whole = GRU4Rec(**options).fit(train, validation=valid, metric="mrr@5", checkpoints=2)
     folder = tmp_path / optimizer
-    settings = {"metric": "mrr@5", "checkpoints": 2, "folder": folder}
+    run, settings = Run(folder=folder), {"metric": "mrr@5", "checkpoints": 2}
     with pytest.raises(BrokenOffError):
-        GRU4Rec(**options).fit(train, valid, progress=break_off_after(3), **settings)
-    resumed = GRU4Rec(**options).fit(train, valid, resume=True, **settings)
+        GRU4Rec(**options).fit(
+            train, validation=valid, run=run.changed(progress=break_off_after(3)), **settings
+        )
+    resumed = GRU4Rec(**options).fit(
+        train, validation=valid, run=run.changed(resume=True), **settings
+    )
     assert same(state(resumed), state(whole))
     assert resumed.best_ == whole.best_
     assert [c.epoch for c in resumed.checkpoints_] == [2, 4, 5]
@@ -74,8 +79,8 @@ def test_resumed_is_the_same_as_unbroken(data, tmp_path, optimizer):
 def test_more_epochs_may_be_added(data, tmp_path):
     train, _ = data
     whole = LSTMRec(**SMALL, epochs=4).fit(train)
-    LSTMRec(**SMALL, epochs=2).fit(train, folder=tmp_path)
-    longer = LSTMRec(**SMALL, epochs=4).fit(train, folder=tmp_path, resume=True)
+    LSTMRec(**SMALL, epochs=2).fit(train, run=Run(folder=tmp_path))
+    longer = LSTMRec(**SMALL, epochs=4).fit(train, run=Run(folder=tmp_path, resume=True))
     assert same(state(longer), state(whole))
 
 
@@ -95,7 +100,7 @@ def test_same_seed_same_model_and_no_trace_in_global_state(data):
 def test_checkpoints_hold_what_attribution_needs(data, tmp_path):
     train, _ = data
     model = LSTMRec(**SMALL, epochs=4, decay=0.5, learning_rate=0.01)
-    model.fit(train, checkpoints=[1, 3], folder=tmp_path)
+    model.fit(train, checkpoints=[1, 3], run=Run(folder=tmp_path))
     kept = load_checkpoints(tmp_path)
     assert [c.epoch for c in kept] == [1, 3]
     assert [c.learning_rate for c in kept] == [0.01, 0.0025]
@@ -117,7 +122,7 @@ def test_checkpoints_hold_what_attribution_needs(data, tmp_path):
 def test_best_epoch_is_taken_and_patience_stops(data):
     train, valid = data
     model = GRU4Rec(**SMALL, epochs=30, learning_rate=0.05)
-    model.fit(train, valid, metric=["mrr@5", "recall@5"], patience=2)
+    model.fit(train, validation=valid, metric=["mrr@5", "recall@5"], patience=2)
     values = [entry["metrics"]["mrr@5"] for entry in model.history_]
     assert model.best_ == {
         "epoch": int(np.argmax(values)) + 1,
@@ -143,7 +148,7 @@ def test_divergence_is_told_and_the_last_good_epoch_kept(data, tmp_path):
 
     model = Exploding(**SMALL, epochs=5)
     with pytest.raises(TrainingError, match=r"batch 1 of \d+ of epoch 3; .* epoch 2 are kept"):
-        model.fit(train, progress=spoil, folder=tmp_path)
+        model.fit(train, run=Run(progress=spoil, folder=tmp_path))
     assert len(model.history_) == 2
     good = LSTMRec(**SMALL, epochs=2).fit(train)
     assert same(state(model), state(good))
@@ -162,28 +167,30 @@ def test_a_full_disk_keeps_the_last_checkpoint(data, tmp_path, monkeypatch):
 
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(OSError, match="disk may be full") as caught:
-        LSTMRec(**SMALL, epochs=3).fit(train, folder=tmp_path)
+        LSTMRec(**SMALL, epochs=3).fit(train, run=Run(folder=tmp_path))
     assert caught.value.filename.endswith("last.pt")
     assert Checkpoint.load(tmp_path / "checkpoints" / "last.pt").epoch == 1
     assert not list(tmp_path.rglob("*.part"))
     monkeypatch.undo()
-    resumed = LSTMRec(**SMALL, epochs=3).fit(train, folder=tmp_path, resume=True)
+    resumed = LSTMRec(**SMALL, epochs=3).fit(train, run=Run(folder=tmp_path, resume=True))
     assert same(state(resumed), state(LSTMRec(**SMALL, epochs=3).fit(train)))
 
 
 def test_folders_are_not_mixed_up(data, tmp_path):
     train, valid = data
-    LSTMRec(**SMALL, epochs=1).fit(train, folder=tmp_path)
+    LSTMRec(**SMALL, epochs=1).fit(train, run=Run(folder=tmp_path))
     with pytest.raises(OutputExistsError, match="resume"):
-        LSTMRec(**SMALL, epochs=1).fit(train, folder=tmp_path)
+        LSTMRec(**SMALL, epochs=1).fit(train, run=Run(folder=tmp_path))
     with pytest.raises(ParameterError, match="hidden_dim"):
-        LSTMRec(**{**SMALL, "hidden_dim": 7}, epochs=2).fit(train, folder=tmp_path, resume=True)
+        LSTMRec(**{**SMALL, "hidden_dim": 7}, epochs=2).fit(
+            train, run=Run(folder=tmp_path, resume=True)
+        )
     with pytest.raises(FileFormatError, match="fingerprint"):
-        LSTMRec(**SMALL, epochs=2).fit(valid, folder=tmp_path, resume=True)
+        LSTMRec(**SMALL, epochs=2).fit(valid, run=Run(folder=tmp_path, resume=True))
     path = tmp_path / "checkpoints" / "last.pt"
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(FileFormatError, match="truncated"):
-        LSTMRec(**SMALL, epochs=2).fit(train, folder=tmp_path, resume=True)
+        LSTMRec(**SMALL, epochs=2).fit(train, run=Run(folder=tmp_path, resume=True))
     with pytest.raises(FileFormatError, match="no checkpoints"):
         load_checkpoints(tmp_path)
     assert not list(path.parent.glob(".*"))
@@ -200,7 +207,11 @@ def test_tensorboard_has_the_curves(data, tmp_path):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     train, valid = data
     model = LSTMRec(**SMALL, epochs=3).fit(
-        train, valid, metric="mrr@5", folder=tmp_path, tensorboard=True
+        train,
+        validation=valid,
+        metric="mrr@5",
+        run=Run(folder=tmp_path),
+        tensorboard=True,
     )
     events = accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     losses = [event.value for event in events.Scalars("train/loss")]
@@ -220,7 +231,10 @@ def test_tensorboard_has_the_curves(data, tmp_path):
         ({"loss": "hinge"}, {}, "loss"),
         ({"max_length": 0}, {}, "max_length"),
         ({"dropout": 1.0}, {}, "dropout"),
-        ({}, {"resume": True}, "folder"),
+        ({}, {"tensorboard": True}, "folder"),
+        ({"torch_threads": 0}, {}, "torch_threads"),
+        ({}, {"folder": "runs"}, r"run=whence\.Run\(folder=\.\.\.\)"),
+        ({}, {"validaton": None}, "Did you mean 'validation'"),
         ({}, {"patience": 0}, "patience"),
         ({}, {"checkpoints": [0]}, "checkpoints"),
         ({}, {"eval_every": 0}, "eval_every"),
@@ -244,12 +258,16 @@ def test_examples_left_out_are_as_if_never_there(data, tmp_path):
             seen.append(batch["items"])
             return super().example_loss(batch)
 
-    watched = Watched(**SMALL, epochs=1, positions="all").fit(train, without=gone, folder=tmp_path)
+    watched = Watched(**SMALL, epochs=1, positions="all").fit(
+        train, without=gone, run=Run(folder=tmp_path)
+    )
     assert sum(len(items) for items in seen) == len(everything) - len(gone)
     missing = watched.examples_.batch(gone)["items"]
     assert not any((items == row).all(1).any() for items in seen for row in missing)
     with pytest.raises(FileFormatError, match="examples"):
-        Watched(**SMALL, epochs=2, positions="all").fit(train, folder=tmp_path, resume=True)
+        Watched(**SMALL, epochs=2, positions="all").fit(
+            train, run=Run(folder=tmp_path, resume=True)
+        )
     with pytest.raises(ParameterError, match="no example"):
         model.fit(train, without=everything)
     with pytest.raises(ParameterError, match="is none"):

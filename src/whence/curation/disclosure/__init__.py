@@ -10,6 +10,7 @@ from whence.curation.disclosure.comparison import (
 from whence.curation.disclosure.disclosure import Disclosure
 from whence.curation.disclosure.picture import plot_frontier
 from whence.curation.disclosure.plan import DisclosurePlan
+from whence.curation.disclosure.problem import DisclosureProblem
 from whence.curation.disclosure.strategies import STRATEGIES
 from whence.curation.disclosure.willingness import (
     simulate_willingness,
@@ -23,6 +24,7 @@ __all__ = [
     "Comparison",
     "Disclosure",
     "DisclosurePlan",
+    "DisclosureProblem",
     "compare_strategies",
     "paired_differences",
     "plot_frontier",

@@ -4,31 +4,35 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
+from whence._html import ShownAsTable
 from whence.curation.disclosure.retraining import Yardstick
 from whence.curation.disclosure.strategies import SIZED, STRATEGIES
 from whence.data.files import write_parquet_with_metadata
+from whence.engines import ListJob, identity_of, keeping
+from whence.engines import run as run_job
 from whence.errors import DataWarning, ParameterError, check_choice, check_int
+from whence.models.identity import data_identity, told_apart
 
 if TYPE_CHECKING:
-    from whence.curation.disclosure.disclosure import Disclosure
     from whence.curation.disclosure.plan import DisclosurePlan
+    from whence.curation.disclosure.problem import DisclosureProblem
 
 KEYS = ("strategy", "matched", "to")
 FREE = ("all", "none")
 Key = tuple[str, str, str]
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class Comparison(ShownAsTable):
     """What strategies are worth, each retrained on the data it leaves.
 
     Attributes
@@ -40,17 +44,17 @@ class Comparison:
         "violation" for a control that is as large as the strategy ``to``.
     lam : float
     lam_ref : float or None
-    plans : dict
-        Plans of the first seed, by (strategy, matched, to).
     """
 
     runs: pl.DataFrame
     lam: float
     lam_ref: float | None
-    plans: dict[Key, DisclosurePlan] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"<Comparison at lam={self.lam:g}>\n{self.table()}"
+
+    def _shown(self) -> pl.DataFrame:
+        return self.table()
 
     def table(self) -> pl.DataFrame:
         """Mean over the seeds of each measure, and half the width of its 95% interval (``±``)."""
@@ -90,23 +94,114 @@ class Comparison:
         )
 
 
+class Arm(NamedTuple):
+    """What is retrained and measured once.
+
+    Attributes
+    ----------
+    seed : int
+    key : (strategy, matched, to)
+    share : float, optional
+        λ over lam_ref; None: that of the question.
+    """
+
+    seed: int
+    key: Key
+    share: float | None = None
+
+
+Posed = tuple["DisclosureProblem", Yardstick]
+
+
+@dataclass(frozen=True)
+class Retrained(ListJob[Arm, dict[str, Any]], ABC):
+    """Rows of what strategies are worth; a shard is an `Arm`.
+
+    Arms of one seed share its model and what is measured of it, so that shards come seed by seed.
+
+    Attributes
+    ----------
+    metrics : sequence of str
+        Ranking metrics beside the loss.
+    """
+
+    metrics: Sequence[str]
+    _now: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @abstractmethod
+    def pose(self, seed: int) -> Posed:
+        """The question of a seed, and what worth is measured with."""
+
+    def run(self, shard: Arm) -> dict[str, Any]:
+        """Choose, retrain and measure."""
+        problem, yardstick = self._posed(shard.seed)
+        facts: dict[str, Any] = {"seed": shard.seed}
+        if shard.share is not None:
+            problem = problem.at(shard.share * (problem.lam_ref or 0.0))
+            facts |= {"lam_share": float(shard.share), "lam": problem.lam}
+        plan = self._plan(problem, shard)
+        worth = worth_of(problem, plan, yardstick, shard.seed, tuple(self.metrics))
+        return {**dict(zip(KEYS, shard.key)), **facts, **worth}
+
+    def _posed(self, seed: int) -> Posed:
+        if seed not in self._now:
+            self._now.clear()  # one model at a time is held
+            self._now[seed] = self.pose(seed)
+        found: Posed = self._now[seed]
+        return found
+
+    def _plan(self, problem: DisclosureProblem, arm: Arm) -> DisclosurePlan:
+        """The plan of an arm; of a control, with the size of the strategy that it is for."""
+        name, matched, to = arm.key
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DataWarning)
+            if not to:
+                place = (name, arm.share)
+                if place not in self._now:
+                    self._now[place] = problem.solve(name)
+                own: DisclosurePlan = self._now[place]
+                return own
+            size = self._plan(problem, arm._replace(key=(to, "", "")))
+            if matched == "number":
+                return problem.solve(name, n=size.n_disclosed)
+            return problem.solve(name, wv=size.violation)
+
+
+@dataclass(frozen=True)
+class Compared(Retrained):
+    """Strategies of one question, its model trained anew for each seed.
+
+    Attributes
+    ----------
+    problem : DisclosureProblem
+    test : Interactions or data frame
+    """
+
+    problem: DisclosureProblem = field(kw_only=True)
+    test: Any = field(kw_only=True)
+
+    def pose(self, seed: int) -> Posed:
+        """The question of the model trained from another start."""
+        own = self.problem.reseeded(seed)
+        return own, Yardstick.of(own.model, self.test)
+
+
 def compare_strategies(
-    disclosure: Disclosure,
+    problem: DisclosureProblem,
     strategies: Sequence[str],
     *,
     test: Any,
     seeds: Sequence[int] = (0, 1, 2),
     controls: Sequence[str] = ("threshold", "random", "influence_only"),
     metrics: Sequence[str] = ("hitrate@10", "ndcg@10"),
-    progress: Progress | None = None,
 ) -> Comparison:
     """Choose on validation data, retrain, measure on test data; everything anew for each seed.
 
     Parameters
     ----------
-    disclosure : Disclosure
+    problem : DisclosureProblem
     strategies : sequence of str
-        Without a size of their own; see `Disclosure.solve`.
+        Without a size of their own; see `Disclosure`.
     test : Interactions or data frame
     seeds : sequence of int
         Of the initial parameters, and of what is drawn.
@@ -115,8 +210,6 @@ def compare_strategies(
         `strategies` but "all" and "none".
     metrics : sequence of str
         Ranking metrics, measured beside the loss.
-    progress : callable, optional
-        ``progress(done, total, message)``.
 
     Returns
     -------
@@ -129,28 +222,20 @@ def compare_strategies(
     """
     if not len(seeds):
         raise ParameterError("Give at least one seed.")
-    keys = compared(strategies, controls)
-    rows: list[dict[str, Any]] = []
-    plans: dict[Key, DisclosurePlan] = {}
-    for place, seed in enumerate(seeds):
-
-        def tell(
-            done: int, message: str, before: int = place * len(keys), seed: int = seed
-        ) -> None:
-            if progress is not None:
-                progress(before + done, len(seeds) * len(keys), f"seed {seed}: {message}")
-
-        tell(0, "all data")
-        own = disclosure.reseeded(check_int("seeds", seed, minimum=0))
-        yardstick = Yardstick.of(own.model, test)
-        for done, (key, plan) in enumerate(plans_of(own, keys)):
-            tell(done, " ".join(key).strip())
-            plans.setdefault(key, plan)
-            worth = worth_of(own, plan, yardstick, seed, tuple(metrics))
-            rows.append({**dict(zip(KEYS, key)), "seed": seed, **worth})
-    return Comparison(
-        pl.DataFrame(rows, infer_schema_length=None), disclosure.lam, disclosure.lam_ref, plans
-    )
+    arms = [
+        Arm(check_int("seeds", seed, minimum=0), key)
+        for seed in seeds
+        for key in compared(strategies, controls)
+    ]
+    job = Compared(tuple(metrics), problem=problem, test=test)
+    asked = {"arms": told_apart(arms), "test": data_identity(test), "metrics": list(metrics)}
+    with keeping(problem.run, problem.identity("comparison", **asked), problem.kept) as kept:
+        rows = run_job(
+            job, arms, problem.run.changed(threads=1), message="retraining", kept=kept,
+            stage=f"comparison {identity_of(asked)}",
+        )  # fmt: skip
+    runs = pl.DataFrame(rows, infer_schema_length=None)
+    return Comparison(runs, problem.lam, problem.lam_ref)
 
 
 def compared(strategies: Sequence[str], controls: Sequence[str]) -> list[Key]:
@@ -179,33 +264,15 @@ def compared(strategies: Sequence[str], controls: Sequence[str]) -> list[Key]:
     ]
 
 
-def plans_of(disclosure: Disclosure, keys: Sequence[Key]) -> Iterator[tuple[Key, DisclosurePlan]]:
-    """A plan for each of `keys`, in their order; strategies before the controls of their size."""
-    done: dict[str, DisclosurePlan] = {}
-    for key in keys:
-        name, matched, to = key
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DataWarning)
-            if to and to not in done:
-                done[to] = disclosure.solve(to)
-            if not to:
-                plan = done[name] = done.get(name) or disclosure.solve(name)
-            elif matched == "number":
-                plan = disclosure.solve(name, n=done[to].n_disclosed)
-            else:
-                plan = disclosure.solve(name, wv=done[to].violation)
-        yield key, plan
-
-
 def worth_of(
-    disclosure: Disclosure,
+    problem: DisclosureProblem,
     plan: DisclosurePlan,
     yardstick: Yardstick,
     seed: int,
     metrics: tuple[str, ...],
 ) -> dict[str, Any]:
     """Quality, violation and reward of a plan: retrained with the seed on what it leaves."""
-    model = disclosure.retrained(plan, seed)
+    model = problem.retrained(plan, seed)
     by_user = yardstick.by_user(model)
     quality, violation = float(by_user.mean()), plan.violation / len(by_user)
     scores: dict[str, float | None] = dict.fromkeys(metrics)
@@ -214,7 +281,7 @@ def worth_of(
     return {
         "quality": quality,
         "wv": violation,
-        "reward": reward(quality, violation, disclosure.lam),
+        "reward": reward(quality, violation, problem.lam),
         "n": plan.n_disclosed,
         "share": plan.share,
         **scores,

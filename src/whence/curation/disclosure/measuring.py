@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from itertools import product
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from whence.attribution.record import plain_values
 from whence.curation.disclosure.calibration import FACTORS, LAMS, Calibration
 from whence.curation.disclosure.retraining import Recipe, Yardstick
 from whence.curation.disclosure.search import Anchor
 from whence.curation.disclosure.strategies import FloatArray, Mask, worthwhile
 from whence.data import Interactions
+from whence.engines import Checkpoints, ListJob, Run, identity_of
+from whence.engines import run as run_job
 from whence.errors import DataWarning, UnsupportedError
 from whence.influence.functions import (
     InfluenceFunction,
@@ -43,6 +48,11 @@ class Measured:
     calibrate : bool
     tolerance : float
     seed : int
+    run : Run
+        How the work is done.
+    kept : Checkpoints, optional
+        Where what was measured is kept, under stages that begin with `stage`.
+    stage : str
     facts : dict
         What is to be known of `influences`: the gradient left, the solver's residual and so on.
     """
@@ -54,6 +64,9 @@ class Measured:
     calibrate: bool
     tolerance: float
     seed: int
+    run: Run
+    kept: Checkpoints | None = None
+    stage: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
@@ -101,7 +114,16 @@ class Measured:
     @cached_property
     def influences(self) -> FloatArray:
         """Σ_u V[u, s] at full disclosure, float64 [n_rows]."""
-        return self.values(self.objective, self.yardstick, self.facts)
+
+        def measure() -> dict[str, Any]:
+            facts: dict[str, Any] = {}
+            values = self.values(self.objective, self.yardstick, facts)
+            return {"values": values, "facts": plain_values(facts)}
+
+        found = self._recall("influences", measure)
+        self.facts.update(found["facts"])
+        values: FloatArray = found["values"]
+        return values
 
     def expected(self, influences: FloatArray) -> FloatArray:
         """Influences, calibrated if that is wanted."""
@@ -115,6 +137,9 @@ class Measured:
         """How influences become expected worth; None if they are taken to the letter."""
         if not self.calibrate:
             return None
+        return Calibration(**self._recall("calibration", self._calibrate))
+
+    def _calibrate(self) -> dict[str, float]:
         half = np.random.default_rng([self.seed, _HALF]).permutation(len(self.beta)) % 2 == 0
         lost = self.yardstick.of_objective(self.objective) - self.trained(half)[1]
         worth = max(lost, 0.0) / int((~half).sum())
@@ -123,18 +148,21 @@ class Measured:
         with warnings.catch_warnings():  # what there is to say, the influences have said
             warnings.simplefilter("ignore", DataWarning)
             measured = [self.values(self.objective, seen) for seen, _ in halves]
+        unseen = [other for _, other in halves]
+        job = Believed(self, measured, unseen, worth, [share * worth / usual for share in LAMS])
+        shards = list(product(range(len(halves)), range(len(FACTORS)), range(len(LAMS))))
+        found = run_job(
+            job, shards, self.run.changed(threads=1), message="how much influences are worth",
+            kept=self.kept, stage=f"{self.stage}halves",
+        )  # fmt: skip
         rewards = np.zeros(len(FACTORS))
-        for values, (_, unseen) in zip(measured, halves):
-            for place, factor in enumerate(FACTORS):
-                expected = Calibration.of(values, worth, factor)(values)
-                for lam in (share * worth / usual for share in LAMS):
-                    mask = worthwhile(expected, self.beta, lam)
-                    violation = float(self.beta[mask].sum())
-                    rewards[place] += self.trained(mask, unseen)[1] - lam * violation
+        for (_, place, _), reward in zip(shards, found):
+            rewards[place] += reward
         factor = FACTORS[int(np.argmax(rewards))]
-        return Calibration.of(
+        calibration = Calibration.of(
             influences, worth, Calibration.factor_of_all(factor, measured[0], measured[1])
         )
+        return asdict(calibration)
 
     def trained(self, mask: Mask, yardstick: Yardstick | None = None) -> tuple[Objective, float]:
         """The objective at the optimum for a strategy, and the quality there."""
@@ -150,11 +178,19 @@ class Measured:
 
     def anchored(self, mask: Mask) -> Anchor:
         """Train for a strategy, and see what each interaction is worth there."""
-        objective, quality = self.trained(mask)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DataWarning)
-            values = self.expected(self.values(objective, self.yardstick))
-        return Anchor(mask, quality, values)
+
+        def train() -> dict[str, Any]:
+            objective, quality = self.trained(mask)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DataWarning)
+                values = self.expected(self.values(objective, self.yardstick))
+            return {"quality": quality, "values": values}
+
+        return Anchor(mask, **self._recall(f"anchor {identity_of(np.packbits(mask))}", train))
+
+    def _recall(self, name: str, compute: Callable[[], Any]) -> Any:
+        """What was computed and kept before, or is now."""
+        return compute() if self.kept is None else self.kept.recall(f"{self.stage}{name}", compute)
 
     def _halves(self) -> list[tuple[Yardstick, Yardstick]]:
         """The validation data in two halves, each once to measure influence on."""
@@ -164,6 +200,40 @@ class Measured:
             warnings.simplefilter("ignore", DataWarning)
             a, b = (Yardstick.of(self.model, data.keep_rows(m)) for m in (first, ~first))
         return [(a, b), (b, a)]
+
+
+@dataclass(frozen=True)
+class Believed(ListJob[tuple[int, int, int], float]):
+    """Rewards of what is disclosed by the influence on one half, seen from the other.
+
+    A shard is the number of the half, of the factor by which its influences are believed, and of
+    λ; the reward is that of a retrained model.
+
+    Attributes
+    ----------
+    measured : Measured
+    influences : list of float64 [n_rows]
+        Measured on each half.
+    unseen : list of Yardstick
+        The other half, of each.
+    worth : float
+        See `Calibration`.
+    lams : list of float
+    """
+
+    measured: Measured
+    influences: list[FloatArray]
+    unseen: list[Yardstick]
+    worth: float
+    lams: list[float]
+
+    def run(self, shard: tuple[int, int, int]) -> float:
+        """Choose, retrain and measure."""
+        half, place, number = shard
+        values, lam, beta = self.influences[half], self.lams[number], self.measured.beta
+        expected = Calibration.of(values, self.worth, FACTORS[place])(values)
+        mask = worthwhile(expected, beta, lam)
+        return self.measured.trained(mask, self.unseen[half])[1] - lam * float(beta[mask].sum())
 
 
 def check_examples(model: Any) -> None:

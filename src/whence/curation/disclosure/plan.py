@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from whence._html import ShownAsTable
 from whence.attribution import as_backend
 from whence.attribution.record import describe_run, plain_values
 from whence.data import Interactions
@@ -25,7 +26,7 @@ _FORMAT = "whence-disclosure-1"
 _OWN = ("row", "disclosed", "V", "beta")
 
 
-class DisclosurePlan:
+class DisclosurePlan(ShownAsTable):
     """Which interactions are disclosed, that is, may be trained on.
 
     Parameters

@@ -6,19 +6,22 @@ Shapes: N interactions. Equal candidates are taken in a seeded random order.
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import numpy as np
 import numpy.typing as npt
 
-from whence.errors import ParameterError, check_float, check_int
+from whence.errors import ParameterError
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
-STRATEGIES = (
+Strategy = Literal[
     "selfish", "social", "budget", "trust_region", "mirror",
     "all", "none", "random", "threshold", "influence_only",
-)  # fmt: skip
+]  # fmt: skip
+STRATEGIES: tuple[str, ...] = get_args(Strategy)
 SIZED = ("budget", "random", "threshold", "influence_only")
 _HAIR = 1e-9
 
@@ -75,7 +78,7 @@ def flips(
     return order, float(gain[order].sum())
 
 
-def check_size(strategy: str, n: int | None, wv: float | None, count: int) -> None:
+def check_size(strategy: str, n: int | None, wv: float | None) -> None:
     """Raise ParameterError unless a strategy has the size that it needs, and no other."""
     given = [name for name, value in (("n", n), ("wv", wv)) if value is not None]
     if strategy in SIZED and len(given) != 1:
@@ -88,7 +91,3 @@ def check_size(strategy: str, n: int | None, wv: float | None, count: int) -> No
             f"{' and '.join(given)} do not belong to strategy={strategy!r}; choose 'budget', "
             "'random', 'threshold' or 'influence_only'."
         )
-    if n is not None:
-        check_int("n", n, 0, count)
-    if wv is not None:
-        check_float("wv", wv, minimum=0.0)

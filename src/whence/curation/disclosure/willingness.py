@@ -132,7 +132,7 @@ def willingness_by_category(
 
 
 def simulate_willingness(
-    train: Interactions, *, mean: float = 0.5, spread: float = 1.0, seed: int = 0
+    train: Interactions, *, mean: float = 0.5, spread: float = 1.0, seed: int = 42
 ) -> FloatArray:
     """β drawn at random: some users are more reserved than others, some items more sensitive.
 

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
+from typing_extensions import Self
 
 from whence.data import Interactions
+from whence.engines import Run
 from whence.errors import UnsupportedError
 from whence.evaluation.queries import Queries
 from whence.models._histories import history_counts
-from whence.models._user_items import check_flag, close, confidences, has_rows
+from whence.models._user_items import close, confidences, has_rows
 from whence.models.base import Recommender, ScoreArray
-
-Self = TypeVar("Self", bound="ForeignModel")
+from whence.parameters import field
 
 
 class ForeignModel(Recommender):
     """Base of the adapters.
 
-    The object given to the constructor is never changed: `fit` trains a copy of it.
+    The object is the one parameter that may be given by its place, as in ``Wrapped(Newest())``.
+    It is never changed: `fit` trains a copy of it.
 
     Attributes
     ----------
@@ -31,15 +33,13 @@ class ForeignModel(Recommender):
         The trained object of the other library.
     """
 
-    def __init__(self, model: Any, exclude_seen: bool = True) -> None:
-        self.model = model
-        self.exclude_seen = exclude_seen
+    model: Any = field(kw_only=False)
+    exclude_seen: bool = True
 
-    def _check_params(self) -> None:
-        check_flag("exclude_seen", self.exclude_seen)
+    model_: Any = field(init=False)
 
     @classmethod
-    def from_fitted(cls: type[Self], model: Any, train: Any, **options: Any) -> Self:
+    def from_fitted(cls, model: Any, train: Any, **options: Any) -> Self:
         """Wrap an object that is trained already.
 
         Parameters
@@ -49,21 +49,21 @@ class ForeignModel(Recommender):
         train : Interactions or data frame
             What it was trained on.
         **options
-            The other arguments of the constructor.
+            The other parameters.
 
         Returns
         -------
         adapter
             As if fitted. Fitting it again trains a copy from the beginning.
         """
-        adapter = cls(model, **options)
+        adapter = cls(model=model, **options)
         adapter._check_params()
         adapter.train_ = Interactions.from_frame(train)
         adapter.model_ = model
         adapter._look_up(adapter.train_)
         return adapter
 
-    def _fit(self, train: Interactions) -> None:
+    def _fit(self, train: Interactions, run: Run) -> None:
         self.model_ = self._trained(train)
         self._look_up(train)
 

@@ -12,7 +12,7 @@ from scipy import sparse
 
 from whence.data import Interactions
 from whence.errors import UnsupportedError
-from whence.models._user_items import check_flag, confidences
+from whence.models._user_items import confidences
 from whence.models.adapters._foreign import ScoringModel
 from whence.models.base import ScoreArray
 from whence.models.matrix._products import factor_scores, one_blas_thread
@@ -60,13 +60,10 @@ class ImplicitModel(ScoringModel):
     True
     """
 
-    def __init__(self, model: Any, exclude_seen: bool = True, use_ratings: bool = False) -> None:
-        super().__init__(model, exclude_seen)
-        self.use_ratings = use_ratings
+    use_ratings: bool = False
 
     def _check_params(self) -> None:
         super()._check_params()
-        check_flag("use_ratings", self.use_ratings)
         for verb in ("fit", "recommend", "similar_items"):
             if not callable(getattr(self.model, verb, None)):
                 raise UnsupportedError(

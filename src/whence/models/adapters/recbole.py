@@ -7,17 +7,17 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, NoReturn, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from whence.data import Interactions
 from whence.errors import DataError, FileFormatError, UnsupportedError
 from whence.evaluation.queries import Queries
-from whence.models._user_items import check_flag
 from whence.models.adapters._recbole_data import (
     RecBoleExamples,
     RecBolePairs,
@@ -28,9 +28,9 @@ from whence.models.adapters._recbole_loss import can_be_taken_apart, single_loss
 from whence.models.adapters.torch_module import present_checkpoint, refuse_strangers
 from whence.models.training import Batch, Checkpoint, DifferentiableRecommender, Examples
 from whence.models.training._kernels import padded_windows
-from whence.models.training.differentiable import OPTIMIZERS
+from whence.models.training.differentiable import Optimizer
+from whence.parameters import NonNegative, PositiveInt, Seed, Share, field
 
-Self = TypeVar("Self", bound="RecBoleModel")
 _SCORES_PER_BLOCK = 1 << 18
 _UNSAFE_LOADING = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 
@@ -41,7 +41,7 @@ class RecBoleModel(DifferentiableRecommender):
     It scores by RecBole's ``full_sort_predict``, and its loss is RecBole's ``calculate_loss`` of
     single examples, so that it can be evaluated, asked and attributed like a model of Whence.
     General models are asked with users of the training data, sequential ones with histories.
-    Training it again is left to RecBole.
+    Training it again is left to RecBole. The model and its data may be given by their places.
 
     Parameters
     ----------
@@ -80,28 +80,38 @@ class RecBoleModel(DifferentiableRecommender):
 
     kinds = ("sessions",)
 
-    def __init__(
-        self, model: Any, train_data: Any, config: Any = None, exclude_seen: bool = True
-    ) -> None:
-        dataset = getattr(train_data, "_dataset", train_data)
-        _check_model(model, dataset)
-        self.model = model
-        self.train_data = train_data
-        self.config = config
-        self._settings = config if config is not None else dataset.config
+    model: Any = field(kw_only=False)
+    train_data: Any = field(kw_only=False)
+    config: Any = None
+    exclude_seen: bool = True
+
+    # RecBole's configuration says how the model was trained.
+    epochs: PositiveInt = field(init=False)
+    batch_size: PositiveInt = field(init=False)
+    learning_rate: NonNegative = field(init=False)
+    optimizer: Optimizer = field(init=False)
+    weight_decay: NonNegative = field(init=False)
+    gradient_clip: NonNegative | None = field(init=False, default=None)
+    decay: Share = field(init=False, default=1.0)
+    seed: Seed = field(init=False)
+    device: str = field(init=False)
+    torch_threads: PositiveInt = field(init=False, default=1)
+
+    def __post_init__(self) -> None:
+        # Trained elsewhere, it is as if fitted from the beginning.
+        dataset = getattr(self.train_data, "_dataset", self.train_data)
+        _check_model(self.model, dataset)
+        self._check_params()
+        self._settings = self.config if self.config is not None else dataset.config
         learner = str(self._setting("learner", "adam")).lower()
-        super().__init__(
-            epochs=int(self._setting("epochs", 1)),
-            batch_size=int(self._setting("train_batch_size", 512)),
-            learning_rate=float(self._setting("learning_rate", 1e-3)),
-            optimizer=learner if learner in OPTIMIZERS else "adam",
-            weight_decay=float(self._setting("weight_decay", 0.0)),
-            seed=int(self._setting("seed", 42)),
-            exclude_seen=exclude_seen,
-            device=str(next(iter(model.parameters()), torch.zeros(0)).device),
-        )
-        check_flag("exclude_seen", exclude_seen)
-        self._is_sequential = hasattr(model, "ITEM_SEQ")
+        self.epochs = int(self._setting("epochs", 1))
+        self.batch_size = int(self._setting("train_batch_size", 512))
+        self.learning_rate = float(self._setting("learning_rate", 1e-3))
+        self.optimizer = cast("Optimizer", learner) if learner in get_args(Optimizer) else "adam"
+        self.weight_decay = float(self._setting("weight_decay", 0.0))
+        self.seed = int(self._setting("seed", 42))
+        self.device = str(next(iter(self.model.parameters()), torch.zeros(0)).device)
+        self._is_sequential = hasattr(self.model, "ITEM_SEQ")
         self.asks = "histories" if self._is_sequential else "users"  # type: ignore[misc]
         is_traditional = _name(self._setting("MODEL_TYPE", "")) == "TRADITIONAL"
         self.levels = frozenset(  # type: ignore[misc]
@@ -112,7 +122,7 @@ class RecBoleModel(DifferentiableRecommender):
         self._prepare(self.train_)
 
     @classmethod
-    def load(cls: type[Self], path: str | Path, **options: Any) -> Self:
+    def load(cls, path: str | Path, **options: Any) -> Self:
         """Load a checkpoint that RecBole has saved, and the data that it was trained on.
 
         RecBole reads the data again from where the checkpoint's configuration says. Its files
@@ -122,7 +132,7 @@ class RecBoleModel(DifferentiableRecommender):
         ----------
         path : path
         **options
-            The other arguments of the constructor.
+            The other parameters.
 
         Raises
         ------
@@ -142,7 +152,7 @@ class RecBoleModel(DifferentiableRecommender):
             raise FileFormatError(f"There is no file {path}; check the path.")
         with _pickles_allowed():
             config, model, _, train_data, _, _ = load_data_and_model(model_file=str(path))
-        return cls(model, train_data, config, **options)
+        return cls(model, train_data, config=config, **options)
 
     @property
     def max_length(self) -> int | None:
@@ -295,7 +305,7 @@ class RecBoleModel(DifferentiableRecommender):
             scores[queries.users < 0] = -np.inf
         return scores
 
-    def load_checkpoint(self: Self, checkpoint: Checkpoint) -> Self:
+    def load_checkpoint(self, checkpoint: Checkpoint) -> Self:
         """Take the parameters of a checkpoint; see the base class."""
         super().load_checkpoint(checkpoint)
         _forget(self.module_)

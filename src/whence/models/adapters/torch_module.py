@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,6 @@ from whence.errors import (
     check_int,
 )
 from whence.evaluation.queries import Queries
-from whence.models._user_items import check_flag
 from whence.models.adapters._torch_ways import (
     PAIR_LOSSES,
     SEQUENCE_LOSSES,
@@ -31,6 +30,8 @@ from whence.models.adapters._torch_ways import (
 )
 from whence.models.training import Batch, Checkpoint, DifferentiableRecommender, Examples
 from whence.models.training.checkpoints import copied
+from whence.models.training.settings import TrainingSettings
+from whence.parameters import Count, PositiveInt, field
 
 Module = nn.Module | Callable[[Interactions], nn.Module]
 
@@ -48,8 +49,9 @@ class TorchModel(DifferentiableRecommender):
     Parameters
     ----------
     module : torch.nn.Module or callable
-        Or a function from the training data (`Interactions`) to a module, with which every `fit`
-        begins anew, from parameters that follow from `seed`, and `save` works.
+        The one parameter that may be given by its place. Or a function from the training data
+        (`Interactions`) to a module, with which every `fit` begins anew, from parameters that
+        follow from `seed`, and `save` works.
     takes : {"sequences", "pairs"}, default "sequences"
     loss : str or callable, optional
         Sequences: "cross_entropy" (the default), or over `n_negatives` drawn items
@@ -77,8 +79,8 @@ class TorchModel(DifferentiableRecommender):
         Items of the history that are looked at, the latest ones: L.
     pass_lengths : bool, default True
         Whether the module takes the lengths.
-    **training
-        As in `DifferentiableRecommender`.
+    epochs, batch_size, ...
+        Those of `DifferentiableRecommender`.
 
     Attributes
     ----------
@@ -111,62 +113,49 @@ class TorchModel(DifferentiableRecommender):
 
     kinds = ("sessions",)
 
-    def __init__(
-        self,
-        module: Module | None,
-        takes: str = "sequences",
-        loss: str | Callable[[Tensor, Tensor], Tensor] | None = None,
-        trained: bool = False,
-        n_negatives: int = 1,
-        index: Mapping[Any, int] | None = None,
-        user_index: Mapping[Any, int] | None = None,
-        offset: int = 0,
-        padding: int | None = None,
-        padding_side: str = "right",
-        max_length: int = 50,
-        pass_lengths: bool = True,
-        **training: Any,
-    ) -> None:
-        super().__init__(**training)
-        self.module = module
-        self.takes = takes
-        self.loss = loss
-        self.trained = trained
-        self.n_negatives = n_negatives
-        self.index = index
-        self.user_index = user_index
-        self.offset = offset
-        self.padding = padding
-        self.padding_side = padding_side
-        self.max_length = max_length
-        self.pass_lengths = pass_lengths
-        # Of the instance, not of the class: they depend on what the module takes and learns.
-        self.asks = "users" if takes == "pairs" else "histories"  # type: ignore[misc]
-        can_refit = set() if trained else {"refit"}
-        rates = {"rating"} if takes == "pairs" and _learns_ratings(loss, n_negatives) else set()
-        self.levels = frozenset(  # type: ignore[misc]
-            {"score", "differentiable", *can_refit, *rates}
-        )
+    module: Module | None = field(kw_only=False)
+    takes: Literal["sequences", "pairs"] = "sequences"
+    loss: str | Callable[[Tensor, Tensor], Tensor] | None = None
+    trained: bool = False
+    n_negatives: Count = 1
+    index: Mapping[Any, int] | None = None
+    user_index: Mapping[Any, int] | None = None
+    offset: Count = 0
+    padding: Count | None = None
+    padding_side: Literal["right", "left"] = "right"
+    max_length: PositiveInt = 50
+    pass_lengths: bool = True
+
+    # They depend on what the module takes and learns.
+    @property
+    def asks(self) -> Literal["histories", "users"]:  # type: ignore[override]
+        """What `recommend` is asked with; see `Recommender`."""
+        return "users" if self.takes == "pairs" else "histories"
+
+    @property
+    def levels(self) -> frozenset[str]:  # type: ignore[override]
+        """What the model offers to methods; see `Recommender`."""
+        refits = set() if self.trained else {"refit"}
+        learns = self.takes == "pairs" and _learns_ratings(self.loss, self.n_negatives)
+        return frozenset({"score", "differentiable", *refits, *({"rating"} if learns else ())})
 
     def _check_params(self) -> None:
         super()._check_params()
+        if self.module is None:
+            raise UnsupportedError(
+                "There is no module: a file holds the parameters of a TorchModel but not the code "
+                "of its module; load it with TorchModel.load(path, module=...), and loss=... if "
+                "that was a function."
+            )
         if not callable(self.module):
             raise ParameterError(
                 f"module must be a torch.nn.Module, or a function from the training data to one, "
                 f"not {self.module!r}."
             )
-        check_choice("takes", self.takes, ("sequences", "pairs"))
         if self.loss is not None and not callable(self.loss):
             check_choice("loss", self.loss, self._losses)
-        check_flag("trained", self.trained)
-        check_flag("pass_lengths", self.pass_lengths)
         draws = not callable(self.loss) and self.loss != "squared_error"
         check_int("n_negatives", self.n_negatives, minimum=1 if draws else 0)
-        check_int("offset", self.offset, minimum=0)
-        check_int("max_length", self.max_length, minimum=1)
-        check_choice("padding_side", self.padding_side, ("right", "left"))
-        if self.padding is not None:
-            check_int("padding", self.padding, minimum=0)
 
     @property
     def _losses(self) -> tuple[str, ...]:
@@ -177,12 +166,7 @@ class TorchModel(DifferentiableRecommender):
         return {**recorded, "loss": name_of(self.loss) if callable(self.loss) else self.loss}
 
     def _module(self, train: Interactions) -> nn.Module:
-        made = self.module
-        if made is None:
-            raise UnsupportedError(
-                "A file holds the parameters of a TorchModel but not the code of its module; load "
-                "it with TorchModel.load(path, module=...), and loss=... if that was a function."
-            )
+        made: Any = self.module
         if not isinstance(made, nn.Module):
             made = made(train)
         if not isinstance(made, nn.Module):
@@ -227,11 +211,11 @@ class TorchModel(DifferentiableRecommender):
         with torch.no_grad():  # so that what does not fit is said before training
             self.example_loss(self._to_device(self.examples_.batch(np.arange(1))))
 
-    def _fit(self, train: Interactions) -> None:
+    def _learn(self, settings: TrainingSettings, validation: Any = None) -> None:
         if not self.trained:
-            super()._fit(train)
+            super()._learn(settings, validation)
             return
-        self._prepare(train)
+        self._prepare(self.train_)
         self.checkpoints_ = [present_checkpoint(self)]
 
     def example_loss(self, batch: Batch) -> Tensor:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from whence.data import Interactions
-from whence.errors import DataError, UnsupportedError, check_choice
+from whence.errors import DataError, UnsupportedError
 from whence.evaluation.queries import Queries
 from whence.models._histories import history_rows
 from whence.models.adapters._foreign import ForeignModel
@@ -54,13 +54,11 @@ class Wrapped(ForeignModel):
     [1.0, 0.5]
     """
 
-    def __init__(self, model: Any, asks: str = "histories", exclude_seen: bool = False) -> None:
-        super().__init__(model, exclude_seen)
-        self.asks = asks  # type: ignore[misc,assignment]
+    asks: Literal["histories", "users"] = "histories"  # type: ignore[misc]
+    exclude_seen: bool = False
 
     def _check_params(self) -> None:
         super()._check_params()
-        check_choice("asks", self.asks, ("histories", "users"))
         for verb in ("fit", "recommend"):
             if not callable(getattr(self.model, verb, None)):
                 raise UnsupportedError(

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from whence.data import Interactions
-from whence.errors import ParameterError, check_choice, check_float, check_int
+from whence.engines import Run
 from whence.evaluation.queries import Queries
 from whence.models import _kernels as kernels
 from whence.models._histories import history_rows, incidence, last_items
 from whence.models.base import Recommender
+from whence.parameters import NonNegative, PositiveInt, field
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _BLOCK = 1024
 
 
-class ItemKNN(Recommender):
+class ItemKNN(Recommender, name="itemknn"):
     """Recommend the items most similar to those of the history.
 
     Items i and j are similar if the same sessions (or users) have both. With n_i of them having i,
@@ -68,28 +69,14 @@ class ItemKNN(Recommender):
     (['b'], [0.577])
     """
 
-    def __init__(
-        self,
-        k: int = 100,
-        similarity: str = "cosine",
-        shrinkage: float = 0.0,
-        exclude_seen: bool | None = None,
-    ) -> None:
-        self.k = k
-        self.similarity = similarity
-        self.shrinkage = shrinkage
-        self.exclude_seen = exclude_seen
+    k: PositiveInt = 100
+    similarity: Literal["cosine", "jaccard", "cooccurrence"] = "cosine"
+    shrinkage: NonNegative = 0.0
+    exclude_seen: bool | None = None
 
-    def _check_params(self) -> None:
-        check_int("k", self.k, minimum=1)
-        check_choice("similarity", self.similarity, ("cosine", "jaccard", "cooccurrence"))
-        check_float("shrinkage", self.shrinkage, minimum=0.0)
-        if not isinstance(self.exclude_seen, (bool, np.bool_, type(None))):
-            raise ParameterError(
-                f"exclude_seen must be True or False, or None, not {self.exclude_seen!r}."
-            )
+    similarities_: sparse.csr_array = field(init=False)
 
-    def _fit(self, train: Interactions) -> None:
+    def _fit(self, train: Interactions, run: Run) -> None:
         from scipy import sparse  # here and below: it takes long to load
 
         has = incidence(train)

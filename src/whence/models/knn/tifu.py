@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from whence.data import Interactions
-from whence.engines import map_ordered
-from whence.errors import check_choice, check_float, check_int
+from whence.engines import Run
 from whence.evaluation.queries import Queries
+from whence.models._blocks import Rows, RowsJob, in_blocks
 from whence.models.base import CodeArray, FloatArray, Recommender
 from whence.models.knn import _tifu_kernels
+from whence.parameters import PositiveInt, Share, field
 
 IntArray = npt.NDArray[np.int64]
 
@@ -65,7 +66,7 @@ class UserIndex:
     entries: IntArray
 
 
-class TIFUKNN(Recommender):
+class TIFUKNN(Recommender, name="tifu"):
     """Temporal item frequency kNN for next-basket recommendation.
 
     A user's baskets are cut into `m` groups; later baskets weigh more in their group (`r_b`) and
@@ -107,33 +108,17 @@ class TIFUKNN(Recommender):
 
     kinds = ("baskets",)
 
-    def __init__(
-        self,
-        k: int = 100,
-        m: int = 7,
-        r_b: float = 0.9,
-        r_g: float = 0.7,
-        alpha: float = 0.7,
-        similarity: str = "jaccard",
-        grouping: str = "single",
-    ) -> None:
-        self.k = k
-        self.m = m
-        self.r_b = r_b
-        self.r_g = r_g
-        self.alpha = alpha
-        self.similarity = similarity
-        self.grouping = grouping
+    k: PositiveInt = 100
+    m: PositiveInt = 7
+    r_b: Share = 0.9
+    r_g: Share = 0.7
+    alpha: Share = 0.7
+    similarity: Literal["jaccard", "euclidean"] = "jaccard"
+    grouping: Literal["single", "paper"] = "single"
 
-    def _check_params(self) -> None:
-        check_int("k", self.k, minimum=1)
-        check_int("m", self.m, minimum=1)
-        for name in ("r_b", "r_g", "alpha"):
-            check_float(name, getattr(self, name), minimum=0.0, maximum=1.0)
-        check_choice("similarity", self.similarity, ("jaccard", "euclidean"))
-        check_choice("grouping", self.grouping, ("single", "paper"))
+    index_: UserIndex = field(init=False)
 
-    def _fit(self, train: Interactions) -> None:
+    def _fit(self, train: Interactions, run: Run) -> None:
         sequences = train.sequences
         assert sequences.baskets is not None
         owner = np.repeat(np.arange(train.n_sources), np.diff(sequences.offsets))
@@ -237,36 +222,48 @@ class TIFUKNN(Recommender):
         self, queries: Queries, k: int, *, threads: int | None = None
     ) -> tuple[CodeArray, FloatArray]:
         """Recommend item numbers; see `Recommender.recommend_codes`."""
-        lists = np.full((len(queries), k), -1, dtype=np.int32)
-        scores = np.zeros((len(queries), k))
-        self._run(queries, threads, lists, scores, np.empty((0, 0)))
+        lists, scores = in_blocks(self._asking(queries, k), _QUERIES_PER_TASK, threads)
         return lists, scores
 
     def score_codes(self, queries: Queries, *, threads: int | None = None) -> FloatArray:
         """Score every item; see `Recommender.score_codes`."""
-        scores = np.zeros((len(queries), self.n_items))
-        self._run(queries, threads, np.empty((0, 0), dtype=np.int32), np.empty((0, 0)), scores)
+        (scores,) = in_blocks(self._asking(queries, None), _QUERIES_PER_TASK, threads)
         return scores
 
-    def _run(
-        self,
-        queries: Queries,
-        threads: int | None,
-        lists: CodeArray,
-        list_scores: FloatArray,
-        all_scores: FloatArray,
-    ) -> None:
-        own = self.query_vectors(queries)
-        index, vectors = self.index_, self.index_.vectors
+    def _asking(self, queries: Queries, length: int | None) -> _Asking:
+        return _Asking(
+            len(queries), self.index_, self.query_vectors(queries), queries.users, self.n_items,
+            self.similarity == "euclidean", self.k, length,
+        )  # fmt: skip
 
-        def block(start: int) -> None:
-            _tifu_kernels.tifu_run(
-                start, min(start + _QUERIES_PER_TASK, len(queries)), own.offsets, own.items,
-                own.values, own.own, queries.users, self.similarity == "euclidean", self.k,
-                self.n_items, vectors.offsets, vectors.items, vectors.values, vectors.neighbour,
-                index.squared_norms, index.posting_offsets, index.postings, index.entries,
-                1.0 / FIXED_POINT, lists, list_scores, all_scores,
-            )  # fmt: skip
 
-        for _ in map_ordered(block, range(0, len(queries), _QUERIES_PER_TASK), threads):
-            pass
+@dataclass(frozen=True)
+class _Asking(RowsJob):
+    """Lists of `length` items with their scores, or without one the scores of all items."""
+
+    index: UserIndex
+    own: UserVectors
+    users: CodeArray
+    n_items: int
+    is_euclidean: bool
+    k: int
+    length: int | None
+
+    def rows(self, start: int, stop: int) -> Rows:
+        """See `RowsJob`."""
+        n, own, index, vectors = stop - start, self.own, self.index, self.index.vectors
+        lists, list_scores = np.empty((0, 0), dtype=np.int32), np.empty((0, 0))
+        all_scores = list_scores
+        if self.length is None:
+            all_scores = np.zeros((n, self.n_items))
+        else:
+            lists = np.full((n, self.length), -1, dtype=np.int32)
+            list_scores = np.zeros((n, self.length))
+        _tifu_kernels.tifu_run(
+            0, n, own.offsets[start : stop + 1], own.items, own.values, own.own,
+            self.users[start:stop], self.is_euclidean, self.k, self.n_items, vectors.offsets,
+            vectors.items, vectors.values, vectors.neighbour, index.squared_norms,
+            index.posting_offsets, index.postings, index.entries, 1.0 / FIXED_POINT, lists,
+            list_scores, all_scores,
+        )  # fmt: skip
+        return (all_scores,) if self.length is None else (lists, list_scores)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from whence.data import Interactions
-from whence.engines import map_ordered
-from whence.errors import ParameterError, check_int
+from whence.engines import Run
+from whence.errors import ParameterError
 from whence.evaluation.queries import Queries
+from whence.models._blocks import Rows, RowsJob, in_blocks
 from whence.models.base import CodeArray, FloatArray, Recommender
 from whence.models.knn import _kernels
+from whence.parameters import PositiveInt, field
 
 _QUERIES_PER_TASK = 512
 
@@ -74,7 +77,7 @@ def _offsets(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
 
 
-class VMISKNN(Recommender):
+class VMISKNN(Recommender, name="vmis"):
     """Vector-multiplication indexed session kNN.
 
     For a query q with U distinct items, an item whose last occurrence lies r events before the
@@ -117,55 +120,68 @@ class VMISKNN(Recommender):
 
     kinds = ("sessions",)
 
-    def __init__(self, k: int = 100, m: int = 500, idf: bool = False) -> None:
-        self.k = k
-        self.m = m
-        self.idf = idf
+    k: PositiveInt = 100
+    m: PositiveInt = 500
+    idf: bool = False
+
+    index_: SessionIndex = field(init=False)
 
     def _check_params(self) -> None:
-        check_int("k", self.k, minimum=1)
-        check_int("m", self.m, minimum=1)
+        super()._check_params()
         if self.k > self.m:
             raise ParameterError(
                 f"k ({self.k} neighbours) is larger than m ({self.m} candidate sessions); "
                 "neighbours are chosen among the candidates, so give k <= m."
             )
 
-    def _fit(self, train: Interactions) -> None:
+    def _fit(self, train: Interactions, run: Run) -> None:
         self.index_ = index_sessions(train)
 
     def recommend_codes(
         self, queries: Queries, k: int, *, threads: int | None = None
     ) -> tuple[CodeArray, FloatArray]:
         """Recommend item numbers; see `Recommender.recommend_codes`."""
-        lists = np.full((len(queries), k), -1, dtype=np.int32)
-        scores = np.zeros((len(queries), k))
-        self._run(_kernels.vmis_recommend, queries, threads, lists, scores)
+        lists, scores = in_blocks(self._asking(queries, k), _QUERIES_PER_TASK, threads)
         return lists, scores
 
     def score_codes(self, queries: Queries, *, threads: int | None = None) -> FloatArray:
         """Score every item; see `Recommender.score_codes`."""
-        scores = np.zeros((len(queries), self.n_items))
-        self._run(_kernels.vmis_score_all, queries, threads, scores)
+        (scores,) = in_blocks(self._asking(queries, None), _QUERIES_PER_TASK, threads)
         return scores
 
-    def _run(
-        self,
-        kernel: object,
-        queries: Queries,
-        threads: int | None,
-        *outputs: npt.NDArray[np.generic],
-    ) -> None:
-        """Run a kernel over blocks of queries; it writes its own rows of the outputs."""
-        index = self.index_
+    def _asking(self, queries: Queries, length: int | None) -> _Asking:
+        return _Asking(
+            len(queries), self.index_, queries.history_items, queries.history_start,
+            queries.history_end, self.idf, self.m, self.k, length,
+        )  # fmt: skip
 
-        def block(start: int) -> None:
-            kernel(  # type: ignore[operator]
-                start, min(start + _QUERIES_PER_TASK, len(queries)),
-                queries.history_items, queries.history_start, queries.history_end,
-                index.n_items, index.posting_offsets, index.postings, index.session_offsets,
-                index.session_items, index.idf, self.idf, self.m, self.k, *outputs,
-            )  # fmt: skip
 
-        for _ in map_ordered(block, range(0, len(queries), _QUERIES_PER_TASK), threads):
-            pass
+@dataclass(frozen=True)
+class _Asking(RowsJob):
+    """Lists of `length` items with their scores, or without one the scores of all items."""
+
+    index: SessionIndex
+    items: CodeArray
+    start_of: npt.NDArray[np.int64]
+    end_of: npt.NDArray[np.int64]
+    idf: bool
+    m: int
+    k: int
+    length: int | None
+
+    def rows(self, start: int, stop: int) -> Rows:
+        """See `RowsJob`."""
+        index, n = self.index, stop - start
+        if self.length is None:
+            kernel: Any = _kernels.vmis_score_all
+            outputs: Rows = (np.zeros((n, index.n_items)),)
+        else:
+            kernel = _kernels.vmis_recommend
+            shape = (n, self.length)
+            outputs = np.full(shape, -1, dtype=np.int32), np.zeros(shape)
+        kernel(
+            0, n, self.items, self.start_of[start:stop], self.end_of[start:stop],
+            index.n_items, index.posting_offsets, index.postings, index.session_offsets,
+            index.session_items, index.idf, self.idf, self.m, self.k, *outputs,
+        )  # fmt: skip
+        return outputs

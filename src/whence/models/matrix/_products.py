@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from whence.engines.threads import map_ordered
+from whence.models._blocks import Rows, RowsJob, in_blocks
 
 _QUERIES_PER_PRODUCT = 32
+_QUERIES_PER_TASK = 512
 
 
 def factor_scores(
@@ -30,22 +32,32 @@ def factor_scores(
         The same for a user whoever else is asked for, and for any number of threads: a matrix
         product rounds by its shape, so that all have one shape.
     """
-    scores = np.empty((len(users), len(items)), dtype=np.float32)
     transposed = np.ascontiguousarray(items.T)
-
-    def block(start: int) -> None:
-        part = users[start : start + _QUERIES_PER_PRODUCT]
-        if len(part) == _QUERIES_PER_PRODUCT:
-            np.matmul(part, transposed, out=scores[start : start + _QUERIES_PER_PRODUCT])
-            return
-        padded = np.zeros((_QUERIES_PER_PRODUCT, users.shape[1]), dtype=np.float32)
-        padded[: len(part)] = part
-        scores[start:] = (padded @ transposed)[: len(part)]
-
     with one_blas_thread():
-        for _ in map_ordered(block, range(0, len(users), _QUERIES_PER_PRODUCT), threads):
-            pass
+        (scores,) = in_blocks(_Products(len(users), users, transposed), _QUERIES_PER_TASK, threads)
     return scores
+
+
+@dataclass(frozen=True)
+class _Products(RowsJob):
+    """Products of users [Q, F] and items [F, n_items]."""
+
+    users: npt.NDArray[np.float32]
+    items: npt.NDArray[np.float32]
+
+    def rows(self, start: int, stop: int) -> Rows:
+        """See `RowsJob`."""
+        scores = np.empty((stop - start, self.items.shape[1]), dtype=np.float32)
+        for first in range(0, stop - start, _QUERIES_PER_PRODUCT):
+            out = scores[first : first + _QUERIES_PER_PRODUCT]
+            part = self.users[start + first : start + first + len(out)]
+            if len(part) == _QUERIES_PER_PRODUCT:
+                np.matmul(part, self.items, out=out)
+            else:
+                padded = np.zeros((_QUERIES_PER_PRODUCT, part.shape[1]), dtype=np.float32)
+                padded[: len(part)] = part
+                out[:] = (padded @ self.items)[: len(part)]
+        return (scores,)
 
 
 @contextmanager

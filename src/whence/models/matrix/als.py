@@ -12,23 +12,19 @@ import polars as pl
 from scipy import sparse
 
 from whence.data import Interactions
-from whence.errors import (
-    DataError,
-    ParameterError,
-    UnsupportedError,
-    check_float,
-    check_int,
-)
+from whence.engines import Run, thread_count
+from whence.errors import DataError, UnsupportedError, check_int
 from whence.evaluation.queries import Queries
 from whence.models._histories import history_counts
-from whence.models._user_items import check_flag, close, confidences, has_rows
+from whence.models._user_items import close, confidences, has_rows
 from whence.models.base import Recommender
 from whence.models.matrix._products import factor_scores, one_blas_thread
+from whence.parameters import Positive, PositiveInt, Seed, field
 
 Factors = npt.NDArray[np.float32]
 
 
-class ALS(Recommender):
+class ALS(Recommender, name="als"):
     """Matrix factorisation of implicit feedback by alternating least squares.
 
     User u, with r_ui interactions with item i (or the sum of their ratings), gets factors x_u and
@@ -57,8 +53,8 @@ class ALS(Recommender):
         Seed of the first factors.
     exclude_seen : bool, default True
         Leave out the items of the query's own history.
-    threads : int, default 1
-        Threads to fit with; the result does not depend on it.
+    threads : int, optional
+        Threads to fit with, every core by default; the result does not depend on it.
 
     Attributes
     ----------
@@ -90,41 +86,22 @@ class ALS(Recommender):
     asks = "users"
     levels = frozenset({"score", "refit", "structured"})
 
-    def __init__(
-        self,
-        factors: int = 64,
-        l2: float = 0.01,
-        iterations: int = 15,
-        alpha: float = 1.0,
-        use_ratings: bool = False,
-        seed: int = 42,
-        exclude_seen: bool = True,
-        threads: int = 1,
-    ) -> None:
-        self.factors = factors
-        self.l2 = l2
-        self.iterations = iterations
-        self.alpha = alpha
-        self.use_ratings = use_ratings
-        self.seed = seed
-        self.exclude_seen = exclude_seen
-        self.threads = threads
+    factors: PositiveInt = 64
+    l2: Positive = 0.01
+    iterations: PositiveInt = 15
+    alpha: Positive = 1.0
+    use_ratings: bool = False
+    seed: Seed = 42
+    exclude_seen: bool = True
+    threads: PositiveInt | None = None
 
-    def _check_params(self) -> None:
-        check_int("factors", self.factors, minimum=1)
-        check_int("iterations", self.iterations, minimum=1)
-        check_int("seed", self.seed, minimum=0)
-        check_int("threads", self.threads, minimum=1)
-        for name in ("l2", "alpha"):
-            if check_float(name, getattr(self, name), minimum=0.0) == 0.0:
-                raise ParameterError(f"{name} must be above 0, not {getattr(self, name)!r}.")
-        check_flag("use_ratings", self.use_ratings)
-        check_flag("exclude_seen", self.exclude_seen)
+    user_factors_: Factors = field(init=False)
+    item_factors_: Factors = field(init=False)
 
-    def _fit(self, train: Interactions) -> None:
+    def _fit(self, train: Interactions, run: Run) -> None:
         self._prepare(train)
         with _solving():
-            solver = self._solver(None)
+            solver = self._solver(None, run.threads)
             solver.fit(self._confidences, show_progress=False)
             everyone = np.arange(train.n_sources)
             self.user_factors_ = solver.recalculate_user(everyone, self._confidences)
@@ -154,12 +131,14 @@ class ALS(Recommender):
         """
         self._check_fitted()
         history = history_counts(queries, self.train_)
-        factors = self._factors_of(queries.users, history)
+        factors = self._factors_of(queries.users, history, threads)
         scores = factor_scores(factors, self.item_factors_, threads)
         close(scores, history, self._learned, self.exclude_seen)
         return scores
 
-    def _factors_of(self, users: npt.NDArray[np.int32], history: sparse.csr_array) -> Factors:
+    def _factors_of(
+        self, users: npt.NDArray[np.int32], history: sparse.csr_array, threads: int | None
+    ) -> Factors:
         """Factors of queries, float32 [Q, factors]."""
         factors = np.zeros((len(users), self.item_factors_.shape[1]), dtype=np.float32)
         known = same_histories(users, history, self._counts)
@@ -168,7 +147,7 @@ class ALS(Recommender):
         if len(others):
             rows = self._confidences_of(users[others], history[others])
             with _solving():
-                solver = self._solver(self.item_factors_)
+                solver = self._solver(self.item_factors_, threads)
                 factors[others] = solver.recalculate_user(np.arange(len(others)), rows)
         return factors
 
@@ -234,7 +213,7 @@ class ALS(Recommender):
             )
         rows = self._confidences_of(queries.users, history)
         with _solving():
-            solver = self._solver(self.item_factors_)
+            solver = self._solver(self.item_factors_, self.threads)
             _, best, _ = solver.explain(0, rows, target, N=n or rows.nnz)
         name = self.train_.columns.item
         codes = [code for code, _ in best]
@@ -245,7 +224,7 @@ class ALS(Recommender):
             }
         )
 
-    def _solver(self, item_factors: Factors | None) -> Any:
+    def _solver(self, item_factors: Factors | None, threads: int | None) -> Any:
         """The model of implicit, new, or with the items already solved for."""
         from implicit.cpu.als import AlternatingLeastSquares
 
@@ -254,7 +233,7 @@ class ALS(Recommender):
             regularization=self.l2,
             alpha=self.alpha,
             iterations=self.iterations,
-            num_threads=self.threads,
+            num_threads=thread_count(threads),
             random_state=self.seed,
         )
         solver.item_factors = item_factors

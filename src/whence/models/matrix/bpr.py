@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor, nn
 
 from whence.data import Interactions
-from whence.errors import check_int
 from whence.models.matrix._fused import fused_products, products
 from whence.models.training import Batch, losses
 from whence.models.training.pairs import PairModule, UserItemRecommender
+from whence.parameters import NonNegative, PositiveInt
 
 
-class BPRMF(UserItemRecommender):
+class BPRMF(UserItemRecommender, name="bpr"):
     """Matrix factorisation trained by Bayesian personalised ranking.
 
     The score of an item is the scalar product of the user's and the item's embedding; the loss of
@@ -28,11 +26,8 @@ class BPRMF(UserItemRecommender):
     n_negatives : int, default 1
         Items that each interaction is ranked above; the loss is their mean.
     epochs, batch_size, learning_rate, weight_decay
-        As in `DifferentiableRecommender`; the defaults suit data of about 100,000 interactions,
-        and the best epoch is found with validation data.
-    **training
-        As in `DifferentiableRecommender`: ``optimizer``, ``gradient_clip``, ``decay``, ``seed``,
-        ``exclude_seen``, ``device``.
+        As in `DifferentiableRecommender`, which has further parameters; the defaults suit data of
+        about 100,000 interactions, and the best epoch is found with validation data.
 
     References
     ----------
@@ -50,30 +45,12 @@ class BPRMF(UserItemRecommender):
     ['b']
     """
 
-    def __init__(
-        self,
-        embedding_dim: int = 64,
-        n_negatives: int = 1,
-        epochs: int = 60,
-        batch_size: int = 2048,
-        learning_rate: float = 2e-3,
-        weight_decay: float = 1e-5,
-        **training: Any,
-    ) -> None:
-        super().__init__(
-            epochs=epochs,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            weight_decay=weight_decay,
-            **training,
-        )
-        self.embedding_dim = embedding_dim
-        self.n_negatives = n_negatives
-
-    def _check_params(self) -> None:
-        super()._check_params()
-        check_int("embedding_dim", self.embedding_dim, minimum=1)
-        check_int("n_negatives", self.n_negatives, minimum=1)
+    embedding_dim: PositiveInt = 64
+    n_negatives: PositiveInt = 1
+    epochs: PositiveInt = 60
+    batch_size: PositiveInt = 2048
+    learning_rate: NonNegative = 2e-3
+    weight_decay: NonNegative = 1e-5
 
     def _module(self, train: Interactions) -> PairModule:
         return FactorModule(train.n_sources, train.n_items, self.embedding_dim)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,13 @@ import numpy.typing as npt
 from scipy import linalg, sparse
 
 from whence.data import Interactions
-from whence.engines.threads import map_ordered
-from whence.errors import DataError, ParameterError, check_float, check_int
+from whence.engines import Job, Run, run
+from whence.errors import DataError
 from whence.evaluation.queries import Queries
 from whence.models._histories import history_rows, incidence
-from whence.models._user_items import check_flag, close, has_rows
+from whence.models._user_items import close, has_rows
 from whence.models.base import Recommender
+from whence.parameters import Positive, PositiveInt, field
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -23,7 +25,7 @@ _ITEMS_PER_BLOCK = 1024
 _ITEMS_PER_TASK = 64
 
 
-class EASE(Recommender):
+class EASE(Recommender, name="ease"):
     """Embarrassingly shallow autoencoder: each item is predicted from all the others.
 
     With the binary matrix X of sources (sessions or users) and items, the weights B minimise
@@ -63,22 +65,13 @@ class EASE(Recommender):
     floor = -np.inf
     levels = frozenset({"score", "refit", "structured"})
 
-    def __init__(
-        self, l2: float = 250.0, exclude_seen: bool = True, max_items: int = 20_000
-    ) -> None:
-        self.l2 = l2
-        self.exclude_seen = exclude_seen
-        self.max_items = max_items
+    l2: Positive = 250.0
+    exclude_seen: bool = True
+    max_items: PositiveInt = 20_000
 
-    def _check_params(self) -> None:
-        if check_float("l2", self.l2, minimum=0.0) == 0.0:
-            raise ParameterError(
-                "l2 must be above 0: without a penalty the weights are not unique."
-            )
-        check_flag("exclude_seen", self.exclude_seen)
-        check_int("max_items", self.max_items, minimum=1)
+    weights_: FloatArray = field(init=False)
 
-    def _fit(self, train: Interactions) -> None:
+    def _fit(self, train: Interactions, run: Run) -> None:
         if train.n_items > self.max_items:
             raise DataError(
                 f"EASE on {train.n_items:,} items needs {train.n_items**2 * 8e-9:.1f} GB for its "
@@ -99,20 +92,35 @@ class EASE(Recommender):
         """Score every item for every query, float64 [Q, n_items]; see `Recommender`."""
         self._check_fitted()
         history = history_rows(queries, self.train_)
-        scores = np.empty(history.shape)
         # With few items in the histories a narrow copy of all weights is not worth its while.
         width = _ITEMS_PER_TASK if history.nnz > self.n_items else self.n_items
-
-        def block(start: int) -> None:
-            columns = slice(start, start + width)
-            # Sparse times dense adds the items of a history in their order, so that a score does
-            # not depend on what else is asked; the few columns stay in the processor's cache.
-            scores[:, columns] = history @ np.ascontiguousarray(self.weights_[:, columns])
-
-        for _ in map_ordered(block, range(0, self.n_items, width), threads):
-            pass
+        columns = [(one, min(one + width, self.n_items)) for one in range(0, self.n_items, width)]
+        scores = run(_Products(history, self.weights_), columns, Run(threads=threads))
         close(scores, history, self._learned, self.exclude_seen)
         return scores
+
+
+@dataclass(frozen=True)
+class _Products(Job[tuple[int, int], tuple[int, FloatArray], FloatArray]):
+    """Histories [Q, n_items] times weights [n_items, n_items], columns by columns."""
+
+    history: sparse.csr_array
+    weights: FloatArray
+
+    def run(self, shard: tuple[int, int]) -> tuple[int, FloatArray]:
+        # Sparse times dense adds the items of a history in their order, so that a score does
+        # not depend on what else is asked; the few columns stay in the processor's cache.
+        return shard[0], self.history @ np.ascontiguousarray(self.weights[:, slice(*shard)])
+
+    def start(self) -> FloatArray:
+        return np.empty(self.history.shape)
+
+    def add(self, total: FloatArray, part: tuple[int, FloatArray]) -> FloatArray:
+        first, columns = part
+        if columns.shape == total.shape:
+            return columns
+        total[:, first : first + columns.shape[1]] = columns
+        return total
 
 
 def _weights(has: sparse.csr_array, l2: float) -> FloatArray:

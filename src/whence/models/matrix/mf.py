@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from whence.data import Interactions
-from whence.errors import DataError, ParameterError, check_choice, check_int
+from whence.errors import DataError, ParameterError
 from whence.evaluation.queries import Queries
 from whence.models.matrix._fused import fused_products, products
 from whence.models.training import Batch, Examples, PairExamples, RatingExamples, losses
 from whence.models.training.examples import ratings_of
 from whence.models.training.pairs import PairModule, UserItemRecommender, gathered, have_rows
+from whence.parameters import Count, NonNegative, PositiveInt, field
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -37,7 +38,7 @@ class RatedQueries(Queries):
     history_ratings: FloatArray | None = None
 
 
-class BiasedMF(UserItemRecommender):
+class BiasedMF(UserItemRecommender, name="mf", aliases=("svd", "funksvd")):
     """Matrix factorisation with biases: s_ui = μ + b_u + c_i + p_u·q_i.
 
     With the squared loss (Funk's SVD with the biases of Koren et al.) s_ui is the
@@ -59,10 +60,8 @@ class BiasedMF(UserItemRecommender):
         that the user does not have; ratings are not looked at. 0: no negatives, the ratings are
         labels from 0 to 1.
     epochs, batch_size, learning_rate, weight_decay
-        As in `DifferentiableRecommender`; the defaults suit about 100,000 ratings from 1 to 5.
-    **training
-        As in `DifferentiableRecommender`: ``optimizer``, ``gradient_clip``, ``decay``, ``seed``,
-        ``exclude_seen``, ``device``.
+        As in `DifferentiableRecommender`, which has further parameters; the defaults suit about
+        100,000 ratings from 1 to 5.
 
     Notes
     -----
@@ -91,35 +90,15 @@ class BiasedMF(UserItemRecommender):
 
     levels: ClassVar[frozenset[str]] = frozenset({"score", "refit", "differentiable", "rating"})
 
-    module_: BiasedModule
+    embedding_dim: PositiveInt = 32
+    loss: Literal["squared", "logistic"] = "squared"
+    n_negatives: Count = 4
+    epochs: PositiveInt = 20
+    batch_size: PositiveInt = 512
+    learning_rate: NonNegative = 2e-3
+    weight_decay: NonNegative = 3e-4
 
-    def __init__(
-        self,
-        embedding_dim: int = 32,
-        loss: str = "squared",
-        n_negatives: int = 4,
-        epochs: int = 20,
-        batch_size: int = 512,
-        learning_rate: float = 2e-3,
-        weight_decay: float = 3e-4,
-        **training: Any,
-    ) -> None:
-        super().__init__(
-            epochs=epochs,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            weight_decay=weight_decay,
-            **training,
-        )
-        self.embedding_dim = embedding_dim
-        self.loss = loss
-        self.n_negatives = n_negatives
-
-    def _check_params(self) -> None:
-        super()._check_params()
-        check_int("embedding_dim", self.embedding_dim, minimum=1)
-        check_choice("loss", self.loss, ("squared", "logistic"))
-        check_int("n_negatives", self.n_negatives, minimum=0)
+    module_: BiasedModule = field(init=False)
 
     @property
     def _samples(self) -> bool:
@@ -240,7 +219,7 @@ class BiasedMF(UserItemRecommender):
             raise ParameterError("A rating to fold in is missing or not finite; leave it out.")
         items = pl.Series([item for history in histories for item in history], strict=False)
         known = self.vocabulary.item_codes(items) >= 0 if len(items) else np.empty(0, dtype=bool)
-        given = {field.name: getattr(queries, field.name) for field in fields(queries)}
+        given = {one.name: getattr(queries, one.name) for one in fields(queries)}
         return RatedQueries(**given, history_ratings=flat[known])
 
     def _score_batch(self, queries: Queries) -> Tensor:

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from whence.data import Interactions
-from whence.models.neural.sequential import (
-    SequenceModule,
-    SequentialRecommender,
-    check_dropout,
-    check_size,
-    trimmed,
-)
+from whence.models.neural.sequential import SequenceModule, SequentialRecommender, trimmed
+from whence.models.training.differentiable import Dropout
+from whence.parameters import PositiveInt
 
 
-class GRU4Rec(SequentialRecommender):
+class GRU4Rec(SequentialRecommender, name="gru4rec"):
     """Predict the next item by a GRU over the latest items.
 
     Item embeddings go through a GRU and a linear layer back to the embedding's size; the score of
@@ -39,8 +33,8 @@ class GRU4Rec(SequentialRecommender):
     loss, n_negatives
         As in `SequentialRecommender`; "cross_entropy" over all items by default, "bpr" and
         "bpr_max" with sampled negatives.
-    **training
-        As in `DifferentiableRecommender`.
+    epochs, batch_size, ...
+        Those of `DifferentiableRecommender`.
 
     References
     ----------
@@ -52,29 +46,10 @@ class GRU4Rec(SequentialRecommender):
        DLRS 2016.
     """
 
-    def __init__(
-        self,
-        embedding_dim: int = 64,
-        hidden_dim: int = 128,
-        num_layers: int = 1,
-        dropout: float = 0.3,
-        max_length: int = 50,
-        positions: str = "all",
-        loss: str = "cross_entropy",
-        n_negatives: int = 64,
-        **training: Any,
-    ) -> None:
-        super().__init__(max_length, positions, loss, n_negatives, **training)
-        self.embedding_dim = embedding_dim
-        self.hidden_dim = hidden_dim
-        self.num_layers = num_layers
-        self.dropout = dropout
-
-    def _check_params(self) -> None:
-        super()._check_params()
-        for name in ("embedding_dim", "hidden_dim", "num_layers"):
-            check_size(name, getattr(self, name))
-        check_dropout(self.dropout)
+    embedding_dim: PositiveInt = 64
+    hidden_dim: PositiveInt = 128
+    num_layers: PositiveInt = 1
+    dropout: Dropout = 0.3
 
     def _module(self, train: Interactions) -> SequenceModule:
         return GRUModule(

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from whence.data import Interactions
-from whence.models.neural.sequential import (
-    SequenceModule,
-    SequentialRecommender,
-    check_dropout,
-    check_size,
-    trimmed,
-)
+from whence.models.neural.sequential import SequenceModule, SequentialRecommender, trimmed
+from whence.models.training.differentiable import Dropout
+from whence.parameters import PositiveInt
 
 
-class LSTMRec(SequentialRecommender):
+class LSTMRec(SequentialRecommender, name="lstm"):
     """Predict the next item by an LSTM over the latest items.
 
     Item embeddings go through an LSTM; its state after the last item goes through a fully
@@ -37,10 +33,8 @@ class LSTMRec(SequentialRecommender):
         One example per window and its next item, or the next item at every place.
     loss, n_negatives
         As in `SequentialRecommender`.
-    **training
-        As in `DifferentiableRecommender`: ``epochs``, ``batch_size``, ``learning_rate``,
-        ``optimizer``, ``weight_decay``, ``gradient_clip``, ``decay``, ``seed``, ``exclude_seen``,
-        ``device``.
+    epochs, batch_size, ...
+        Those of `DifferentiableRecommender`.
 
     References
     ----------
@@ -55,29 +49,11 @@ class LSTMRec(SequentialRecommender):
     1
     """
 
-    def __init__(
-        self,
-        embedding_dim: int = 64,
-        hidden_dim: int = 64,
-        num_layers: int = 1,
-        dropout: float = 0.0,
-        max_length: int = 50,
-        positions: str = "last",
-        loss: str = "cross_entropy",
-        n_negatives: int = 64,
-        **training: Any,
-    ) -> None:
-        super().__init__(max_length, positions, loss, n_negatives, **training)
-        self.embedding_dim = embedding_dim
-        self.hidden_dim = hidden_dim
-        self.num_layers = num_layers
-        self.dropout = dropout
-
-    def _check_params(self) -> None:
-        super()._check_params()
-        for name in ("embedding_dim", "hidden_dim", "num_layers"):
-            check_size(name, getattr(self, name))
-        check_dropout(self.dropout)
+    embedding_dim: PositiveInt = 64
+    hidden_dim: PositiveInt = 64
+    num_layers: PositiveInt = 1
+    dropout: Dropout = 0.0
+    positions: Literal["last", "all"] = "last"
 
     def _module(self, train: Interactions) -> SequenceModule:
         return LSTMModule(

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from torch import Tensor, nn
 
 from whence.data import Interactions
-from whence.errors import check_int
 from whence.models.matrix._fused import fused_products
 from whence.models.neural._tower import PairTower
-from whence.models.neural.sequential import check_dropout
 from whence.models.training import Batch, losses
+from whence.models.training.differentiable import Dropout
 from whence.models.training.pairs import (
     PairModule,
     UserItemRecommender,
     check_layers,
     gathered,
 )
+from whence.parameters import NonNegative, PositiveInt, field
 
 
-class NeuMF(UserItemRecommender):
+class NeuMF(UserItemRecommender, name="neumf"):
     """Neural matrix factorisation: GMF and a multi-layer perceptron, trained together.
 
     Generalised matrix factorisation (GMF) multiplies one embedding of the user and one of the
@@ -48,11 +47,8 @@ class NeuMF(UserItemRecommender):
     n_negatives : int, default 4
         Negatives of each interaction, which belong to its example.
     epochs, batch_size, learning_rate, weight_decay
-        As in `DifferentiableRecommender`; the defaults suit data of about 100,000 interactions,
-        and the best epoch is found with validation data.
-    **training
-        As in `DifferentiableRecommender`: ``optimizer``, ``gradient_clip``, ``decay``, ``seed``,
-        ``exclude_seen``, ``device``.
+        As in `DifferentiableRecommender`, which has further parameters; the defaults suit data of
+        about 100,000 interactions, and the best epoch is found with validation data.
 
     Notes
     -----
@@ -73,40 +69,21 @@ class NeuMF(UserItemRecommender):
     ['b', 'c']
     """
 
-    module_: NeuMFModule
+    gmf_dim: PositiveInt = 64
+    mlp_dim: PositiveInt = 32
+    layers: Sequence[int] = (32, 16, 8)
+    dropout: Dropout = 0.0
+    n_negatives: PositiveInt = 4
+    epochs: PositiveInt = 12
+    batch_size: PositiveInt = 1024
+    learning_rate: NonNegative = 2e-3
+    weight_decay: NonNegative = 1e-5
 
-    def __init__(
-        self,
-        gmf_dim: int = 64,
-        mlp_dim: int = 32,
-        layers: Sequence[int] = (32, 16, 8),
-        dropout: float = 0.0,
-        n_negatives: int = 4,
-        epochs: int = 12,
-        batch_size: int = 1024,
-        learning_rate: float = 2e-3,
-        weight_decay: float = 1e-5,
-        **training: Any,
-    ) -> None:
-        super().__init__(
-            epochs=epochs,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            weight_decay=weight_decay,
-            **training,
-        )
-        self.gmf_dim = gmf_dim
-        self.mlp_dim = mlp_dim
-        self.layers = layers
-        self.dropout = dropout
-        self.n_negatives = n_negatives
+    module_: NeuMFModule = field(init=False)
 
     def _check_params(self) -> None:
         super()._check_params()
-        for name in ("gmf_dim", "mlp_dim", "n_negatives"):
-            check_int(name, getattr(self, name), minimum=1)
         check_layers(self.layers)
-        check_dropout(self.dropout)
 
     def _module(self, train: Interactions) -> PairModule:
         sizes = train.n_sources, train.n_items, self.gmf_dim, self.mlp_dim

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,16 +12,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from whence.data import Interactions
-from whence.errors import check_int
 from whence.evaluation.queries import Queries
 from whence.models._histories import history_rows, incidence
 from whence.models.neural import _noise_kernels as kernels
 from whence.models.training import Batch, DifferentiableRecommender, Examples
+from whence.parameters import NonNegative, PositiveInt, field
 
 IntArray = npt.NDArray[np.int64]
 
 
-class RBM(DifferentiableRecommender):
+class RBM(DifferentiableRecommender, name="rbm"):
     """Restricted Boltzmann machine: binary hidden units that explain who has which items.
 
     A visible unit v_i says whether somebody has item i; with hidden units h_j, the probability of
@@ -45,10 +45,8 @@ class RBM(DifferentiableRecommender):
     steps : int, default 1
         Rounds of Gibbs sampling.
     epochs, batch_size, learning_rate, weight_decay
-        As in `DifferentiableRecommender`; an example is a whole history here.
-    **training
-        As in `DifferentiableRecommender`: ``optimizer``, ``gradient_clip``, ``decay``, ``seed``,
-        ``exclude_seen``, ``device``.
+        As in `DifferentiableRecommender`, which has further parameters; an example is a whole
+        history here.
 
     References
     ----------
@@ -68,32 +66,14 @@ class RBM(DifferentiableRecommender):
 
     kinds: ClassVar[tuple[str, ...]] = ("sessions",)
 
-    module_: RBMModule
+    hidden_units: PositiveInt = 100
+    steps: PositiveInt = 1
+    epochs: PositiveInt = 40
+    batch_size: PositiveInt = 64
+    learning_rate: NonNegative = 5e-3
+    weight_decay: NonNegative = 1e-3
 
-    def __init__(
-        self,
-        hidden_units: int = 100,
-        steps: int = 1,
-        epochs: int = 40,
-        batch_size: int = 64,
-        learning_rate: float = 5e-3,
-        weight_decay: float = 1e-3,
-        **training: Any,
-    ) -> None:
-        super().__init__(
-            epochs=epochs,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            weight_decay=weight_decay,
-            **training,
-        )
-        self.hidden_units = hidden_units
-        self.steps = steps
-
-    def _check_params(self) -> None:
-        super()._check_params()
-        check_int("hidden_units", self.hidden_units, minimum=1)
-        check_int("steps", self.steps, minimum=1)
+    module_: RBMModule = field(init=False)
 
     def _examples(self, train: Interactions) -> Examples:
         return HistoryExamples(train, self.steps * (train.n_items + self.hidden_units), self.seed)

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from whence.data import Interactions
 from whence.errors import ParameterError
-from whence.models.neural.sequential import (
-    SequenceModule,
-    SequentialRecommender,
-    check_dropout,
-    check_size,
-    trimmed,
-)
+from whence.models.neural.sequential import SequenceModule, SequentialRecommender, trimmed
+from whence.models.training.differentiable import Dropout
+from whence.parameters import PositiveInt
 
 
-class SASRec(SequentialRecommender):
+class SASRec(SequentialRecommender, name="sasrec"):
     """Predict the next item by causal self-attention over the latest items.
 
     Item and position embeddings go through blocks of causal multi-head attention and a point-wise
@@ -44,37 +38,21 @@ class SASRec(SequentialRecommender):
         Over all items; "bce" with ``n_negatives=1`` is the loss of the paper.
     n_negatives
         As in `SequentialRecommender`.
-    **training
-        As in `DifferentiableRecommender`.
+    epochs, batch_size, ...
+        Those of `DifferentiableRecommender`.
 
     References
     ----------
     -  Kang and McAuley. Self-attentive sequential recommendation. ICDM 2018.
     """
 
-    def __init__(
-        self,
-        embedding_dim: int = 64,
-        num_layers: int = 2,
-        num_heads: int = 2,
-        dropout: float = 0.2,
-        max_length: int = 50,
-        positions: str = "all",
-        loss: str = "cross_entropy",
-        n_negatives: int = 64,
-        **training: Any,
-    ) -> None:
-        super().__init__(max_length, positions, loss, n_negatives, **training)
-        self.embedding_dim = embedding_dim
-        self.num_layers = num_layers
-        self.num_heads = num_heads
-        self.dropout = dropout
+    embedding_dim: PositiveInt = 64
+    num_layers: PositiveInt = 2
+    num_heads: PositiveInt = 2
+    dropout: Dropout = 0.2
 
     def _check_params(self) -> None:
         super()._check_params()
-        for name in ("embedding_dim", "num_layers", "num_heads"):
-            check_size(name, getattr(self, name))
-        check_dropout(self.dropout)
         if self.embedding_dim % self.num_heads:
             raise ParameterError(
                 f"embedding_dim ({self.embedding_dim}) must be a multiple of num_heads "

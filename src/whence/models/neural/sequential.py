@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from whence.data import Interactions
-from whence.errors import DataError, check_choice, check_float, check_int
+from whence.errors import DataError
 from whence.evaluation.queries import Queries
 from whence.models.training import (
     Batch,
@@ -20,8 +20,10 @@ from whence.models.training import (
 )
 from whence.models.training._kernels import padded_windows
 from whence.models.training.examples import IntArray, Negatives
+from whence.parameters import PositiveInt, field
 
-LOSSES = ("cross_entropy", "sampled_cross_entropy", "bpr", "bpr_max", "bce")
+SequenceLoss = Literal["cross_entropy", "sampled_cross_entropy", "bpr", "bpr_max", "bce"]
+LOSSES = get_args(SequenceLoss)
 
 
 class SequenceModule(nn.Module):
@@ -56,38 +58,22 @@ class SequentialRecommender(DifferentiableRecommender):
     loss : {"cross_entropy", "sampled_cross_entropy", "bpr", "bpr_max", "bce"}
     n_negatives : int
         Negatives per place, for the losses that sample.
-    **training
-        As in `DifferentiableRecommender`.
+
+    The others are those of `DifferentiableRecommender`.
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("sessions",)
 
-    module_: SequenceModule
+    max_length: PositiveInt = 50
+    positions: Literal["last", "all"] = "all"
+    loss: SequenceLoss = "cross_entropy"
+    n_negatives: PositiveInt = 64
 
-    def __init__(
-        self,
-        max_length: int = 50,
-        positions: str = "all",
-        loss: str = "cross_entropy",
-        n_negatives: int = 64,
-        **training: Any,
-    ) -> None:
-        super().__init__(**training)
-        self.max_length = max_length
-        self.positions = positions
-        self.loss = loss
-        self.n_negatives = n_negatives
+    module_: SequenceModule = field(init=False)
 
     @abstractmethod
     def _module(self, train: Interactions) -> SequenceModule:
         """Build the network."""
-
-    def _check_params(self) -> None:
-        super()._check_params()
-        check_int("max_length", self.max_length, minimum=1)
-        check_choice("positions", self.positions, ("last", "all"))
-        check_choice("loss", self.loss, LOSSES)
-        check_int("n_negatives", self.n_negatives, minimum=1)
 
     def _examples(self, train: Interactions) -> Examples:
         if train.by_user and train.columns.time is None:
@@ -178,16 +164,6 @@ class _SampledWindows(WindowExamples):
             drawn = drawn.reshape(len(numbers), places, self.n_negatives)
         batch["negatives"] = torch.from_numpy(drawn)
         return batch
-
-
-def check_size(name: str, value: Any) -> None:
-    """Raise ParameterError unless a size of a layer is a positive integer."""
-    check_int(name, value, minimum=1)
-
-
-def check_dropout(value: Any) -> None:
-    """Raise ParameterError unless a share of dropout is in [0, 1)."""
-    check_float("dropout", value, minimum=0.0, maximum=0.999)
 
 
 def trimmed(items: Tensor, lengths: Tensor) -> Tensor:

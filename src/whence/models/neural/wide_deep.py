@@ -10,16 +10,21 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from whence.data import Interactions
-from whence.errors import ParameterError, check_int
-from whence.models._user_items import check_flag
+from whence.errors import ParameterError
 from whence.models.neural._features import Features, make_features, no_features
 from whence.models.neural._tower import PairTower
-from whence.models.neural.sequential import check_dropout
 from whence.models.training import Batch, losses
-from whence.models.training.pairs import PairModule, UserItemRecommender, check_layers, gathered
+from whence.models.training.differentiable import Dropout
+from whence.models.training.pairs import (
+    PairModule,
+    UserItemRecommender,
+    check_layers,
+    gathered,
+)
+from whence.parameters import NonNegative, PositiveInt, field
 
 
-class WideDeep(UserItemRecommender):
+class WideDeep(UserItemRecommender, name="widedeep"):
     """A linear model of ids and crossed features, and a network over their embeddings.
 
     The score is the sum of two parts that are trained together. Wide: weights of the user,
@@ -58,11 +63,8 @@ class WideDeep(UserItemRecommender):
     n_negatives : int, default 4
         Negatives of each interaction, which belong to its example.
     epochs, batch_size, learning_rate, weight_decay
-        As in `DifferentiableRecommender`; the defaults suit data of about 100,000 interactions,
-        and the best epoch is found with validation data.
-    **training
-        As in `DifferentiableRecommender`: ``optimizer``, ``gradient_clip``, ``decay``, ``seed``,
-        ``exclude_seen``, ``device``.
+        As in `DifferentiableRecommender`, which has further parameters; the defaults suit data of
+        about 100,000 interactions, and the best epoch is found with validation data.
 
     Attributes
     ----------
@@ -88,47 +90,24 @@ class WideDeep(UserItemRecommender):
     {'user': {}, 'item': {'genres': 'bag'}}
     """
 
-    features_: dict[str, dict[str, str]]
+    embedding_dim: PositiveInt = 32
+    feature_dim: PositiveInt = 8
+    layers: Sequence[int] = (64, 32)
+    dropout: Dropout = 0.0
+    cross: bool = True
+    user_features: Sequence[str] | None = None
+    item_features: Sequence[str] | None = None
+    n_negatives: PositiveInt = 4
+    epochs: PositiveInt = 15
+    batch_size: PositiveInt = 1024
+    learning_rate: NonNegative = 2e-3
+    weight_decay: NonNegative = 1e-5
 
-    def __init__(
-        self,
-        embedding_dim: int = 32,
-        feature_dim: int = 8,
-        layers: Sequence[int] = (64, 32),
-        dropout: float = 0.0,
-        cross: bool = True,
-        user_features: Sequence[str] | None = None,
-        item_features: Sequence[str] | None = None,
-        n_negatives: int = 4,
-        epochs: int = 15,
-        batch_size: int = 1024,
-        learning_rate: float = 2e-3,
-        weight_decay: float = 1e-5,
-        **training: Any,
-    ) -> None:
-        super().__init__(
-            epochs=epochs,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            weight_decay=weight_decay,
-            **training,
-        )
-        self.embedding_dim = embedding_dim
-        self.feature_dim = feature_dim
-        self.layers = layers
-        self.dropout = dropout
-        self.cross = cross
-        self.user_features = user_features
-        self.item_features = item_features
-        self.n_negatives = n_negatives
+    features_: dict[str, dict[str, str]] = field(init=False)
 
     def _check_params(self) -> None:
         super()._check_params()
-        for name in ("embedding_dim", "feature_dim", "n_negatives"):
-            check_int(name, getattr(self, name), minimum=1)
         check_layers(self.layers)
-        check_dropout(self.dropout)
-        check_flag("cross", self.cross)
         for name in ("user_features", "item_features"):
             names = getattr(self, name)
             if names is not None and not _are_names(names):

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from functools import partial
-from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from annotated_types import Ge, Lt
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from whence.data import Interactions
-from whence.engines import map_ordered
-from whence.errors import ParameterError, check_choice, check_float, check_int
+from whence.engines import Run
+from whence.errors import ParameterError
 from whence.evaluation.queries import Queries
+from whence.models._blocks import Rows, RowsJob, in_blocks
 from whence.models.base import Recommender
 from whence.models.training.checkpoints import Checkpoint
 from whence.models.training.examples import Batch, Examples
 from whence.models.training.loop import Training, cuda_devices, torch_threads
-from whence.models.training.settings import Progress, Run
+from whence.models.training.settings import TrainingSettings
+from whence.parameters import NonNegative, PositiveInt, Seed, Share, field
 
-Self = TypeVar("Self", bound="DifferentiableRecommender")
-OPTIMIZERS = ("adam", "adamw", "sgd", "adagrad")
+Dropout = Annotated[float, Ge(0.0), Lt(1.0)]
+"""Share of numbers set to 0 in training."""
+Optimizer = Literal["adam", "adamw", "sgd", "adagrad"]
 _SCORED = 512
 """Queries that are scored together."""
 
@@ -54,6 +58,10 @@ class DifferentiableRecommender(Recommender):
         Never recommend items of the query's own history.
     device : str
         Such as ``"cpu"`` or ``"cuda"``.
+    torch_threads : int
+        Threads of torch in training; their number changes how sums are rounded. With one, the
+        numbers do not depend on the machine's number of cores, and small models gain nothing
+        from more.
 
     Attributes
     ----------
@@ -74,35 +82,23 @@ class DifferentiableRecommender(Recommender):
     levels: ClassVar[frozenset[str]] = frozenset({"score", "refit", "differentiable"})
     shuffled: ClassVar[bool] = True
 
-    module_: nn.Module
-    examples_: Examples
-    checkpoints_: list[Checkpoint]
-    history_: list[dict[str, Any]]
-    best_: dict[str, Any]
+    epochs: PositiveInt = 20
+    batch_size: PositiveInt = 512
+    learning_rate: NonNegative = 1e-3
+    optimizer: Optimizer = "adam"
+    weight_decay: NonNegative = 0.0
+    gradient_clip: NonNegative | None = None
+    decay: Share = 1.0
+    seed: Seed = 42
+    exclude_seen: bool = True
+    device: str = "cpu"
+    torch_threads: PositiveInt = 1
 
-    def __init__(
-        self,
-        epochs: int = 20,
-        batch_size: int = 512,
-        learning_rate: float = 1e-3,
-        optimizer: str = "adam",
-        weight_decay: float = 0.0,
-        gradient_clip: float | None = None,
-        decay: float = 1.0,
-        seed: int = 42,
-        exclude_seen: bool = True,
-        device: str = "cpu",
-    ) -> None:
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.optimizer = optimizer
-        self.weight_decay = weight_decay
-        self.gradient_clip = gradient_clip
-        self.decay = decay
-        self.seed = seed
-        self.exclude_seen = exclude_seen
-        self.device = device
+    module_: nn.Module = field(init=False)
+    examples_: Examples = field(init=False)
+    checkpoints_: list[Checkpoint] = field(init=False)
+    history_: list[dict[str, Any]] = field(init=False)
+    best_: dict[str, Any] = field(init=False)
 
     @abstractmethod
     def _module(self, train: Interactions) -> nn.Module:
@@ -136,19 +132,16 @@ class DifferentiableRecommender(Recommender):
         """Score all items, [Q, n_items]; called without gradients, in evaluation mode."""
 
     def fit(
-        self: Self,
+        self,
         train: Any,
-        validation: Any = None,
         *,
+        validation: Any = None,
+        run: Run | None = None,
         metric: Any = "mrr@10",
         eval_every: int = 1,
         patience: int | None = None,
         checkpoints: int | Sequence[int] | None = None,
-        folder: str | Path | None = None,
-        resume: bool = False,
         tensorboard: bool = False,
-        progress: bool | Progress = False,
-        threads: int = 1,
         without: Sequence[int] | npt.NDArray[np.int64] = (),
         **columns: Any,
     ) -> Self:
@@ -160,6 +153,13 @@ class DifferentiableRecommender(Recommender):
             Sessions, or users with their items.
         validation : Interactions or data frame, optional
             Evaluated after every `eval_every` epochs; the model ends with its best parameters.
+        run : Run, optional
+            How the work is done. A seed in it becomes that of the model. Its `folder` gets
+            checkpoints (``checkpoints/``), a log (``log.jsonl``) and TensorBoard's events
+            (``tensorboard/``); with `resume`, training goes on from the last whole epoch there,
+            with the same result as if it had not been broken off. Its `callbacks` get the record
+            of each epoch: epoch, step, loss, learning rate, seconds and, where evaluated,
+            metrics.
         metric : str or list of str
             What validation measures; the first decides which epoch is best.
         eval_every : int
@@ -168,19 +168,8 @@ class DifferentiableRecommender(Recommender):
             Stop after this many validations without a better value.
         checkpoints : int or sequence of int, optional
             Keep every n-th epoch and the last in `checkpoints_`, or exactly these epochs.
-        folder : path, optional
-            Where checkpoints (``checkpoints/``), a log (``log.jsonl``) and TensorBoard's events
-            (``tensorboard/``) go.
-        resume : bool
-            Go on from the last whole epoch in `folder`, with the same result as if training had
-            not been broken off.
         tensorboard : bool
-            Write loss, metrics and learning rate for TensorBoard.
-        progress : bool or callable
-            Show a bar, or call ``progress(done, total, message)`` after each epoch.
-        threads : int
-            Threads of torch; one by default, so that the numbers do not depend on the machine's
-            number of cores, and because small models gain nothing from more.
+            Write loss, metrics and learning rate for TensorBoard, into the run's folder.
         without : sequence of int
             Numbers of examples (in `examples_`) that are left out of training.
         **columns : str
@@ -189,36 +178,35 @@ class DifferentiableRecommender(Recommender):
         Raises
         ------
         ParameterError
-            If an argument is out of its range.
+            If a parameter or an argument is out of its range.
         DataError
             If the data lacks what the model learns from.
         TrainingError
             If the loss is not finite; the parameters of the last whole epoch are kept.
         OutputExistsError
-            If `folder` has checkpoints and `resume` is not set.
+            If the folder has checkpoints and the run does not resume, or another running process
+            trains into it.
         """
-        run = Run(
+        settings = TrainingSettings(
+            run=self._settled(run),
             metric=metric,
             eval_every=eval_every,
             patience=patience,
             checkpoints=checkpoints,
-            folder=None if folder is None else Path(folder),
-            resume=resume,
             tensorboard=tensorboard,
-            progress=progress,
-            threads=threads,
             without=np.asarray(without, dtype=np.int64),
         )
-        self._run, self._validation = run, validation
-        try:
-            return super().fit(train, **columns)
-        finally:
-            del self._run, self._validation
+        self.train_ = self._taken(train, columns)
+        self._learn(settings, validation)
+        return self
 
-    def _fit(self, train: Interactions) -> None:
-        self._prepare(train)
-        run = getattr(self, "_run", Run())
-        training = Training(self, run, self._queries(getattr(self, "_validation", None)))
+    def _fit(self, train: Interactions, run: Run) -> None:
+        self._learn(TrainingSettings(run=run))
+
+    def _learn(self, settings: TrainingSettings, validation: Any = None) -> None:
+        """Train on `train_`."""
+        self._prepare(self.train_)
+        training = Training(self, settings, self._queries(validation))
         try:
             training.run()
         finally:
@@ -250,23 +238,15 @@ class DifferentiableRecommender(Recommender):
         self._check_fitted()
         was_training = self.module_.training
         self.module_.eval()
-        starts = range(0, max(len(queries), 1), _SCORED)
         try:
             # Threads work on blocks of their own: torch's would divide, and so round, products
             # in another way for every number of them.
             with torch_threads(1):
-                parts = list(map_ordered(partial(self._scores_from, queries), starts, threads or 1))
+                job = _Scoring(len(queries), self, queries)
+                (scores,) = in_blocks(job, _SCORED, threads or 1)
         finally:
             self.module_.train(was_training)
-        return self._masked(parts[0] if len(parts) == 1 else np.concatenate(parts), queries)
-
-    def _scores_from(self, queries: Queries, start: int) -> npt.NDArray[np.float32]:
-        """Scores of one block of queries."""
-        with torch.inference_mode():
-            scores: npt.NDArray[np.float32] = (
-                self._score_batch(queries.block(start, start + _SCORED)).cpu().numpy()
-            )
-        return scores
+        return self._masked(scores, queries)
 
     def _masked(self, scores: npt.NDArray[np.float32], queries: Queries) -> npt.NDArray[np.float32]:
         """Forbid items never seen in training, those of the history, and all for empty queries."""
@@ -320,17 +300,7 @@ class DifferentiableRecommender(Recommender):
         return optimizer, torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma=self.decay)
 
     def _check_params(self) -> None:
-        check_int("epochs", self.epochs, minimum=1)
-        check_int("batch_size", self.batch_size, minimum=1)
-        check_int("seed", self.seed, minimum=0)
-        check_choice("optimizer", self.optimizer, OPTIMIZERS)
-        check_float("learning_rate", self.learning_rate, minimum=0.0)
-        check_float("weight_decay", self.weight_decay, minimum=0.0)
-        check_float("decay", self.decay, minimum=0.0, maximum=1.0)
-        if self.gradient_clip is not None:
-            check_float("gradient_clip", self.gradient_clip, minimum=0.0)
-        if not isinstance(self.exclude_seen, (bool, np.bool_)):
-            raise ParameterError(f"exclude_seen must be True or False, not {self.exclude_seen!r}.")
+        super()._check_params()
         _check_device(self.device)
 
     def _state(self) -> dict[str, npt.NDArray[Any]]:
@@ -341,7 +311,7 @@ class DifferentiableRecommender(Recommender):
         self.module_.load_state_dict({name: torch.from_numpy(v) for name, v in state.items()})
         self.module_.eval()
 
-    def load_checkpoint(self: Self, checkpoint: Checkpoint) -> Self:
+    def load_checkpoint(self, checkpoint: Checkpoint) -> Self:
         """Take the parameters of a checkpoint.
 
         Raises
@@ -360,6 +330,19 @@ class DifferentiableRecommender(Recommender):
             )
         self.module_.load_state_dict(checkpoint.module)
         return self
+
+
+@dataclass(frozen=True)
+class _Scoring(RowsJob):
+    """Scores of all items by a module, which stays in this process."""
+
+    model: DifferentiableRecommender
+    queries: Queries
+
+    def rows(self, start: int, stop: int) -> Rows:
+        """See `RowsJob`."""
+        with torch.inference_mode():
+            return (self.model._score_batch(self.queries.block(start, stop)).cpu().numpy(),)
 
 
 def _check_device(device: str) -> None:

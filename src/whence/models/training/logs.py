@@ -1,57 +1,53 @@
-"""What training tells while it runs: a bar, a line per epoch in a file, curves in TensorBoard."""
+"""What training tells: progress, a record per epoch to callbacks and files, curves."""
 
 from __future__ import annotations
 
 import json
+import logging
+from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
+from whence.engines import reporter
 from whence.errors import UnsupportedError
-from whence.models.training.settings import Run
+from whence.models.training.settings import TrainingSettings
+
+_LOGGER = logging.getLogger("whence")
+_BATCHES = 16
+"""Between two reports of progress."""
 
 
 class Log:
-    """Progress of a run, told to everybody who asked.
+    """What is told of training, to everybody who asked; a context manager.
 
     Parameters
     ----------
-    settings : Run
+    settings : TrainingSettings
+    title : str
+        What is trained.
     epochs : int
     """
 
-    def __init__(self, settings: Run, epochs: int) -> None:
+    def __init__(self, settings: TrainingSettings, title: str, epochs: int) -> None:
         self._settings = settings
-        self._epochs = epochs
-        self._file: Path | None = None if settings.folder is None else settings.folder / "log.jsonl"
+        self._title, self._epochs = title, epochs
+        self._file = None if settings.folder is None else settings.folder / "log.jsonl"
         self._writer: Any = None
-        self._bar: Any = None
-        self._task: Any = None
+        self._open = ExitStack()
         self._done = 0
         self._told = ""
 
     def __enter__(self) -> Log:
-        if self._settings.folder is not None:
-            self._settings.folder.mkdir(parents=True, exist_ok=True)
         if self._settings.tensorboard:
             assert self._settings.folder is not None
             self._writer = _writer(self._settings.folder / "tensorboard")
-        if self._settings.progress is True:
-            self._bar = _bar()
-            self._task = self._bar.add_task("training", total=float(self._epochs), told="")
-            self._bar.start()
+            self._open.callback(self._writer.close)
+        progress = reporter(self._settings.run.progress, f"Training {self._title}")
+        self._report = self._open.enter_context(progress)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-        if self._writer is not None:
-            self._writer.close()
+    def __exit__(self, *error: object) -> None:
+        self._open.close()
 
     def resume(self, history: list[dict[str, Any]]) -> None:
         """Start the file anew with the epochs done, dropping what an interrupted run added."""
@@ -59,13 +55,11 @@ class Log:
         if self._file is not None:
             lines = "".join(json.dumps(entry) + "\n" for entry in history)
             self._file.write_text(lines, encoding="utf-8")
-        if self._bar is not None:
-            self._bar.update(self._task, completed=float(self._done))
 
     def batch(self, number: int, of: int) -> None:
         """A batch is done."""
-        if self._bar is not None and (number % 16 == 0 or number == of):
-            self._bar.update(self._task, completed=self._done + number / of)
+        if number % _BATCHES == 0 and number < of:
+            self._report(self._done + number / of, self._epochs, self._told)
 
     def epoch(self, entry: dict[str, Any]) -> None:
         """An epoch is done."""
@@ -73,15 +67,16 @@ class Log:
         metrics = entry.get("metrics", {})
         parts = [f"loss {entry['loss']:.4f}", *(f"{k} {v:.4f}" for k, v in metrics.items())]
         self._told = ", ".join(parts)
+        place = f"epoch {entry['epoch']} of {self._epochs}"
+        _LOGGER.info("%s, %s: %s (%.1f s)", self._title, place, self._told, entry["seconds"])
         if self._file is not None:
             with self._file.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")
-        if self._bar is not None:
-            self._bar.update(self._task, completed=float(self._done), told=self._told)
-        elif callable(self._settings.progress):
-            self._settings.progress(self._done, self._epochs, self._told)
         if self._writer is not None:
             self._curves(entry, metrics)
+        for callback in self._settings.run.callbacks:
+            callback(entry)
+        self._report(self._done, self._epochs, self._told)
 
     def _curves(self, entry: dict[str, Any], metrics: dict[str, float]) -> None:
         step = entry["epoch"]
@@ -91,28 +86,6 @@ class Log:
         for name, value in metrics.items():
             self._writer.add_scalar(f"validation/{name}", value, step)
         self._writer.flush()
-
-
-def _bar() -> Any:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("epoch {task.completed:.1f} of {task.total:.0f}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[told]}"),
-        console=Console(stderr=True),
-    )
 
 
 def _writer(folder: Path) -> Any:

@@ -11,7 +11,7 @@ import hashlib
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,11 +20,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from whence.engines import kept_memory
+from whence.engines import claimed, kept_memory
 from whence.errors import FileFormatError, OutputExistsError, ParameterError, TrainingError
 from whence.models.training.checkpoints import BEST, LAST, Checkpoint, checkpoint_name, copied
 from whence.models.training.logs import Log
-from whence.models.training.settings import Run
+from whence.models.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from whence.evaluation.queries import Queries
@@ -41,17 +41,19 @@ class Training:
     ----------
     model : DifferentiableRecommender
         With `module_` and `examples_`.
-    run : Run
+    settings : TrainingSettings
     validation : Queries, Interactions or None
         What the metric is evaluated on.
     """
 
-    def __init__(self, model: DifferentiableRecommender, run: Run, validation: Any) -> None:
+    def __init__(
+        self, model: DifferentiableRecommender, settings: TrainingSettings, validation: Any = None
+    ) -> None:
         self.model = model
-        self.settings = run
+        self.settings = settings
         self.validation: Queries | Any = validation
         self.optimizer, self.scheduler = model._optimizer()
-        self.numbers = run.numbers(len(model.examples_))
+        self.numbers = settings.numbers(len(model.examples_))
         self.epoch = self.step = 0
         self._rate = model.learning_rate
         self.history: list[dict[str, Any]] = []
@@ -62,10 +64,15 @@ class Training:
 
     def run(self) -> None:
         """Train until the last epoch, or until patience is over."""
-        self._open_folder()
+        folder = self.settings.folder
+        with nullcontext() if folder is None else claimed(folder):
+            self._open_folder()
+            self._train()
+
+    def _train(self) -> None:
         epochs = self.model.epochs
-        threads = torch_threads(self.settings.threads)
-        with threads, kept_memory(), Log(self.settings, epochs) as log:
+        threads = torch_threads(self.model.torch_threads)
+        with threads, kept_memory(), Log(self.settings, type(self.model).__name__, epochs) as log:
             log.resume(self.history)
             while self.epoch < epochs and not self._has_converged():
                 entry = self._epoch(log)
@@ -130,7 +137,7 @@ class Training:
         from whence.evaluation import evaluate
 
         started = time.perf_counter()
-        result = evaluate(self.model, self.validation, wanted)
+        result = evaluate(self.model, self.validation, wanted, threads=self.settings.run.threads)
         scores = result.scores
         name = next(iter(scores))
         entry["metrics"] = scores
@@ -193,7 +200,7 @@ class Training:
         if self.settings.folder is None:
             return
         last = self._path(LAST)
-        if not self.settings.resume:
+        if not self.settings.run.resume:
             if last.exists():
                 raise OutputExistsError(
                     f"{last.parent} has checkpoints of an earlier run; go on from them with "
@@ -205,17 +212,14 @@ class Training:
 
     def _take_up(self, last: Checkpoint) -> None:
         model = self.model
-        ours = {**model._recorded_params(), "epochs": None, "device": None}
-        if last.model != type(model).__name__ or {
-            **last.params,
-            "epochs": None,
-            "device": None,
-        } != (ours):
-            changed = [k for k in ours if k not in ("epochs", "device")]
-            changed = [k for k in changed if last.params.get(k) != ours[k]]
+        free = {"epochs": None, "device": None}
+        ours = {**model._recorded_params(), **free}
+        theirs = {**model.parameter_defaults(), **last.params, **free}
+        changed = [name for name, value in ours.items() if theirs.get(name) != value]
+        if last.model != type(model).__name__ or changed:
             raise ParameterError(
                 f"The checkpoint is of {last.model} with another "
-                f"{' and '.join(changed) or 'model'}; resume with the same arguments, or choose "
+                f"{' and '.join(changed) or 'model'}; resume with the same parameters, or choose "
                 "another folder."
             )
         if last.fingerprint != self._fingerprint():
@@ -231,7 +235,7 @@ class Training:
         self._good = last.module
         if self.best:
             self._best_module = Checkpoint.load(self._path(BEST)).module
-        for path in sorted(last_path for last_path in self._path(LAST).parent.glob("epoch-*.pt")):
+        for path in sorted(self._path(LAST).parent.glob("epoch-*.pt")):
             kept = Checkpoint.load(path)
             if kept.epoch <= self.epoch:
                 self.kept.append(kept)

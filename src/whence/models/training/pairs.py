@@ -15,6 +15,7 @@ from whence.errors import ParameterError, check_int
 from whence.evaluation.queries import Queries
 from whence.models.training.differentiable import DifferentiableRecommender
 from whence.models.training.examples import Batch, Examples, PairExamples
+from whence.parameters import PositiveInt, field
 
 _SCORES_PER_BLOCK = 1 << 18
 
@@ -44,15 +45,16 @@ class UserItemRecommender(DifferentiableRecommender):
     ----------
     n_negatives : int
         Negatives per interaction.
-    **training
-        As in `DifferentiableRecommender`.
+
+    The others are those of `DifferentiableRecommender`.
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("sessions",)
     asks: ClassVar[Literal["histories", "users"]] = "users"
 
-    module_: PairModule
-    n_negatives: int
+    n_negatives: PositiveInt = 1
+
+    module_: PairModule = field(init=False)
 
     @abstractmethod
     def _module(self, train: Interactions) -> PairModule:

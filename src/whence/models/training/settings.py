@@ -1,8 +1,8 @@
-"""How a model is trained: the arguments of `fit` that are not the model's own, checked."""
+"""How a model is trained: the run, and the other arguments of `fit`, checked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,18 +10,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from whence.engines import Run
 from whence.errors import ParameterError, check_int
 
-Progress = Callable[[int, int, str], None]
 
-
-@dataclass(frozen=True)
-class Run:
-    """One run of training.
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """How a model is trained.
 
     Attributes
     ----------
-    metric : str or None
+    run : Run
+        With the folder of checkpoints and logs, whether to resume, progress and callbacks.
+    metric : str or list of str
         Validated by; higher is better, except for rmse, mae and loss.
     eval_every : int
         Epochs between validations.
@@ -29,34 +30,22 @@ class Run:
         Validations without a better value after which training stops.
     checkpoints : int, sequence of int, or None
         Keep every n-th epoch and the last, exactly these epochs, or none.
-    folder : Path or None
-        Where checkpoints and logs go.
-    resume : bool
-        Go on from the last checkpoint in `folder`.
     tensorboard : bool
         Write event files into ``folder/tensorboard``.
-    progress : bool or callable
-        Show a bar, or call ``progress(epochs done, epochs, message)``.
-    threads : int
-        Threads of torch; with one, the numbers are the same on every machine of a kind.
     without : int64 array
         Numbers of examples that are left out.
     """
 
-    metric: Any = None
+    run: Run = field(default_factory=Run)
+    metric: Any = "mrr@10"
     eval_every: int = 1
     patience: int | None = None
     checkpoints: int | Sequence[int] | None = None
-    folder: Path | None = None
-    resume: bool = False
     tensorboard: bool = False
-    progress: bool | Progress = False
-    threads: int = 1
     without: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     def __post_init__(self) -> None:
         check_int("eval_every", self.eval_every, minimum=1)
-        check_int("threads", self.threads, minimum=1)
         if self.patience is not None:
             check_int("patience", self.patience, minimum=1)
         if isinstance(self.checkpoints, Sequence):
@@ -64,9 +53,15 @@ class Run:
                 check_int("checkpoints", epoch, minimum=1)
         elif self.checkpoints is not None:
             check_int("checkpoints", self.checkpoints, minimum=1)
-        if self.folder is None and (self.resume or self.tensorboard):
-            wish = "resume" if self.resume else "tensorboard"
-            raise ParameterError(f"{wish}=True needs a folder; say which with folder='...'.")
+        if self.tensorboard and self.folder is None:
+            raise ParameterError(
+                "tensorboard=True needs a folder; say which with run=whence.Run(folder='...')."
+            )
+
+    @property
+    def folder(self) -> Path | None:
+        """Where checkpoints and logs go."""
+        return None if self.run.folder is None else Path(self.run.folder)
 
     def numbers(self, n: int) -> npt.NDArray[np.int64]:
         """Numbers of the examples trained on, of `n` in all, ascending.

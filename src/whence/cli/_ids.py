@@ -1,0 +1,125 @@
+"""Ids as they are written on a command line or in a file, in the type that the data have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def typed(texts: list[str], known: pl.Series, column: str) -> list[Any]:
+    """Return ids in the type of those known to the model.
+
+    Raises
+    ------
+    DataError
+        If one cannot be of this type, and so is unknown.
+    """
+    import polars as pl
+
+    from whence.errors import DataError
+
+    values = pl.Series(texts, dtype=pl.String)
+    cast = values.cast(known.dtype, strict=False)
+    if cast.null_count():
+        wrong = values.filter(cast.is_null())[0]
+        raise DataError(
+            f"{column} {wrong!r} is unknown to the model, whose ids are {known.dtype} such as "
+            f"{known[0]}."
+        )
+    return cast.to_list()
+
+
+def ids_in(path: Path, column: str) -> list[str]:
+    """Return the ids in a file: lines of a .txt, else the column of that name or the first.
+
+    Raises
+    ------
+    FileFormatError
+        If it cannot be read.
+    """
+    import polars as pl
+
+    from whence.data import read_table
+    from whence.errors import FileFormatError
+
+    if path.suffix.lower() in (".txt", ""):
+        if not path.is_file():
+            raise FileFormatError(f"There is no file {path}; check the path.")
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError as error:
+            raise FileFormatError(
+                f"{path} is not in UTF-8; write it again in that encoding."
+            ) from error
+        return [line.strip() for line in lines if line.strip()]
+    found = read_table(path)
+    name = column if column in found.columns else found.columns[0]
+    return found[name].unique(maintain_order=True).cast(pl.String).to_list()
+
+
+def history_of(model: Any, text: str) -> list[Any]:
+    """Return a history, as in 'a,b,c' or of baskets 'a,b;c', in the ids of the data.
+
+    Raises
+    ------
+    DataError
+        If it is empty, or an item is unknown.
+    """
+    from whence.errors import DataError
+
+    column, known = model.train_.columns.item, model.vocabulary.items
+    baskets = [
+        typed([item.strip() for item in part.split(",") if item.strip()], known, column)
+        for part in text.split(";")
+    ]
+    flat = [item for basket in baskets for item in basket]
+    unknown = [item for item in flat if model.vocabulary.item_codes([item])[0] < 0]
+    if unknown:
+        raise DataError(
+            f"{column} {unknown[0]!r} is unknown to the model; give items of its training data."
+        )
+    if not flat:
+        raise DataError(f"The history {text!r} has no items; write it as in 'a,b,c'.")
+    return baskets if model.train_.kind == "baskets" else flat
+
+
+def known_users(model: Any, texts: list[str]) -> list[Any]:
+    """Return users (or sessions) of the training data, in the ids of the data.
+
+    Raises
+    ------
+    DataError
+        If one is unknown.
+    """
+    from whence.errors import DataError
+
+    name, known = model.train_.columns.source, model.vocabulary.sources
+    ids = typed(texts, known, name)
+    for text, code in zip(texts, model.vocabulary.source_codes(ids)):
+        if code < 0:
+            raise DataError(
+                f"{name} {text!r} is unknown to the model; give one of its training data, or a "
+                "history with --history."
+            )
+    return ids
+
+
+def masking_of(text: str, items: pl.Series, column: str) -> Any:
+    """Return a masking as the library takes it: item=ID is an item, in the ids of the data.
+
+    Raises
+    ------
+    ConfigError
+        If the item is missing.
+    """
+    from whence.errors import ConfigError
+
+    name, _, item = text.partition("=")
+    if name != "item":
+        return text
+    if not item:
+        raise ConfigError("Say which item takes an event's place: --masking item=ID.")
+    return ("item", typed([item], items, column)[0])
