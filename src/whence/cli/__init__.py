@@ -63,9 +63,11 @@ app = typer.Typer(
     name="whence",
     cls=_Commands,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
-    help="Where a recommender's behaviour comes from: the value of its training data.",
+    help="Where a recommender's behaviour comes from. Train and evaluate it (train, tune, "
+    "recommend, evaluate); value its training data and prune (value, prune); trace a prediction "
+    "to those who taught it (trace); explain a recommendation by the history (explain); decide "
+    "what users withhold (disclose); and check each of these (experiment).",
     epilog="Start with: whence demo",
 )
 app.command("demo")(demo_command)
