@@ -142,6 +142,7 @@ class InfluenceFunction(
         DataError
             If the Hessian is singular, or no query is left.
         """
+        run = settled(run, self)
         if isinstance(model, EASE):
             return self._ease(model, data)
         problem = self.work_on(model, data, run=run)
