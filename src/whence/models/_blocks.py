@@ -35,8 +35,6 @@ class RowsJob(Job[tuple[int, int], tuple[int, Rows], Rows]):
     def add(self, total: Rows, part: tuple[int, Rows]) -> Rows:
         """See `Job`."""
         first, arrays = part
-        if len(arrays[0]) == self.n:
-            return arrays
         if not total:
             total = tuple(np.empty((self.n, *one.shape[1:]), one.dtype) for one in arrays)
         for whole, rows in zip(total, arrays):
@@ -64,5 +62,7 @@ def in_blocks(job: RowsJob, size: int, threads: int | None) -> Rows:
     tuple of arrays
         Each with job.n rows.
     """
-    starts = range(0, max(job.n, 1), size)
+    if job.n <= size:
+        return job.rows(0, job.n)
+    starts = range(0, job.n, size)
     return run(job, [(one, min(one + size, job.n)) for one in starts], Run(threads=threads))
