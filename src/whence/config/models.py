@@ -10,8 +10,9 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
+from whence.config.parameters import converted
 from whence.config.section import Section
 from whence.errors import DataWarning, did_you_mean
 from whence.models._registered import MODELS
@@ -183,15 +184,8 @@ def checked(name: str, given: Mapping[str, Any], *, by_default: bool = False) ->
         if key not in types:
             unnamed = " There is no model.name, so this is the default." if by_default else ""
             raise ValueError(_no_such_parameter(name, key, list(types)) + unnamed)
-        if value is None:
-            continue
-        try:
-            values[key] = TypeAdapter(types[key]).validate_python(value)
-        except ValidationError as error:
-            why = error.errors()[0]["msg"].removeprefix("Input ").removeprefix("should be ")
-            raise ValueError(
-                f"model.{key} in {{where}} must be {why[:1].lower()}{why[1:]}, not {value!r}."
-            ) from error
+        if value is not None:
+            values[key] = converted(f"model.{key}", value, types[key])
     return values
 
 
