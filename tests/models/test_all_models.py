@@ -90,7 +90,7 @@ def test_wrong_words(model_class):
         model_class(**{f"{name}x": 1})
     with pytest.raises(ArgumentError, match=f"^{model_class.__name__} takes its parameters by"):
         model_class(3)
-    with pytest.raises(ParameterError, match="run must be a whence.Run"):
+    with pytest.raises(ParameterError, match=r"run must be a whence\.Run"):
         model_class().fit(table(model_class), run=3)
     with pytest.raises(ParameterError, match=r"write fit\(train, run=whence.Run\(folder="):
         model_class().fit(table(model_class), folder="here")

@@ -115,7 +115,7 @@ def test_dropout_changes_training_alone(train):
         ("gmf_dim", 0, "gmf_dim must be an integer of at least 1"),
         ("mlp_dim", -3, "mlp_dim must be an integer of at least 1"),
         ("layers", (), "layers must be the widths of one hidden layer or more"),
-        ("layers", 64, "layers must be the widths of one hidden layer or more"),
+        ("layers", 64, "layers must be a list"),
         ("layers", (8, 0), "layers must be an integer of at least 1, not 0"),
         ("dropout", 1.0, "dropout must be a number of at least 0.0 and below 1.0"),
         ("dropout", -0.1, "dropout must be a number of at least 0.0 and below 1.0"),

@@ -143,7 +143,7 @@ def test_evaluation_is_that_of_the_bare_object():
 
 def test_value_by_retraining_is_that_of_our_own_model():
     train, rest = CLICKS, CLICKS.with_columns(session_id=pl.col("session_id") + 10)
-    ours = whence.RetrainingLeaveOneOut("mrr@3").attribute(whence.Popularity(), rest, train)
+    ours = whence.RetrainingLeaveOneOut("mrr@3").attribute(whence.Popularity(), rest, train=train)
     wrapped = Wrapped(Popular()).fit(train)
     theirs = whence.RetrainingLeaveOneOut("mrr@3").attribute(wrapped, rest)
     assert theirs.to_frame()["score"].to_list() == ours.to_frame()["score"].to_list()
