@@ -142,7 +142,9 @@ class InfluenceFunction(
         DataError
             If the Hessian is singular, or no query is left.
         """
+        run = settled(run, self)
         if isinstance(model, EASE):
+            self._check_params()
             return self._ease(model, data)
         problem = self.work_on(model, data, run=run)
         with _keeping(problem, "attribute") as kept:
