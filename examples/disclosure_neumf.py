@@ -81,7 +81,9 @@ def one_seed(
 
     beta = whence.simulate_willingness(train, seed=seed)
     influence = whence.InfluenceFunction(solver="dot")
-    asked = whence.Disclosure(influence=influence, calibrate=options.calibrate, seed=seed).pose(model, validation, willingness=beta)
+    asked = whence.Disclosure(influence=influence, calibrate=options.calibrate, seed=seed).pose(
+        model, validation, willingness=beta
+    )
     asked = asked.at(options.share * (asked.lam_ref or 0.0))
     clock.tell(f"influence of all interactions, lam = {asked.lam:.3g}, {asked.calibration}")
 

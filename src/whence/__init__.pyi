@@ -136,9 +136,6 @@ from .explanation import (
     Explanations as Explanations,
 )
 from .explanation import (
-    Explainer as Explainer,
-)
-from .explanation import (
     explain as explain,
 )
 from .explanation import (
@@ -307,7 +304,6 @@ __all__ = [
     "Explainer",
     "Explanation",
     "ExplanationFidelityExperiment",
-    "Explainer",
     "Explanations",
     "FidelityExperiment",
     "GRU4Rec",

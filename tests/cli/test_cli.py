@@ -173,8 +173,7 @@ def test_output_that_exists_is_kept_unless_told_otherwise(folder):
     whence_("evaluate", *FILES, "--output", "empty")
     whence_("prune", "out", "train.csv", "--below", 0, "-o", "x.csv")
     assert (
-        "--overwrite"
-        in whence_("prune", "out", "train.csv", "-n", 1, "-o", "x.csv", code=2).stderr
+        "--overwrite" in whence_("prune", "out", "train.csv", "-n", 1, "-o", "x.csv", code=2).stderr
     )
     whence_("prune", "out", "train.csv", "-n", 1, "-o", "x.csv", "--overwrite")
     assert not [file.name for file in folder.iterdir() if file.name.startswith(".")]

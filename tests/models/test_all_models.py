@@ -14,7 +14,7 @@ from whence.models._registered import MODELS
 pytest.importorskip("torch")
 pytest.importorskip("implicit")
 
-import numpy as np  # noqa: E402
+import numpy as np
 
 
 @pytest.fixture(params=MODELS.names())

@@ -30,4 +30,4 @@ whence.VMISKNN(100)  # type: ignore[call-arg]
 whence.SASRec(embeding_dim=8)  # type: ignore[call-arg]
 whence.TracIn(wieghting="adam")  # type: ignore[call-arg]
 whence.GRU4Rec(optimizer="adan")  # type: ignore[arg-type]
-whence.Shapely  # type: ignore[attr-defined]  # noqa: B018
+whence.Shapely  # type: ignore[attr-defined]

@@ -46,7 +46,7 @@ class Attributor(Configurable, ABC):
             cls.name = name
             METHODS.add(name, cls, aliases)
 
-    def check_model(self, model: Any) -> None:  # noqa: B027 (most have nothing to refuse)
+    def check_model(self, model: Any) -> None:
         """Refuse a model that this method cannot credit anything for, before it is fitted.
 
         Parameters

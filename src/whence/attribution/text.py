@@ -80,7 +80,9 @@ def _spread(attribution: Attribution) -> str:
     errors = attribution.total_errors
     if errors is not None:
         sure = int(np.sum(totals + 2 * errors < 0))
-        line += f"; {sure:,} {'is' if sure == 1 else 'are'} negative by more than two standard errors"
+        line += (
+            f"; {sure:,} {'is' if sure == 1 else 'are'} negative by more than two standard errors"
+        )
     return line + "."
 
 

@@ -14,7 +14,16 @@ import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import typer
 import typer.main
@@ -137,7 +146,9 @@ class Parameters:
 class Given:
     """What was given of the keys of the configuration, and of the parameters of a class."""
 
-    def __init__(self, keys: Mapping[str, Any], parameters: dict[str, Any], extra: list[str]) -> None:
+    def __init__(
+        self, keys: Mapping[str, Any], parameters: dict[str, Any], extra: list[str]
+    ) -> None:
         self.keys, self.parameters, self.extra = dict(keys), parameters, extra
 
     def has(self, key: str) -> bool:
@@ -295,7 +306,9 @@ def _respelt(arguments: list[str], made: Any) -> list[str]:
         name, equals, value = text.partition("=")
         if name not in known and RENAMED.get(name) in known:
             short = not RENAMED[name].startswith("--")
-            newer += [RENAMED[name], value] if equals and short else [RENAMED[name] + equals + value]
+            newer += (
+                [RENAMED[name], value] if equals and short else [RENAMED[name] + equals + value]
+            )
             continue
         if name not in known and CHANGED.get(name) in known:
             raise ConfigError(
@@ -382,7 +395,9 @@ def described(owner: Any) -> dict[str, str]:
         if "Parameters" not in lines:
             continue
         names: list[str] = []
-        for line, below in zip(lines[lines.index("Parameters") + 2 :], [*lines, ""][lines.index("Parameters") + 3 :]):
+        for line, below in zip(
+            lines[lines.index("Parameters") + 2 :], [*lines, ""][lines.index("Parameters") + 3 :]
+        ):
             if below.startswith("---"):
                 break
             if line and not line.startswith(" "):
@@ -420,4 +435,3 @@ def chosen_by(option: str, key: str, usual: str) -> Callable[[list[str]], str]:
         return found
 
     return chosen
-

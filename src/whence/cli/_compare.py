@@ -48,8 +48,7 @@ def compare_models(
         check_free(folder, overwrite=overwrite)
     parts, data = _data(models, config, given)
     results = [
-        evaluate_all(trained.model, data, config, parts, threads=threads)
-        for trained in models
+        evaluate_all(trained.model, data, config, parts, threads=threads) for trained in models
     ]
     differences = None
     if len(models) == 1:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import yaml
 
 from whence.cli._output import SUMMARY, write_json
-from whence.cli.demo import METRIC, TOLERANCE, K, M, change
 from whence.data import write_interactions
 from whence.plots import detection_curve, picture, removal_curve
 
@@ -16,6 +15,10 @@ if TYPE_CHECKING:
     import polars as pl
 
     from whence.cli.demo import Found
+
+METRIC = "mrr@20"
+K, M = 50, 100
+TOLERANCE = 0.1
 
 
 def write(found: Found, folder: Path) -> None:
@@ -134,3 +137,8 @@ def _markdown(report: pl.DataFrame) -> str:
     ).iter_rows():
         lines.append(f"| {name} | {' | '.join(f'{value:.3f}' for value in row)} |")
     return "\n".join(lines)
+
+
+def change(value: float, before: float) -> str:
+    """Format a change, absolute and relative."""
+    return f"{value - before:+.4f} ({value / before - 1:+.1%})" if value != before else ""

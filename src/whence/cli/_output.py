@@ -149,9 +149,7 @@ class Results:
         }
 
 
-def check_free(
-    folder: Path, *, overwrite: bool, resume: bool = False, last: str = SUMMARY
-) -> None:
+def check_free(folder: Path, *, overwrite: bool, resume: bool = False, last: str = SUMMARY) -> None:
     """Refuse a folder that has something in it, before any work is done.
 
     Raises
@@ -281,7 +279,9 @@ def _differing(before: Any, now: Any) -> Iterator[str]:
     for key in {*before, *now} - {"versions", "precision"}:
         one, other = before.get(key), now.get(key)
         if isinstance(one, dict) and isinstance(other, dict) and key != "data":
-            yield from (f"{key}.{name}" for name in {*one, *other} if one.get(name) != other.get(name))
+            yield from (
+                f"{key}.{name}" for name in {*one, *other} if one.get(name) != other.get(name)
+            )
         elif one != other:
             yield key
 

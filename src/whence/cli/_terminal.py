@@ -69,7 +69,9 @@ class Wording:
         training.optimizer=adam``, where there is such a key; advice in Python is left out.
         """
         parts = re.split(r"(\b\w+\([^()]*=[^()]*\))", message)  # EASE(l2=3) is not advice
-        said = "".join(part if number % 2 else self._said(part) for number, part in enumerate(parts))
+        said = "".join(
+            part if number % 2 else self._said(part) for number, part in enumerate(parts)
+        )
         first, space, rest = said.partition(" ")
         said = re.sub(r"\b([a-z]+\.[a-z_]+) in the options\b", self._key, said)
         if first in self.options and rest.split(" ")[0] in ("must", "is", "has", "needs"):

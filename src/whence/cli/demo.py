@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whence.cli import _options as options
+from whence.cli._demo_files import METRIC, TOLERANCE, K, M, change
 from whence.cli._terminal import counted, heading, number, say, table, working
 from whence.parameters import PositiveInt
 
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from whence.data.synthetic import Synthetic
     from whence.evaluation import Comparison
 
-METRIC = "mrr@20"
-K, M = 50, 100
-TOLERANCE = 0.1
 LONGEST = "longest first"
 
 
@@ -201,11 +199,6 @@ def _prune(
         f"{gain.high:+.4f} (p = {gain.p_value:.2g})."
     )
     return removal, fraction, gain, float(ideal)
-
-
-def change(value: float, before: float) -> str:
-    """Format a change, absolute and relative."""
-    return f"{value - before:+.4f} ({value / before - 1:+.1%})" if value != before else ""
 
 
 def _counts(data: Interactions) -> str:

@@ -366,7 +366,9 @@ def _write_plan(plan: DisclosurePlan, parts: _Parts, folder: Path) -> list[str]:
         kept = np.zeros(file.n_rows, dtype=np.bool_)
         kept[rows[plan.disclosed] if name == "disclosed" else rows] = True
         (folder / name).mkdir(exist_ok=True)
-        made.append(f"{name}/{file.keep(kept, folder / name / file.path.name, overwrite=True).name}")
+        made.append(
+            f"{name}/{file.keep(kept, folder / name / file.path.name, overwrite=True).name}"
+        )
     return made
 
 

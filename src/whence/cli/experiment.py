@@ -40,9 +40,7 @@ def _group() -> None:
 Data = Annotated[
     Path, typer.Argument(metavar="DATA", help="Users with their items, in any format.")
 ]
-Seeds = Annotated[
-    options.PositiveInt, typer.Option(help="Number of seeds.", rich_help_panel="Run")
-]
+Seeds = Annotated[options.PositiveInt, typer.Option(help="Number of seeds.", rich_help_panel="Run")]
 Rating = Annotated[
     str | None,
     typer.Option(

@@ -59,9 +59,7 @@ def explanation_fidelity(
     items, column = interactions.vocabulary.items, interactions.columns.item
     settings = dict(given.parameters)
     if "maskings" in settings:
-        settings["maskings"] = tuple(
-            masking_of(one, items, column) for one in settings["maskings"]
-        )
+        settings["maskings"] = tuple(masking_of(one, items, column) for one in settings["maskings"])
     experiment = ExplanationFidelityExperiment(
         model=None if model is None else load_trained(model).model, seed=seed, **settings
     )

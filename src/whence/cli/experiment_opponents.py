@@ -50,9 +50,7 @@ def opponents(
     if protocol == "original":
         epochs = settings.get("epochs")
         if epochs is not None:
-            settings.setdefault(
-                "checkpoints", (max(1, epochs * 3 // 10), max(1, epochs * 9 // 10))
-            )
+            settings.setdefault("checkpoints", (max(1, epochs * 3 // 10), max(1, epochs * 9 // 10)))
         experiment = OpponentsExperiment.original(**settings)
     else:
         experiment = OpponentsExperiment(**settings)
@@ -68,5 +66,6 @@ def _write(found: Any, folder: Path) -> Mapping[str, Any]:
     write_interactions(found.to_frame(), folder / "table.csv", overwrite=True)
     write_interactions(found.rows, folder / "fits.csv", overwrite=True)
     return {
-        f"{metric.replace('@', '-at-')}.png": partial(found.plot, metric) for metric in found.metrics
+        f"{metric.replace('@', '-at-')}.png": partial(found.plot, metric)
+        for metric in found.metrics
     }

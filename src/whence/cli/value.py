@@ -202,6 +202,9 @@ def _next_steps(folder: Path, config: Config, parts: Parts) -> None:
     say("distribution.png and ranked.png.")
     say("Next: look at the pictures, then see what removing the lowest values does:")
     if parts.split is not None:
-        train, more = str(folder / "data" / "train.csv"), f" --valid {folder / 'data/validation.csv'}"
+        train, more = (
+            str(folder / "data" / "train.csv"),
+            f" --valid {folder / 'data/validation.csv'}",
+        )
     say(f"  whence prune {folder} {train} --fraction 0.05 --output pruned.csv")
     say(f"  whence evaluate {folder / 'config.yaml'} --train pruned.csv{more}")

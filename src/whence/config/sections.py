@@ -232,9 +232,7 @@ class TuneConfig(Section):
     prune: bool = Field(
         default=True, description="Give up trials whose validations are below the median."
     )
-    seed: Seed = Field(
-        default=42, le=2**63 - 1, description="Seed of the choice of settings."
-    )
+    seed: Seed = Field(default=42, le=2**63 - 1, description="Seed of the choice of settings.")
 
     @field_validator("space")
     @classmethod

@@ -153,10 +153,6 @@ class Checkpoints:
             self.save(stage, state)
         return state
 
-    def path(self, name: str) -> Path | None:
-        """Place for a file beside the states, which goes with them; None without a folder."""
-        return None if self._folder is None else self._folder / name
-
     def drop(self, stage: str) -> None:
         """Forget a stage whose result is part of another's state."""
         if self._folder is not None:

@@ -181,8 +181,6 @@ class RecommenderAsker(Asker):
         if module is None:
             yield
             return
-        from whence.explanation._neural import quiet_modules
-
         with quiet_modules([module]):
             yield
 
@@ -298,3 +296,16 @@ def _renumbered(there: npt.NDArray[np.bool_], baskets: IntArray) -> IntArray:
         alive[:, number] = there[:, numbers == number].any(axis=1)
     running: IntArray = np.cumsum(alive, axis=1)[:, numbers] - 1
     return running
+
+
+@contextmanager
+def quiet_modules(modules: list[Any]) -> Iterator[None]:
+    """Evaluation mode, and each part's own mode as before afterwards."""
+    before = [(part, part.training) for module in modules for part in module.modules()]
+    for module in modules:
+        module.eval()
+    try:
+        yield
+    finally:
+        for part, training in before:
+            part.training = training

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from whence.errors import UnsupportedError
-from whence.explanation._askers import IntArray, RecommenderAsker, ScoreArray
+from whence.explanation._askers import IntArray, RecommenderAsker, ScoreArray, quiet_modules
 from whence.explanation._cells import Cell, GRUCell, LSTMCell, TorchCell
 from whence.explanation._histories import History
 from whence.models.neural.gru4rec import GRUModule
@@ -169,19 +169,6 @@ def left_aligned(tokens: IntArray, padding: int) -> tuple[Tensor, Tensor]:
     windows = np.take_along_axis(np.where(there, tokens, padding), order, axis=1)
     lengths = np.maximum(there.sum(axis=1), 1)
     return torch.from_numpy(windows), torch.from_numpy(lengths)
-
-
-@contextmanager
-def quiet_modules(modules: list[nn.Module]) -> Iterator[None]:
-    """Evaluation mode, and each part's own mode as before afterwards."""
-    before = [(part, part.training) for module in modules for part in module.modules()]
-    for module in modules:
-        module.eval()
-    try:
-        yield
-    finally:
-        for part, training in before:
-            part.training = training
 
 
 def head_of_scalar(cell: Cell, scalar: Any) -> Callable[[Tensor], FloatArray]:

@@ -10,7 +10,7 @@ import sys
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -19,9 +19,11 @@ from whence.data import Interactions, Vocabulary
 from whence.data.files import atomic_path
 from whence.errors import FileFormatError, ParameterError, WhenceError
 from whence.models._registered import MODELS
-from whence.models.base import Recommender
 
-Model = TypeVar("Model", bound=Recommender)
+if TYPE_CHECKING:
+    from whence.models.base import Recommender
+
+Model = TypeVar("Model", bound="Recommender")
 
 _FORMAT = "whence-model-2"
 _TYPES: dict[str, type] = {
@@ -177,7 +179,7 @@ def _imported(module: str, name: str) -> type[Recommender] | None:
     found: Any = sys.modules.get(module)
     for part in name.split("."):
         found = getattr(found, part, None)
-    return found if isinstance(found, type) and issubclass(found, Recommender) else None
+    return found if isinstance(found, type) and hasattr(found, "_restore") else None
 
 
 def _as_given(model_class: type[Any], params: dict[str, Any]) -> dict[str, Any]:
