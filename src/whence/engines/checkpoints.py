@@ -130,6 +130,10 @@ class Checkpoints:
         wait = max(_SECONDS, self._took / _LONGEST_SHARE)
         return self._folder is not None and time.monotonic() - self._saved > wait
 
+    def path(self, name: str) -> Path | None:
+        """Place for a file beside the states, which goes with them; None without a folder."""
+        return None if self._folder is None else self._folder / name
+
     def load(self, stage: str) -> Any:
         """Return the state of a stage; None if there is none."""
         path = None if self._folder is None else self._folder / f"{stage}.npz"
