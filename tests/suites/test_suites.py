@@ -11,7 +11,10 @@ from whence.testing import check_attributor, check_recommender
 # Parameters that suit the small examples of the suites, where a model or method has them.
 SMALL = {"epochs": 1, "batch_size": 16, "embedding_dim": 4, "hidden_dim": 4, "k": 3, "m": 6}
 FEW = {"metric": "mrr@3"}
-FEWER = {"retraining-shapley": {"max_permutations": 2}}
+FEWER = {
+    "retraining-shapley": {"max_permutations": 2},
+    "influence-function": {"max_iterations": 20},
+}
 OF_TRAINING = [name for name in METHODS if METHODS[name].of_training]
 
 

@@ -106,10 +106,10 @@ app = typer.Typer(
     cls=_Main,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Where a recommender's behaviour comes from: what training data is worth (value, prune), "
-    "how a model is trained and how good it is (train, tune, recommend, evaluate), which examples "
-    "taught it a prediction (trace), which past events led to a recommendation (explain), and "
-    "what users may withhold (disclose).",
+    help="Where a recommender's behaviour comes from. Train and evaluate it (train, tune, "
+    "recommend, evaluate); value its training data and prune (value, prune); trace a prediction "
+    "to those who taught it (trace); explain a recommendation by the history (explain); decide "
+    "what users withhold (disclose); and check each of these (experiment).",
     epilog="Start with: whence demo",
 )
 

@@ -4,7 +4,7 @@ import whence.engines.compiling  # noqa: F401 (before any kernel)
 from whence.valuation.baselines import LengthValue, PopularityValue, RandomValue
 from whence.valuation.leave_one_out import LeaveOneOut
 from whence.valuation.retraining import RetrainingLeaveOneOut, RetrainingShapley
-from whence.valuation.semivalues import Banzhaf, BetaShapley, Shapley
+from whence.valuation.semivalues import Banzhaf, BetaShapley, Semivalue, Shapley
 
 __all__ = [
     "Banzhaf",
@@ -15,5 +15,6 @@ __all__ = [
     "RandomValue",
     "RetrainingLeaveOneOut",
     "RetrainingShapley",
+    "Semivalue",
     "Shapley",
 ]
