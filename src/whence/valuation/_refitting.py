@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whence.data import Interactions, Vocabulary
-from whence.engines import Job
+from whence.engines import ListJob
 from whence.errors import NotFittedError, UnsupportedError
 from whence.evaluation import Metric, Queries, evaluate
 from whence.models import Recommender
@@ -89,7 +89,7 @@ class Refits:
 
 
 @dataclass(frozen=True)
-class Coalitions(Job[int, float, list[float]]):
+class Coalitions(ListJob[int, float]):
     """Values of coalitions in their order; a shard is the number of one of them."""
 
     refits: Refits
@@ -101,23 +101,6 @@ class Coalitions(Job[int, float, list[float]]):
     def run(self, shard: int) -> float:
         """Fit, and measure."""
         return self.refits.value(self.members(shard))
-
-    def start(self) -> list[float]:
-        """Return no values."""
-        return []
-
-    def add(self, total: list[float], part: float) -> list[float]:
-        """Append a value."""
-        total.append(part)
-        return total
-
-    def pack(self, total: list[float]) -> FloatArray:
-        """Return the values as an array."""
-        return np.array(total)
-
-    def unpack(self, state: FloatArray) -> list[float]:
-        """Return the values as a list."""
-        return [float(value) for value in state]
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def test_als_without_a_row_is_the_user_solved_again(use_ratings):
         left = ALS(**model.params)
         left.train_ = model.train_.keep_rows(keep)
         left._prepare(left.train_)
-        solver = left._solver(model.item_factors_)
+        solver = left._solver(model.item_factors_, 1)
         again = solver.recalculate_user(np.array([code]), left._confidences[[code]])[0]
         change = explained.metadata["prediction"] - float(again @ model.item_factors_[item])
         assert score == pytest.approx(change, abs=1e-4)

@@ -13,7 +13,7 @@ import polars as pl
 
 from whence import engines
 from whence.attribution.record import plain_values
-from whence.engines import Checkpoints, Job, Run, settled
+from whence.engines import Checkpoints, ListJob, Run, settled
 from whence.errors import ParameterError, check_choice, check_float, check_int
 from whence.influence.functions.factors import FactorObjective
 from whence.influence.functions.influence import InfluenceFunction
@@ -264,9 +264,7 @@ def _removals(
 
 
 @dataclass(frozen=True)
-class _Retrainings(
-    Job[tuple[IntArray, FloatArray], tuple[FloatArray, float], list[tuple[FloatArray, float]]]
-):
+class _Retrainings(ListJob[tuple[IntArray, FloatArray], tuple[FloatArray, float]]):
     """Outcomes [Q] after retraining without some examples, from a disturbed start; seconds."""
 
     problem: Problem
@@ -281,21 +279,6 @@ class _Retrainings(
         there, _ = descend(here, tolerance=self.tolerance, warm=True)
         values = self.problem.question.values(there.weighted(objective.weights))
         return values, time.thread_time() - began
-
-    def start(self) -> list[tuple[FloatArray, float]]:
-        return []
-
-    def add(
-        self, total: list[tuple[FloatArray, float]], part: tuple[FloatArray, float]
-    ) -> list[tuple[FloatArray, float]]:
-        total.append(part)
-        return total
-
-    def pack(self, total: list[tuple[FloatArray, float]]) -> Any:
-        return [np.array(column) for column in zip(*total)]
-
-    def unpack(self, state: Any) -> list[tuple[FloatArray, float]]:
-        return [(values, float(seconds)) for values, seconds in zip(*state)]
 
 
 def _retrain_all(

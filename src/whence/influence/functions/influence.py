@@ -144,6 +144,7 @@ class InfluenceFunction(
         """
         run = settled(run, self)
         if isinstance(model, EASE):
+            self._check_params()
             return self._ease(model, data)
         problem = self.work_on(model, data, run=run)
         with _keeping(problem, "attribute") as kept:
