@@ -133,7 +133,7 @@ class ExplanationFidelityExperiment(Configurable):
         made = None if isinstance(self.model, Recommender) else self._made(run.seed)
         settings = self._settings(interactions, made, run.seed)
         with Checkpoints(run, settings) as kept:
-            model, accuracy = self._fitted(made, interactions, kept.file("model.whence"))
+            model, accuracy = self._fitted(made, interactions, kept.path("model.whence"))
             histories = self._histories(model, interactions, run.seed)
             job = _Measuring(self, run.seed, model, histories)
             shards = [
