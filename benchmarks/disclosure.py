@@ -60,7 +60,7 @@ def show(name: str, data: whence.Interactions, folder: Path, seeds: int) -> None
     folder.mkdir(parents=True, exist_ok=True)
     started = time.process_time()
     experiment = whence.DisclosureExperiment(seeds=tuple(range(seeds)), metrics=METRICS)
-    result = experiment.run(data, folder=folder)
+    result = experiment.run(data, run=whence.Run(folder=folder, resume=True))
     seconds = time.process_time() - started
     print(f"\n## {name}: {data}, {seeds} seeds, {seconds:.0f} s\n")
     print(result.to_markdown(), flush=True)

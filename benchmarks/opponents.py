@@ -35,11 +35,15 @@ def main() -> None:
         experiment = OpponentsExperiment(seeds=seeds, **changes)
     started = time.perf_counter()
 
-    def tell(done: int, total: int, message: str) -> None:
-        print(f"{time.perf_counter() - started:7.0f} s  {done}/{total}  {message}", flush=True)
+    def tell(done: float, total: float, message: str) -> None:
+        print(
+            f"{time.perf_counter() - started:7.0f} s  {done:.0f}/{total:.0f}  {message}", flush=True
+        )
 
     data = whence.read_interactions(chosen.data)
-    result = experiment.run(data, folder=chosen.folder, progress=tell)
+    resume = chosen.folder is not None
+    run = whence.Run(folder=chosen.folder, resume=resume, progress=tell)
+    result = experiment.run(data, run=run)
     print(result.to_markdown())
     print(result.settings)
 

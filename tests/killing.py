@@ -12,7 +12,8 @@ _PRELUDE = """
 import os, signal
 from whence.engines import checkpoints
 
-checkpoints._SECONDS = -1.0  # everything that is done is kept at once
+# Everything that is done is kept at once.
+checkpoints.Checkpoints.is_due = property(lambda self: self._folder is not None)
 _save, _left = checkpoints.Checkpoints.save, [{saves}]
 
 

@@ -1,4 +1,4 @@
-"""What tells one fitted model, or one table, from another, for unfinished work that must not be mixed up."""
+"""What tells models and data from others, for unfinished work that must not be mixed up."""
 
 from __future__ import annotations
 
