@@ -277,8 +277,10 @@ def test_methods_are_built_with_the_parameters_given():
             overrides=["attribution.method=loo", "attribution.tolerance=0.1"]
         ).attribution.build("mrr@5")
     for name in METHODS:
-        if hasattr(whence.valuation, METHODS[name]):
-            AttributionConfig.model_validate({"method": name}).build("mrr@5")
+        if METHODS[name].of_training:
+            AttributionConfig.model_validate({"method": name}).build("mrr@5")._check_params()
+    with pytest.raises(ConfigError, match="must be one of .*, not 'explainer'"):
+        load_config(overrides=["attribution.method=explainer"])
 
 
 def test_reading_parts(tmp_path):

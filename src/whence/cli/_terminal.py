@@ -73,7 +73,7 @@ class Wording:
             part if number % 2 else self._said(part) for number, part in enumerate(parts)
         )
         first, space, rest = said.partition(" ")
-        said = re.sub(r"\b([a-z]+\.[a-z_]+) in the options\b", self._key, said)
+        said = re.sub(r"\b([a-z]+\.[a-z_0-9]+) in the options\b", self._key, said)
         if first in self.options and rest.split(" ")[0] in ("must", "is", "has", "needs"):
             said = self.options[first] + space + rest
         return _without_python(said)
