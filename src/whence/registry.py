@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import os
 import pkgutil
 from collections.abc import Iterator
 from functools import cached_property
@@ -175,14 +177,7 @@ class Registry(Generic[Entry]):
     @cached_property
     def _own(self) -> list[str]:
         """Modules of Whence's entries; a package's own are found by its path."""
-        found: list[str] = []
-        for home in self._homes:
-            package = importlib.import_module(home)
-            if not hasattr(package, "__path__"):
-                continue  # a module, whose entries are registered now
-            parts = pkgutil.walk_packages(package.__path__, f"{home}.")
-            found += [part.name for part in parts if "._" not in part.name]
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys(name for home in self._homes for name in _modules_of(home)))
 
     def _load(self, module: str) -> None:
         if module not in self._modules:  # imported by another meanwhile
@@ -222,6 +217,24 @@ class Registry(Generic[Entry]):
     @staticmethod
     def _spelt(name: str) -> str:
         return name.strip().lower()
+
+
+def _modules_of(home: str) -> list[str]:
+    """Public modules of a package, which is not imported for it; what is a module, is."""
+    spec = importlib.util.find_spec(home)
+    if spec is None or spec.submodule_search_locations is None:
+        importlib.import_module(home)  # its entries are registered now
+        return []
+    return [one for path in spec.submodule_search_locations for one in _modules_in(path, home)]
+
+
+def _modules_in(folder: str, package: str) -> Iterator[str]:
+    for part in pkgutil.iter_modules([folder], f"{package}."):
+        if "._" not in part.name:
+            yield part.name
+            if part.ispkg:
+                below = os.path.join(folder, part.name.rpartition(".")[2])
+                yield from _modules_in(below, part.name)
 
 
 def _origin(entry: Any) -> tuple[Any, Any]:

@@ -102,12 +102,13 @@ def test_resume_continues_where_it_stopped(folder):
     whence_(*keys, "attribution.max_permutations=40", "-o", "short", "--resume")
     longer = Attribution.load(folder / "short" / "values.parquet")
     assert longer.std_errors.mean() < short.std_errors.mean()
-    assert (
-        "cannot be resumed"
-        in whence_(*keys, "attribution.seed=9", "-o", "short", "--resume", code=2).stderr
-    )
+    other = whence_(*keys, "attribution.seed=9", "-o", "short", "--resume", code=2)
+    assert "of another attribution.seed" in other.stderr
     loo = whence_("value", *FILES, "--method", "loo", "-o", "short", "--resume", code=2)
-    assert "cannot be resumed" in loo.stderr
+    assert "of another attribution.method" in loo.stderr
+    again = whence_(*keys, "attribution.max_permutations=40", "-o", "short", "--resume")
+    assert again.stdout == "The values in short are finished.\n"
+    assert Attribution.load(folder / "short" / "values.parquet").frame.equals(longer.frame)
 
 
 def test_an_interruption_before_the_first_result_writes_nothing(folder, monkeypatch):

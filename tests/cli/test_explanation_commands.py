@@ -43,8 +43,8 @@ def neighbours(ratings, tmp_path_factory):
 
 
 def test_fidelity_of_a_model_that_is_trained_here(ratings, tmp_path):
-    asked = ["experiment", "explanation-fidelity", ratings, "--epochs", 1, "--users", 4]
-    asked += ["--events", 4, "-k", 2, "--budget", 20, "--masking", "pad"]
+    asked = ["experiment", "explanation-fidelity", ratings, "--epochs", 1, "--n-users", 4]
+    asked += ["--n-events", 4, "-k", 2, "--budget", 20, "--masking", "pad"]
     asked += ["--method", "exact", "--method", "occlusion", "-o", tmp_path / "out"]
     code, out, err = run(*asked)
     assert code == 0, err
@@ -58,7 +58,7 @@ def test_fidelity_of_a_model_that_is_trained_here(ratings, tmp_path):
 
 def test_fidelity_of_a_saved_model(ratings, neighbours, tmp_path):
     code, out, err = run(
-        "experiment", "explanation-fidelity", ratings, "--model", neighbours, "--users", 3,
+        "experiment", "explanation-fidelity", ratings, "--model", neighbours, "--n-users", 3,
         "--events", 4, "--masking", "remove", "--method", "exact", "-k", 2, "-o", tmp_path / "out",
     )  # fmt: skip
     assert code == 0, err
@@ -70,10 +70,10 @@ def test_fidelity_of_a_saved_model(ratings, neighbours, tmp_path):
     ("options", "words"),
     [
         (["--masking", "padding"], "masking"),
-        (["--method", "shap"], "methods"),
-        (["--users", 1], "n_users"),
+        (["--method", "shap"], "--method"),
+        (["--n-users", 1], "--n-users"),
         (["--events", 99], "have 99 items"),
-        (["--model", "NEIGHBOURS", "--masking", "pad", "--users", 2], "it has no padding"),
+        (["--model", "NEIGHBOURS", "--masking", "pad", "--n-users", 2], "it has no padding"),
         (["--model", "DATA"], "neither a run nor a saved model"),
         (["--model", "NEIGHBOURS", "--epochs", 2], "leave it out"),
     ],
@@ -98,7 +98,7 @@ def test_an_item_in_the_place_of_events(ratings, neighbours, tmp_path):
     assert code == 2
     assert "--masking item=ID" in err
     code, out, err = run(
-        "experiment", "explanation-fidelity", ratings, "--model", neighbours, "--users", 2,
+        "experiment", "explanation-fidelity", ratings, "--model", neighbours, "--n-users", 2,
         "--events", 4, "-k", 2, "--method", "exact", "--masking", "item=7", "-o", tmp_path / "out",
     )  # fmt: skip
     assert code == 0, err

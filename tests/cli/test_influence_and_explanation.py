@@ -63,7 +63,7 @@ def test_trace_shows_and_writes(trained, tmp_path):
 
 
 def test_trace_of_other_data_and_of_oneself(trained, ratings):
-    code, out, err = run("trace", trained, "--data", ratings, "--by", "user")
+    code, out, err = run("trace", trained, "--test", ratings, "--by", "user")
     assert code == 0, err
     assert "of 30 users" in out
     code, out, err = run("trace", trained, "--self")
@@ -87,14 +87,15 @@ def test_explain_shows_bars_and_draws(trained, tmp_path):
 
 
 def test_experiment_goes_on_and_writes_tables(ratings, tmp_path):
-    asked = ["experiment", "opponents", ratings, "--n", 20, "--epochs", 1, "-o", tmp_path]
-    code, out, err = run(*asked, "--seeds", 1)
+    out = tmp_path / "out"
+    asked = ["experiment", "opponents", ratings, "-n", 20, "--epochs", 1, "-o", out]
+    code, said, err = run(*asked, "--seeds", 1)
     assert code == 0, err
-    assert "self-influence" in out
-    code, _, err = run(*asked, "--seeds", 2)
+    assert "self-influence" in said
+    code, _, err = run(*asked, "--seeds", 2, "--overwrite")
     assert code == 0, err
-    assert pl.read_csv(tmp_path / "fits.csv").height == 10
-    assert {p.name for p in tmp_path.iterdir()} >= {"table.md", "table.csv", "mrr-at-100.png"}
+    assert pl.read_csv(out / "fits.csv").height == 10
+    assert {p.name for p in out.iterdir()} >= {"table.md", "table.csv", "mrr-at-100.png"}
 
 
 @pytest.mark.parametrize(
@@ -106,10 +107,13 @@ def test_experiment_goes_on_and_writes_tables(ratings, tmp_path):
         (["explain", "RUN", "--history", "1,2", "--method", "shap"], "method"),
         (["explain", "RUN", "--history", "1,2", "-k", 999], "999"),
         (["trace", "RUN", "--layers", "lest"], "layers"),
-        (["trace", "RUN", "--query", 999], "query"),
+        (["trace", "RUN", "--query", 999], "--query"),
+        (["trace", "RUN", "--query", -1], "--query must be"),
+        (["trace", "RUN", "-n", 0], "-n must be"),
+        (["trace", "RUN", "--resume"], "--output"),
         (["trace", "NOWHERE"], "NOWHERE"),
         (["experiment", "opponents", "DATA", "--protocol", "honst"], "honest"),
-        (["experiment", "opponents", "DATA", "--n", 0], "n must be"),
+        (["experiment", "opponents", "DATA", "--n", 0], "-n must be"),
     ],
 )
 def test_bad_input(trained, ratings, tmp_path, command, words):

@@ -13,7 +13,7 @@ from whence.errors import DataWarning
 WORDING = Wording(
     {
         "by": "--by", "k": "--neighbours", "session": "--session-column", "n": "-n",
-        "query": "--query",
+        "query": "--query", "max_query": "--max-query",
     },
     {"resume": ("--resume", ""), "calibrate": ("--calibrate", "--no-calibrate")},
 )  # fmt: skip
@@ -31,6 +31,8 @@ WORDING = Wording(
         ("take optimizer='adam'.", "take --set training.optimizer=adam."),
         ("EASE(l2=3, k=4) has no k=3.", "EASE(l2=3, k=4) has no --neighbours 3."),
         ("set training.k=3 or model.k.", "set training.k=3 or model.k."),
+        ("Choose a smaller max_query.", "Choose a smaller --max-query."),
+        ("Say --masking item=ID or by=ID.", "Say --masking item=ID or by=ID."),
         ("k is not a word here: ask.", "--neighbours is not a word here: ask."),
         (
             "User 3 is unknown to the model; ask for users of the training data, or for a new one "

@@ -312,8 +312,8 @@ def _respelt(arguments: list[str], made: Any) -> list[str]:
             continue
         if name not in known and CHANGED.get(name) in known:
             raise ConfigError(
-                f"{name} means something else now (see whence upgrading); here it is "
-                f"{CHANGED[name]}."
+                f"{name} is called {CHANGED[name]} here now, as {name} means something else in "
+                "other commands."
             )
         newer.append(text)
     return newer

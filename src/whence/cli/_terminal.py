@@ -73,13 +73,17 @@ class Wording:
             part if number % 2 else self._said(part) for number, part in enumerate(parts)
         )
         first, space, rest = said.partition(" ")
-        said = re.sub(r"\b([a-z]+\.[a-z_]+) in the options\b", self._key, said)
+        said = re.sub(r"\b([a-z]+\.[a-z_0-9]+) in the options\b", self._key, said)
         if first in self.options and rest.split(" ")[0] in ("must", "is", "has", "needs"):
             said = self.options[first] + space + rest
         return _without_python(said)
 
     def _said(self, text: str) -> str:
-        return re.sub(rf"(?<![\w.\-])([a-z_][a-z_0-9]*)=({_VALUE}|(?=[.,;]))", self._option, text)
+        text = re.sub(rf"(?<![\w.\-])([a-z_][a-z_0-9]*)=({_VALUE}|(?=[.,;]))", self._option, text)
+        return re.sub(r"(?<![\w.\-/])[a-z]+_[a-z_]+\b(?!\.\w|[(=/])", self._name, text)
+
+    def _name(self, found: re.Match[str]) -> str:
+        return self.options.get(found[0], found[0])
 
     def _key(self, found: re.Match[str]) -> str:
         return self.keys.get(found[1], f"--set {found[1]}")
@@ -88,6 +92,8 @@ class Wording:
         name, value = found[1], found[2].strip("'\"").replace("…", "...")
         if name in self.flags and value in ("True", "False"):
             return self.flags[name][value == "False"] or found[0]
+        if value.isupper():  # item=ID is no argument
+            return found[0]
         if name in self.options:
             return f"{self.options[name]} {value or '...'}"
         key = _key(name) if self.options else None

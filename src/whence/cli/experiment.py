@@ -96,7 +96,7 @@ def carry_out(
             path.write_text(table + "\n", encoding="utf-8")
         for file, draw in write(found, folder).items():
             with picture(folder / file, overwrite=True) as axes:
-                draw(axes)
+                draw(ax=axes)
         write_json({"settings": found.settings}, folder / SUMMARY)
     names = sorted(path.name for path in folder.iterdir() if path.suffix in (".md", ".csv", ".png"))
     say(f"Written to {folder}: {', '.join(names)}.")
