@@ -51,7 +51,7 @@ def warm_up(*, progress: Progress = False) -> Path | None:
     >>> folder = whence.warm_up()  # doctest: +SKIP
     """
     jobs = [*_without_gradients(), *_with_gradients()]
-    with warnings.catch_warnings(), reporter(progress, "compiling") as report:
+    with warnings.catch_warnings(), reporter(progress) as report:
         warnings.simplefilter("ignore", WhenceWarning)  # about data of a handful of rows
         for number, (title, work) in enumerate(jobs):
             report(number, len(jobs), title)

@@ -28,6 +28,7 @@ class _Experiments(Commands):
 experiment_app = typer.Typer(
     cls=_Experiments,
     no_args_is_help=True,
+    add_completion=False,
     help="Experiments that retrain: remove, refit, compare, with controls.",
 )
 

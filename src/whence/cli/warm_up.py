@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from whence.cli._terminal import say, terminal
+from whence.cli._terminal import say, working
 
 
 def warm_up() -> None:
@@ -17,7 +17,8 @@ def warm_up() -> None:
     from whence.warming import warm_up as compile_ahead
 
     started = time.monotonic()
-    folder = compile_ahead(progress=not terminal.quiet)
+    with working("compiling") as run:
+        folder = compile_ahead(progress=run.progress)
     seconds = time.monotonic() - started
     if folder is None:
         say(f"Compiled in {seconds:.0f} s, and kept nowhere: set NUMBA_CACHE_DIR to a folder.")
