@@ -31,46 +31,6 @@ _INNER = {**_OPTIONS, "_nrt": False}
 SAMPLED, EXACT, CONSTANT = 0, 1, 2
 
 
-class Asked(NamedTuple):
-    """Queries in the numbering of the training data.
-
-    Attributes
-    ----------
-    history, starts, ends : windows of the histories (sessions)
-    targets, target_starts, target_ends : windows of the targets
-    users : int32 (Q,), training number of the user (baskets)
-    """
-
-    history: np.ndarray
-    starts: np.ndarray
-    ends: np.ndarray
-    targets: np.ndarray
-    target_starts: np.ndarray
-    target_ends: np.ndarray
-    users: np.ndarray
-
-
-class Worth(NamedTuple):
-    """A metric, as arrays (see whence.evaluation.metrics).
-
-    Attributes
-    ----------
-    mode, length : int; first_only : bool
-    gains : float64 (length + 1,)
-    rank_factors : float64 (Q,), factor of the ranks' part for each query
-    sustainable_factor : float
-    sustainable : uint8 (n_items,)
-    """
-
-    mode: int
-    length: int
-    first_only: bool
-    gains: np.ndarray
-    rank_factors: np.ndarray
-    sustainable_factor: float
-    sustainable: np.ndarray
-
-
 class Plan(NamedTuple):
     """What to compute.
 
@@ -248,7 +208,7 @@ def begin_query(query, game, players, plan, weights, tally):
     n_players, owner = len(players.ids), players.owner
     if not plan.fresh:
         return False
-    tally.value_all[query] = value_of_all(game, game.limits)
+    tally.value_all[query] = value_of_all(game)
     tally.value_nothing[query] = game.scoring[4] if owner < 0 else 0.0
     for player in range(n_players):
         if player != owner:
@@ -263,9 +223,7 @@ def begin_query(query, game, players, plan, weights, tally):
     values = np.empty(n_players)
     start = weights.size_starts[n_players]
     sizes = weights.sizes[start : start + n_players]
-    exact_semivalue(
-        game, n_players, players.offsets, players.members, owner, sizes, counts, kinds, values
-    )
+    exact_semivalue(game, players, sizes, counts, kinds, values)
     for player in range(n_players):
         tally.exact[players.ids[player], 1 if player == owner else 0] += values[player]
     tally.status[query] = EXACT
@@ -322,9 +280,7 @@ def solve_leave_one_out(query, game, players, tally):
         return
     n_players = len(players.ids)
     values = np.empty(n_players)
-    tally.value_all[query] = leave_one_out(
-        game, n_players, players.offsets, players.members, players.owner, values
-    )
+    tally.value_all[query] = leave_one_out(game, players, values)
     for player in range(n_players):
         column = 1 if player == players.owner else 0
         tally.exact[players.ids[player], column] += values[player]

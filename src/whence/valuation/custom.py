@@ -278,12 +278,13 @@ class CustomSessionGames(CustomGames):
         self.k, self.m = model.k, model.m
         everyone = len(model.index_.source_of)
         self.limit = {FIXED: model.m, ALL: everyone, ONE_MORE: model.m + 1}[candidates]
+        self._arrays = self.queries.arrays
         self._seen = np.zeros(model.n_items, dtype=np.int64)
         self._calls = 0
 
     def candidates(self, query: int) -> Candidates:
         """The most recent sessions with an item of the query, by similarity."""
-        queries, index = self.queries, self.model.index_
+        queries, index = self._arrays, self.model.index_
         start, end = queries.history_start[query], queries.history_end[query]
         length = int(end - start)
         items = np.empty(length, dtype=np.int32)
@@ -292,14 +293,10 @@ class CustomSessionGames(CustomGames):
         n_distinct = distinct_recent(
             queries.history_items, start, end, self._seen, self._calls, items, recency
         )
-        found = np.empty(self.limit, dtype=np.int32)
-        sims, weights = (np.empty(self.limit, dtype=np.int64) for _ in range(2))
-        n = gather_candidates(
-            items, recency, n_distinct, length, index.posting_offsets, index.postings,
-            np.empty(n_distinct, dtype=np.int64), self.limit, found, sims, weights,
-        )  # fmt: skip
-        order = np.empty(n, dtype=np.int32)
-        rank_candidates(sims, n, order)
+        found, sims, weights = gather_candidates(
+            items[:n_distinct], recency[:n_distinct], length, index, self.limit
+        )
+        n, order = len(found), rank_candidates(sims)
         last = queries.history_items[end - 1] if length else -1
         rows = [_row(index.session_offsets, index.session_items, found[c], last) for c in order]
         if n <= self.k:
@@ -343,9 +340,7 @@ class CustomUserGames(CustomGames):
         if window.stop > window.start:
             n = nearest_users(
                 own.items[window], own.values[window], user, self.model.similarity == "euclidean",
-                self.limit, vectors.offsets, vectors.values, index.squared_norms,
-                index.posting_offsets, index.postings, index.entries, self._shared,
-                self._distance, nearest,
+                self.limit, index, self._shared, self._distance, nearest,
             )  # fmt: skip
         else:
             user = -1

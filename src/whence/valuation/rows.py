@@ -24,7 +24,6 @@ from whence.valuation._deletions import (
     clicks_of,
     variants_without_items,
     variants_without_rows,
-    vectors_of,
 )
 from whence.valuation.base import Question
 from whence.valuation.games import FIXED, make_games
@@ -67,7 +66,7 @@ def leave_rows_out(method: LeaveOneOut, question: Question) -> Attribution:
     values /= n_queries
 
     def one_query(query: int) -> Attribution:
-        part, worth = _run(method, question, leave_out, [(query, query + 1)])
+        part, full = _run(method, question, leave_out, [(query, query + 1)])
         shown = np.flatnonzero(np.abs(part).sum(axis=1))
         columns = {
             name: ids.gather(shown)
@@ -77,7 +76,7 @@ def leave_rows_out(method: LeaveOneOut, question: Question) -> Attribution:
         return method._answer(
             replace(question, sources=some),
             {**columns, **_columns(question, part[shown])},
-            value_all=float(worth[query]),
+            value_all=float(full[query]),
             value_nothing=0.0,
             query=question.queries.ids.row(query, named=True),
         )
@@ -99,9 +98,9 @@ def _columns(question: Question, values: FloatArray) -> dict[str, Any]:
 
 def _compiled(question: Question) -> LeaveOut:
     """The kernel for the model and the sources, with its arrays."""
-    model, queries = question.model, question.queries
-    games = make_games(model, queries, question.metric, FIXED, "LeaveOneOut")
-    asked, worth = games.asked, games.worth
+    model = question.model
+    games = make_games(model, question.queries, question.metric, FIXED, "LeaveOneOut")
+    queries, utility = games.queries.arrays, games.utility
     items = question.sources.by == ITEM
     if isinstance(model, VMISKNN):
         clicks = clicks_of(model)
@@ -110,10 +109,9 @@ def _compiled(question: Question) -> LeaveOut:
         )
 
         def sessions(first: int, last: int, values: FloatArray, value_all: FloatArray) -> None:
-            of_sessions(first, last, asked, clicks, worth, values, value_all)
+            of_sessions(first, last, queries, clicks, utility, values, value_all)
 
         return sessions
-    vectors = vectors_of(model, queries)
     variants = variants_without_items(model) if items else variants_without_rows(model)
     of_users = (
         _tifu_items_kernels.leave_out_items_of_users
@@ -122,7 +120,7 @@ def _compiled(question: Question) -> LeaveOut:
     )
 
     def users(first: int, last: int, values: FloatArray, value_all: FloatArray) -> None:
-        of_users(first, last, asked, vectors, variants, worth, values, value_all)
+        of_users(first, last, queries, games.arrays, variants, utility, values, value_all)
 
     return users
 

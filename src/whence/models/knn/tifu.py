@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +22,7 @@ DISTANCE_GRID = 2.0**24
 _QUERIES_PER_TASK = 64
 
 
-@dataclass(frozen=True)
-class UserVectors:
+class UserVectors(NamedTuple):
     """Sparse vectors of users or queries, row by row, items ascending.
 
     Attributes
@@ -45,8 +43,7 @@ class UserVectors:
     neighbour: IntArray
 
 
-@dataclass(frozen=True)
-class UserIndex:
+class UserIndex(NamedTuple):
     """Vectors of the training users, from both sides.
 
     Attributes
@@ -256,17 +253,14 @@ class TIFUKNN(Recommender):
         list_scores: FloatArray,
         all_scores: FloatArray,
     ) -> None:
-        own = self.query_vectors(queries)
-        index, vectors = self.index_, self.index_.vectors
+        own, users, n = self.query_vectors(queries), queries.arrays.users, len(queries)
+        euclidean = self.similarity == "euclidean"
 
         def block(start: int) -> None:
             _tifu_kernels.tifu_run(
-                start, min(start + _QUERIES_PER_TASK, len(queries)), own.offsets, own.items,
-                own.values, own.own, queries.users, self.similarity == "euclidean", self.k,
-                self.n_items, vectors.offsets, vectors.items, vectors.values, vectors.neighbour,
-                index.squared_norms, index.posting_offsets, index.postings, index.entries,
-                1.0 / FIXED_POINT, lists, list_scores, all_scores,
+                start, min(start + _QUERIES_PER_TASK, n), own, users, euclidean, self.k,
+                self.index_, 1.0 / FIXED_POINT, lists, list_scores, all_scores,
             )  # fmt: skip
 
-        for _ in map_ordered(block, range(0, len(queries), _QUERIES_PER_TASK), threads):
+        for _ in map_ordered(block, range(0, n, _QUERIES_PER_TASK), threads):
             pass

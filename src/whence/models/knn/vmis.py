@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +18,7 @@ from whence.models.knn import _kernels
 _QUERIES_PER_TASK = 512
 
 
-@dataclass(frozen=True)
-class SessionIndex:
+class SessionIndex(NamedTuple):
     """Sessions and their items, from both sides, sessions by *position* (0: most recent).
 
     Attributes
@@ -151,21 +151,17 @@ class VMISKNN(Recommender):
 
     def _run(
         self,
-        kernel: object,
+        kernel: Callable[..., None],
         queries: Queries,
         threads: int | None,
         *outputs: npt.NDArray[np.generic],
     ) -> None:
         """Run a kernel over blocks of queries; it writes its own rows of the outputs."""
-        index = self.index_
+        arrays, n = queries.arrays, len(queries)
 
         def block(start: int) -> None:
-            kernel(  # type: ignore[operator]
-                start, min(start + _QUERIES_PER_TASK, len(queries)),
-                queries.history_items, queries.history_start, queries.history_end,
-                index.n_items, index.posting_offsets, index.postings, index.session_offsets,
-                index.session_items, index.idf, self.idf, self.m, self.k, *outputs,
-            )  # fmt: skip
+            last = min(start + _QUERIES_PER_TASK, n)
+            kernel(start, last, arrays, self.index_, self.idf, self.m, self.k, *outputs)
 
-        for _ in map_ordered(block, range(0, len(queries), _QUERIES_PER_TASK), threads):
+        for _ in map_ordered(block, range(0, n, _QUERIES_PER_TASK), threads):
             pass
