@@ -91,7 +91,7 @@ class Board(NamedTuple):
 def _worth_by_rank(game):
     """What a target adds to the value with each number of items above it; 0 beyond the list."""
     mode, length, rank_factor, _, _ = game.scoring
-    worth = np.zeros(max(game.items.shape[1] + BLOCK, length) + 1)
+    worth = np.zeros(max(game.coalition.items.shape[1] + BLOCK, length) + 1)
     for above in range(length):
         gain = 1.0 / (above + 1) if mode == AVERAGE_PRECISION else game.gains[above + 1]
         worth[above] = rank_factor * gain
@@ -101,7 +101,7 @@ def _worth_by_rank(game):
 @njit(**_OPTIONS)
 def make_board(game, zero):
     """Copies of a game's items and tracked items, in integers like `zero`."""
-    items, tracks, length = game.items, game.tracks, game.scoring[1]
+    items, tracks, length = game.coalition.items, game.coalition.tracks, game.scoring[1]
     n_local, n_targets = items.shape[1], 0
     base = np.full(n_local + BLOCK, -1, zero.dtype)
     target_of = np.full(n_local + BLOCK, -1, np.int32)
@@ -119,7 +119,7 @@ def make_board(game, zero):
     for i in range(n_local):
         if target_of[i] >= 0:
             targets[target_of[i]] = i
-    present = np.empty(len(game.offsets) - 1, np.uint8)
+    present = np.empty(len(game.coalition.offsets) - 1, np.uint8)
     return Board(
         present, _worth_by_rank(game),
         base, np.empty_like(base), targets, target_of, np.empty(padded, zero.dtype),
@@ -131,7 +131,11 @@ def make_board(game, zero):
 @njit(**_OPTIONS)
 def pad_rows(game, zero):
     """Rows of a game, with values in integers like `zero`."""
-    offsets, entries, n_local = game.offsets, game.entries, game.items.shape[1]
+    offsets, entries, n_local = (
+        game.coalition.offsets,
+        game.coalition.entries,
+        game.coalition.items.shape[1],
+    )
     n = len(offsets) - 1
     blocks = np.zeros(n + 1, np.uint32)
     for element in range(n):
@@ -221,8 +225,8 @@ def walk_one_target(order, relevant, weights, gained, game, rows, board):
     """
     present, worth, base, keys = board.present, board.worth, board.base, board.keys
     offsets = rows.starts
-    n, k = np.uint32(len(order)), np.uint32(min(game.limits[1], len(order)))
-    step, target = keys.dtype.type(game.limits[3]), board.targets[0]
+    n, k = np.uint32(len(order)), np.uint32(min(game.coalition.limits[1], len(order)))
+    step, target = keys.dtype.type(game.coalition.limits[3]), board.targets[0]
     for i in range(np.uint32(len(keys))):
         keys[i] = base[i]
     for element in range(n):
@@ -268,7 +272,7 @@ def walk_one_target(order, relevant, weights, gained, game, rows, board):
             new = worth[above]
         gained[entering] += weights[j] * (new - value)
         value = new
-    game.state[WORK] += BLOCK * work
+    game.coalition.state[WORK] += BLOCK * work
 
 
 @njit(**_INNER)
@@ -423,8 +427,8 @@ def walk_many_targets(order, relevant, weights, gained, game, rows, board):
     sustainable, slot_of = board.sustainable, board.slot_of
     top, top_state = board.top, board.top_state
     offsets = rows.starts
-    n, k = np.uint32(len(order)), np.uint32(min(game.limits[1], len(order)))
-    step, count_list = keys.dtype.type(game.limits[3]), sustainable_factor != 0.0
+    n, k = np.uint32(len(order)), np.uint32(min(game.coalition.limits[1], len(order)))
+    step, count_list = keys.dtype.type(game.coalition.limits[3]), sustainable_factor != 0.0
     for i in range(np.uint32(len(keys))):
         keys[i] = base[i]
     for element in range(n):
@@ -490,4 +494,4 @@ def walk_many_targets(order, relevant, weights, gained, game, rows, board):
             new += sustainable_factor * (top_state[N_SUSTAINABLE] / top_state[N_TOP])
         gained[entering] += weights[j] * (new - value)
         value = new
-    game.state[WORK] += BLOCK * work
+    game.coalition.state[WORK] += BLOCK * work

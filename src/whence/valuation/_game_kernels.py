@@ -41,16 +41,16 @@ ITEM, TRACKED_KEY, ABOVE, FLAGS = 0, 1, 2, 3
 ENTRY_ITEM, ENTRY_VALUE = 0, 1
 
 
-class Game(NamedTuple):
-    """Everything that one query's game needs; n elements, L local items, T tracked, E entries.
+class Coalition(NamedTuple):
+    """Who is present, and the keys that result; n elements, L local items, T tracked, E entries.
 
     Inner functions take it whole: without the runtime, taking an array out of it costs nothing.
 
     Attributes
     ----------
-    limits : (n, k, m, step)
+    limits : (n, k, m, step, counting)
         Elements; neighbours; size of the pool (m >= n: everyone is in it); keys of at least
-        `step` belong to items with a score above 0.
+        `step` belong to items with a score above 0; whether their number is kept (0 or 1).
     offsets : int64 (n + 1,); entries : int64 (2, E)
         Rows: `ENTRY_ITEM`, a local item, and `ENTRY_VALUE`, what the element adds to its key.
     elements : int64 (5, n)
@@ -62,19 +62,30 @@ class Game(NamedTuple):
         Tracked items: local `ITEM`, `TRACKED_KEY`, items `ABOVE`, and `FLAGS`.
     state : int64 (8,)
         Counters.
-    scoring : (mode, length, rank_factor, sustainable_factor, empty_value)
-        How ranks up to `length` become a value: rank_factor * ranks + sustainable_factor *
-        sustainable share of the list; and the value when no element is present.
-    gains : float64 (length + 1,)
     """
 
-    limits: tuple[int, int, int, int]
+    limits: tuple[int, int, int, int, int]
     offsets: np.ndarray
     entries: np.ndarray
     elements: np.ndarray
     items: np.ndarray
     tracks: np.ndarray
     state: np.ndarray
+
+
+class Game(NamedTuple):
+    """One query's game.
+
+    Attributes
+    ----------
+    coalition : Coalition
+    scoring : (mode, length, rank_factor, sustainable_factor, empty_value)
+        How ranks up to `length` become a value: rank_factor * ranks + sustainable_factor *
+        sustainable share of the list; and the value when no element is present.
+    gains : float64 (length + 1,)
+    """
+
+    coalition: Coalition
     scoring: tuple[int, int, float, float, float]
     gains: np.ndarray
 
@@ -100,9 +111,14 @@ class Draft(NamedTuple):
 
 
 @njit(**_INNER)
-def reset(game):
+def reset(coalition):
     """Nobody is present."""
-    elements, items, tracks, state = game.elements, game.items, game.tracks, game.state
+    elements, items, tracks, state = (
+        coalition.elements,
+        coalition.items,
+        coalition.tracks,
+        coalition.state,
+    )
     for i in range(items.shape[1]):
         items[KEY, i] = items[BASE, i]
     for t in range(tracks.shape[1]):
@@ -123,7 +139,7 @@ def reset(game):
 def _many_value(game):
     """Value of the ranks of the tracked items, and of the sustainable share."""
     mode, length, rank_factor, sustainable_factor, _ = game.scoring
-    step, tracks, gains = game.limits[3], game.tracks, game.gains
+    step, tracks, gains = game.coalition.limits[3], game.coalition.tracks, game.gains
     ranks = 0.0
     best = length
     sustainable = 0
@@ -153,31 +169,31 @@ def _many_value(game):
         ranks = gains[best + 1]
     value = rank_factor * ranks
     if sustainable > 0:
-        value += sustainable_factor * (sustainable / min(length, game.state[N_POSITIVE]))
+        value += sustainable_factor * (sustainable / min(length, game.coalition.state[N_POSITIVE]))
     return value
 
 
-@njit(**_INLINE)
+@njit(**_INNER)
 def value_of(game):
     """Value of the list with the elements now present."""
     mode, length, rank_factor, sustainable_factor, empty_value = game.scoring
-    tracks = game.tracks
-    if game.state[N_PRESENT] == 0:
+    tracks = game.coalition.tracks
+    if game.coalition.state[N_PRESENT] == 0:
         return empty_value
     if tracks.shape[1] == 1 and sustainable_factor == 0.0 and mode != AVERAGE_PRECISION:
-        if tracks[TRACKED_KEY, 0] < game.limits[3] or tracks[ABOVE, 0] >= length:
+        if tracks[TRACKED_KEY, 0] < game.coalition.limits[3] or tracks[ABOVE, 0] >= length:
             return 0.0
         return rank_factor * game.gains[tracks[ABOVE, 0] + 1]
     return _many_value(game)
 
 
 @njit(**_INNER)
-def recount(t, game):
+def recount(t, coalition):
     """Count the items above tracked item t afresh."""
-    items, tracks = game.items, game.tracks
+    items, tracks = coalition.items, coalition.tracks
     key = items[KEY, tracks[ITEM, t]]
     tracks[TRACKED_KEY, t] = key
-    if key >= game.limits[3]:
+    if key >= coalition.limits[3]:
         count = 0
         for i in range(items.shape[1]):
             count += items[KEY, i] > key
@@ -185,17 +201,17 @@ def recount(t, game):
 
 
 @njit(**_INLINE)
-def _add_row(element, sign, game):
+def _add_row(element, sign, coalition):
     """Add (sign 1) or take away (-1) a row, without counting."""
-    offsets, entries, items = game.offsets, game.entries, game.items
+    offsets, entries, items = coalition.offsets, coalition.entries, coalition.items
     for e in range(offsets[element], offsets[element + 1]):
         items[KEY, entries[ENTRY_ITEM, e]] += sign * entries[ENTRY_VALUE, e]
 
 
 @njit(**_INLINE)
-def _add_row_past_one(element, sign, key, game):
+def _add_row_past_one(element, sign, key, coalition):
     """Add or take away a row; return the change of the number of items above a key."""
-    offsets, entries, items = game.offsets, game.entries, game.items
+    offsets, entries, items = coalition.offsets, coalition.entries, coalition.items
     above = 0
     for e in range(offsets[element], offsets[element + 1]):
         item = entries[ENTRY_ITEM, e]
@@ -207,13 +223,18 @@ def _add_row_past_one(element, sign, key, game):
 
 
 @njit(**_INNER)
-def _add_row_past_many(element, sign, game):
+def _add_row_past_many(element, sign, coalition):
     """Add or take away a row where several items are tracked.
 
     Tracked items that the row touches need a recount after.
     """
-    offsets, entries, items, tracks = game.offsets, game.entries, game.items, game.tracks
-    step = game.limits[3]
+    offsets, entries, items, tracks = (
+        coalition.offsets,
+        coalition.entries,
+        coalition.items,
+        coalition.tracks,
+    )
+    step = coalition.limits[3]
     positive = 0
     for e in range(offsets[element], offsets[element + 1]):
         item = entries[ENTRY_ITEM, e]
@@ -224,75 +245,80 @@ def _add_row_past_many(element, sign, game):
         for t in range(tracks.shape[1]):
             key = tracks[TRACKED_KEY, t]
             tracks[ABOVE, t] += (new > key) - (old > key)
-    game.state[N_POSITIVE] += positive
+    coalition.state[N_POSITIVE] += positive
 
 
 @njit(**_INNER)
-def _recount_row(element, game):
+def _recount_row(element, coalition):
     """Count afresh for the tracked items that a row touches."""
-    for e in range(game.offsets[element], game.offsets[element + 1]):
-        t = game.items[TRACKED_OF, game.entries[ENTRY_ITEM, e]]
+    for e in range(coalition.offsets[element], coalition.offsets[element + 1]):
+        t = coalition.items[TRACKED_OF, coalition.entries[ENTRY_ITEM, e]]
         if t >= 0:
-            recount(t, game)
+            recount(t, coalition)
 
 
 @njit(**_INNER)
-def _change_with_many(entering, leaving, game):
+def _change_with_many(entering, leaving, coalition):
     """Change the neighbours where several items are tracked, or none."""
     if entering >= 0:
-        _add_row_past_many(entering, 1, game)
+        _add_row_past_many(entering, 1, coalition)
     if leaving >= 0:
-        _add_row_past_many(leaving, -1, game)
-    if entering >= 0 and game.elements[RELEVANT, entering]:
-        _recount_row(entering, game)
-    if leaving >= 0 and game.elements[RELEVANT, leaving]:
-        _recount_row(leaving, game)
-    game.state[CHANGED] = 1
+        _add_row_past_many(leaving, -1, coalition)
+    if entering >= 0 and coalition.elements[RELEVANT, entering]:
+        _recount_row(entering, coalition)
+    if leaving >= 0 and coalition.elements[RELEVANT, leaving]:
+        _recount_row(leaving, coalition)
+    coalition.state[CHANGED] = 1
 
 
 @njit(**_INNER)
-def change_neighbours(entering, leaving, game):
+def change_neighbours(entering, leaving, coalition):
     """One element becomes a neighbour and one stops being one; -1 for none."""
-    offsets, elements, tracks, state = game.offsets, game.elements, game.tracks, game.state
+    offsets, elements, tracks, state = (
+        coalition.offsets,
+        coalition.elements,
+        coalition.tracks,
+        coalition.state,
+    )
     if entering >= 0:
         state[WORK] += offsets[entering + 1] - offsets[entering]
     if leaving >= 0:
         state[WORK] += offsets[leaving + 1] - offsets[leaving]
-    if tracks.shape[1] != 1 or game.scoring[3] != 0.0:
-        _change_with_many(entering, leaving, game)
+    if tracks.shape[1] != 1 or coalition.limits[4] != 0:
+        _change_with_many(entering, leaving, coalition)
         return
     # The common case, one target: its own key moves only with rows that touch it.
     moves = (entering >= 0 and elements[RELEVANT, entering]) or (
         leaving >= 0 and elements[RELEVANT, leaving]
     )
     key = tracks[TRACKED_KEY, 0]
-    if moves or key < game.limits[3]:
+    if moves or key < coalition.limits[3]:
         if entering >= 0:
-            _add_row(entering, 1, game)
+            _add_row(entering, 1, coalition)
         if leaving >= 0:
-            _add_row(leaving, -1, game)
+            _add_row(leaving, -1, coalition)
         if moves:
-            recount(0, game)
+            recount(0, coalition)
             state[CHANGED] = 1
         return
     above = 0
     if entering >= 0:
-        above += _add_row_past_one(entering, 1, key, game)
+        above += _add_row_past_one(entering, 1, key, coalition)
     if leaving >= 0:
-        above += _add_row_past_one(leaving, -1, key, game)
+        above += _add_row_past_one(leaving, -1, key, coalition)
     if above != 0:
         tracks[ABOVE, 0] += above
         state[CHANGED] = 1
 
 
 @njit(**_INLINE)
-def _enter_pool(element, game):
+def _enter_pool(element, coalition):
     """An element joins the pool; at most one neighbour makes room for it."""
-    elements, state = game.elements, game.state
+    elements, state = coalition.elements, coalition.state
     elements[PRESENT, element] = 1
     state[N_POOL] += 1
     entering, leaving = -1, -1
-    if state[N_POOL] <= game.limits[1]:
+    if state[N_POOL] <= coalition.limits[1]:
         entering = element
         state[WORST] = max(state[WORST], element)
     elif element < state[WORST]:
@@ -302,19 +328,19 @@ def _enter_pool(element, game):
             worst -= 1
         state[WORST] = worst
     if entering >= 0:
-        change_neighbours(entering, leaving, game)
+        change_neighbours(entering, leaving, coalition)
 
 
 @njit(**_INLINE)
-def _leave_pool(element, game):
+def _leave_pool(element, coalition):
     """An element leaves the pool; the next best takes its place among the neighbours."""
-    elements, state = game.elements, game.state
+    elements, state = coalition.elements, coalition.state
     elements[PRESENT, element] = 0
     state[N_POOL] -= 1
     if element > state[WORST]:
         return
     entering = -1
-    if state[N_POOL] >= game.limits[1]:
+    if state[N_POOL] >= coalition.limits[1]:
         entering = state[WORST] + 1
         while elements[PRESENT, entering] == 0:
             entering += 1
@@ -324,45 +350,45 @@ def _leave_pool(element, game):
         while worst >= 0 and elements[PRESENT, worst] == 0:
             worst -= 1
         state[WORST] = worst
-    change_neighbours(entering, element, game)
+    change_neighbours(entering, element, coalition)
 
 
 @njit(**_INNER)
-def _insert_recent(element, game):
+def _insert_recent(element, coalition):
     """Insert where the pool holds the m most recent only."""
-    elements, state = game.elements, game.state
+    elements, state = coalition.elements, coalition.state
     age = elements[AGE, element]
     elements[IN_TIME, age] = 1
     state[N_PRESENT] += 1
-    if state[N_PRESENT] > game.limits[2]:
+    if state[N_PRESENT] > coalition.limits[2]:
         if age > state[OLDEST]:
             return
-        _leave_pool(elements[BY_AGE, state[OLDEST]], game)
+        _leave_pool(elements[BY_AGE, state[OLDEST]], coalition)
         oldest = state[OLDEST] - 1
         while elements[IN_TIME, oldest] == 0:
             oldest -= 1
         state[OLDEST] = oldest
     else:
         state[OLDEST] = max(state[OLDEST], age)
-    _enter_pool(element, game)
+    _enter_pool(element, coalition)
 
 
 @njit(**_INNER)
-def _remove_recent(element, game):
+def _remove_recent(element, coalition):
     """Remove where the pool holds the m most recent only."""
-    elements, state = game.elements, game.state
+    elements, state = coalition.elements, coalition.state
     age = elements[AGE, element]
     elements[IN_TIME, age] = 0
     state[N_PRESENT] -= 1
     if age > state[OLDEST]:
         return
-    _leave_pool(element, game)
-    if state[N_PRESENT] >= game.limits[2]:
+    _leave_pool(element, coalition)
+    if state[N_PRESENT] >= coalition.limits[2]:
         oldest = state[OLDEST] + 1
         while elements[IN_TIME, oldest] == 0:
             oldest += 1
         state[OLDEST] = oldest
-        _enter_pool(elements[BY_AGE, oldest], game)
+        _enter_pool(elements[BY_AGE, oldest], coalition)
     elif age == state[OLDEST]:
         oldest = age - 1
         while oldest >= 0 and elements[IN_TIME, oldest] == 0:
@@ -371,48 +397,48 @@ def _remove_recent(element, game):
 
 
 @njit(**_INLINE)
-def insert(element, game):
+def insert(element, coalition):
     """An absent element becomes present."""
-    if game.limits[2] < game.limits[0]:
-        _insert_recent(element, game)
+    if coalition.limits[2] < coalition.limits[0]:
+        _insert_recent(element, coalition)
     else:
-        game.state[N_PRESENT] += 1
-        _enter_pool(element, game)
+        coalition.state[N_PRESENT] += 1
+        _enter_pool(element, coalition)
 
 
 @njit(**_INLINE)
-def remove(element, game):
+def remove(element, coalition):
     """A present element becomes absent."""
-    if game.limits[2] < game.limits[0]:
-        _remove_recent(element, game)
+    if coalition.limits[2] < coalition.limits[0]:
+        _remove_recent(element, coalition)
     else:
-        game.state[N_PRESENT] -= 1
-        _leave_pool(element, game)
+        coalition.state[N_PRESENT] -= 1
+        _leave_pool(element, coalition)
 
 
 @njit(**_INNER)
-def toggle(members, start, end, joining, game):
+def toggle(members, start, end, joining, coalition):
     """Insert, or remove, the elements ``members[start:end]`` of a player."""
     for place in range(start, end):
         if joining:
-            insert(members[place], game)
+            insert(members[place], coalition)
         else:
-            remove(members[place], game)
+            remove(members[place], coalition)
 
 
 @njit(**_INNER)
-def insert_irrelevant(order, n_first, game):
+def insert_irrelevant(order, n_first, coalition):
     """Insert elements none of which touches a tracked item, from an empty start.
 
     The value stays 0 meanwhile, so only the keys of the final neighbours are needed.
     """
-    n, k, m, step = game.limits
+    n, k, m, step, _ = coalition.limits
     if m < n:
         for j in range(n_first):
-            _insert_recent(np.int64(order[j]), game)
+            _insert_recent(np.int64(order[j]), coalition)
         return
-    offsets, entries, items = game.offsets, game.entries, game.items
-    elements, state = game.elements, game.state
+    offsets, entries, items = coalition.offsets, coalition.entries, coalition.items
+    elements, state = coalition.elements, coalition.state
     for j in range(n_first):
         elements[PRESENT, order[j]] = 1
     state[N_POOL] = n_first
@@ -537,37 +563,37 @@ def finish_game(query, k, m, draft, age, utility):
         elements[AGE, element] = age[element]
         elements[BY_AGE, age[element]] = element
     state = np.zeros(8, np.int64)
-    limits, factor = (n, k, m, step), utility.rank_factors[query]
-    mode, length, sustainable = utility.mode, utility.length, utility.sustainable_factor
-    game = Game(
-        limits, offsets, entries, elements, items, tracks, state,
-        (mode, length, factor, sustainable, 0.0), utility.gains,
+    counting = 1 if utility.sustainable_factor != 0.0 else 0
+    coalition = Coalition(
+        (n, k, m, step, counting), offsets, entries, elements, items, tracks, state
+    )
+    scoring = (
+        utility.mode, utility.length, utility.rank_factors[query], utility.sustainable_factor, 0.0,
     )  # fmt: skip
-    scoring = (mode, length, factor, sustainable, _empty_value(empty_scores, game))
-    return Game(limits, offsets, entries, elements, items, tracks, state, scoring, utility.gains)
+    empty_value = _empty_value(empty_scores, Game(coalition, scoring, utility.gains))
+    return Game(coalition, (*scoring[:4], empty_value), utility.gains)
 
 
 @njit(**_OPTIONS)
 def with_room_for_all(game):
     """Return the game, of the same arrays, where everybody is in the pool."""
-    n, k, _, step = game.limits
-    return Game(
-        (n, k, n, step), game.offsets, game.entries, game.elements, game.items, game.tracks,
-        game.state, game.scoring, game.gains,
-    )  # fmt: skip
+    limits, offsets, entries, elements, items, tracks, state = game.coalition
+    n, k, _, step, counting = limits
+    wide = Coalition((n, k, n, step, counting), offsets, entries, elements, items, tracks, state)
+    return Game(wide, game.scoring, game.gains)
 
 
 @njit(**_INNER)
 def _empty_value(empty_scores, game):
     """Value of the list that results when nobody is present."""
-    items, step = game.items, game.limits[3]
+    items, step = game.coalition.items, game.coalition.limits[3]
     positive = 0
     for i in range(items.shape[1]):
         items[KEY, i] = items[BASE, i] + step * empty_scores[i]
         positive += empty_scores[i] > 0
     if positive == 0:
         return 0.0
-    game.state[N_POSITIVE] = positive
-    for t in range(game.tracks.shape[1]):
-        recount(t, game)
+    game.coalition.state[N_POSITIVE] = positive
+    for t in range(game.coalition.tracks.shape[1]):
+        recount(t, game.coalition)
     return _many_value(game)

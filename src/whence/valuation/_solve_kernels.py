@@ -181,7 +181,7 @@ def _exact_kinds(game, players, limit, weights):
         return no_counts, no_kinds
     if n_players < 62 and (1 << n_players) <= limit:
         return np.ones(n_players, np.int64), np.arange(n_players).astype(np.int64)
-    n, k, m, _ = game.limits
+    n, k, m, _, _ = game.coalition.limits
     if not players.singles or n > k or n > m:
         return no_counts, no_kinds
     counts, kinds = group_identical(game, limit // 2 if players.owner >= 0 else limit)
@@ -214,7 +214,7 @@ def begin_query(query, game, players, plan, weights, tally):
         if player != owner:
             tally.appearances[players.ids[player]] += 1
     tally.status[query] = SAMPLED
-    if game.tracks.shape[1] == 0 or n_players == 0:
+    if game.coalition.tracks.shape[1] == 0 or n_players == 0:
         tally.status[query] = CONSTANT
         return True
     counts, kinds = _exact_kinds(game, players, plan.exact_limit, weights)
@@ -275,7 +275,7 @@ def solve_leave_one_out(query, game, players, tally):
     """Leave-one-out values of one query's players, added to the tally."""
     tally.value_nothing[query] = 0.0 if players.owner >= 0 else game.scoring[4]
     tally.status[query] = EXACT
-    if game.tracks.shape[1] == 0:
+    if game.coalition.tracks.shape[1] == 0:
         tally.status[query] = CONSTANT
         return
     n_players = len(players.ids)

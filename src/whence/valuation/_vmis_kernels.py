@@ -262,7 +262,7 @@ def leave_out_sessions(first, last, queries, sessions, utility, plan, tally):
         game, sources, others = session_game(query, queries, sessions, utility, scratch)
         players = form_players(sources, -1, plan.group_of)
         solve_leave_one_out(query, game, players, tally)
-        if len(others) > 0 and game.tracks.shape[1] > 0:
+        if len(others) > 0 and game.coalition.tracks.shape[1] > 0:
             change = tally.value_all[query] - value_of_all(with_room_for_all(game))
             for source in others:
                 tally.exact[source, 0] += change

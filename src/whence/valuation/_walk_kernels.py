@@ -43,8 +43,9 @@ JOINING, LEAVING = np.bool_(True), np.bool_(False)
 @njit(**_INNER)
 def _walk(order, players, relevant, weights, gained, game):
     """One permutation: add the weighted marginal contributions to ``gained``."""
-    reset(game)
-    n, owner, state = len(order), players.owner, game.state
+    coalition = game.coalition
+    reset(coalition)
+    n, owner, state = len(order), players.owner, coalition.state
     value = game.scoring[4] if owner < 0 else 0.0
     here = 0
     if players.singles and owner < 0:
@@ -53,16 +54,16 @@ def _walk(order, players, relevant, weights, gained, game):
             here += 1
         if here == n:
             return
-        insert_irrelevant(order, here, game)
+        insert_irrelevant(order, here, coalition)
     awake = owner < 0
     for j in range(here, n):
         player = np.int64(order[j])
         state[CHANGED] = 0
         if players.singles and player != owner:
-            insert(player, game)
+            insert(player, coalition)
         else:
             start, end = players.offsets[player], players.offsets[player + 1]
-            toggle(players.members, start, end, JOINING, game)
+            toggle(players.members, start, end, JOINING, coalition)
             if player == owner:
                 awake = True
                 state[CHANGED] = 1
@@ -75,12 +76,12 @@ def _walk(order, players, relevant, weights, gained, game):
 @njit(**_MERGED)
 def _fits_fast_walk(game, players, zero):
     """Whether the walks of `_fast_walk_kernels` can do it, the width of its sums included."""
-    n, k, m, step = game.limits
+    n, k, m, step, _ = game.coalition.limits
     if not players.singles or players.owner >= 0 or m < n:
         return False
     largest = np.int64(0)
-    for e in range(game.entries.shape[1]):
-        largest = max(largest, game.entries[ENTRY_VALUE, e])
+    for e in range(game.coalition.entries.shape[1]):
+        largest = max(largest, game.coalition.entries[ENTRY_VALUE, e])
     return largest * min(n, k) + step < np.iinfo(zero.dtype).max
 
 
@@ -145,7 +146,7 @@ def sample_in_permutations(game, players, weights, plan, query, first, units, ze
     relevant = np.zeros(n, np.uint8)
     for j in range(n):
         for e in range(players.offsets[j], players.offsets[j + 1]):
-            if game.elements[RELEVANT, players.members[e]]:
+            if game.coalition.elements[RELEVANT, players.members[e]]:
                 relevant[j] = 1
     gained = np.zeros(n)
     passes = 2 if plan.antithetic else 1
@@ -153,7 +154,7 @@ def sample_in_permutations(game, players, weights, plan, query, first, units, ze
     if fast:
         rows = pad_rows(game, zero)
         board = make_board(game, zero)
-        one_target = game.tracks.shape[1] == 1 and game.scoring[3] == 0.0
+        one_target = game.coalition.tracks.shape[1] == 1 and game.scoring[3] == 0.0
     for replicate in range(first, first + units):
         _draw(order, players.ids, plan.seed, query, replicate, plan.shared)
         for _ in range(passes):
@@ -165,7 +166,7 @@ def sample_in_permutations(game, players, weights, plan, query, first, units, ze
                 walk_many_targets(order, relevant, weights, gained, game, rows, board)
             _reverse(order)
         _close_replicate(gained, passes, sums, squares)
-    return game.state[WORK] + float(n) * units * passes
+    return game.coalition.state[WORK] + float(n) * units * passes
 
 
 @njit(**_OPTIONS)
@@ -181,6 +182,7 @@ def exact_semivalue(game, players, weights, counts, kinds, values):
     counts : int64 (K,), players of each kind; kinds : int64 (P,), players by kind
     values : float64 (P,), written
     """
+    coalition = game.coalition
     n_players, owner = len(players.ids), players.owner
     member_offsets, members = players.offsets, players.members
     n_kinds = len(counts)
@@ -193,7 +195,7 @@ def exact_semivalue(game, players, weights, counts, kinds, values):
     combinations = np.ones(n_kinds)
     size = 0
     awake = owner < 0
-    reset(game)
+    reset(coalition)
     while True:
         value = value_of(game) if awake else 0.0
         if value != 0.0:
@@ -223,7 +225,7 @@ def exact_semivalue(game, players, weights, counts, kinds, values):
         if player == owner:
             awake = direction[j] > 0
         start, end = member_offsets[player], member_offsets[player + 1]
-        toggle(members, start, end, direction[j] > 0, game)
+        toggle(members, start, end, direction[j] > 0, coalition)
     for j in range(n_kinds):
         for i in range(first[j], first[j + 1]):
             values[kinds[i]] = credit[j] / counts[j]
@@ -238,7 +240,7 @@ def group_identical(game, limit):
     counts : int64 array, kinds : int64 array
         As `exact_semivalue` takes them; no kinds if there are more than `limit` combinations.
     """
-    offsets, entries = game.offsets, game.entries
+    offsets, entries = game.coalition.offsets, game.coalition.entries
     n = len(offsets) - 1
     no_counts, no_kinds = np.empty(0, np.int64), np.empty(0, np.int64)
     kind_of = np.empty(n, np.int64)
@@ -278,9 +280,9 @@ def _same_row(a, b, offsets, entries):
 @njit(**_OPTIONS)
 def value_of_all(game):
     """Make every element present, from the start, and return the value."""
-    reset(game)
-    everyone = np.arange(game.limits[0]).astype(np.int64)
-    toggle(everyone, np.int64(0), game.limits[0], JOINING, game)
+    reset(game.coalition)
+    everyone = np.arange(game.coalition.limits[0]).astype(np.int64)
+    toggle(everyone, np.int64(0), game.coalition.limits[0], JOINING, game.coalition)
     return value_of(game)
 
 
@@ -299,18 +301,19 @@ def leave_one_out(game, players, values):
     float
         Value with everyone.
     """
-    full, state, members = value_of_all(game), game.state, players.members
+    coalition = game.coalition
+    full, state, members = value_of_all(game), coalition.state, players.members
     for player in range(len(players.ids)):
         if player == players.owner:
             values[player] = full
             continue
         start, end = players.offsets[player], players.offsets[player + 1]
         state[CHANGED] = 0
-        toggle(members, start, end, LEAVING, game)
+        toggle(members, start, end, LEAVING, coalition)
         values[player] = 0.0
         if state[CHANGED] or state[N_PRESENT] == 0:
             values[player] = full - value_of(game)
-        toggle(members, start, end, JOINING, game)
+        toggle(members, start, end, JOINING, coalition)
     return full
 
 
@@ -321,7 +324,8 @@ def sample_in_subsets(game, players, weights, plan, query, first, units, sums, s
     Parameters as in `sample_in_permutations`; where the plan is antithetic, a replicate is a
     subset and its complement.
     """
-    n_players, owner, state = len(players.ids), players.owner, game.state
+    coalition = game.coalition
+    n_players, owner, state = len(players.ids), players.owner, coalition.state
     member_offsets, members = players.offsets, players.members
     flips = np.empty(n_players, np.uint8)
     gained = np.zeros(n_players)
@@ -330,13 +334,13 @@ def sample_in_subsets(game, players, weights, plan, query, first, units, sums, s
         coin_flips(flips, n_players, stream(plan.seed, np.uint64(query), np.uint64(replicate)))
         gained[:] = 0.0
         for _ in range(passes):
-            reset(game)
+            reset(coalition)
             size = 0
             for player in range(n_players):
                 size += flips[player]
                 if flips[player]:
                     start, end = member_offsets[player], member_offsets[player + 1]
-                    toggle(members, start, end, JOINING, game)
+                    toggle(members, start, end, JOINING, coalition)
             awake = owner < 0 or flips[owner] == 1
             value = value_of(game) if awake else 0.0
             for player in range(n_players):
@@ -345,7 +349,7 @@ def sample_in_subsets(game, players, weights, plan, query, first, units, sums, s
                 start, end = member_offsets[player], member_offsets[player + 1]
                 alone = state[N_PRESENT] <= end - start
                 state[CHANGED] = 0
-                toggle(members, start, end, flips[player] == 0, game)
+                toggle(members, start, end, flips[player] == 0, coalition)
                 other = value
                 if player == owner and awake:
                     other = 0.0
@@ -353,7 +357,7 @@ def sample_in_subsets(game, players, weights, plan, query, first, units, sums, s
                     other = value_of(game)
                 effect = value - other if flips[player] else other - value
                 gained[player] += weights[size - flips[player]] * effect
-                toggle(members, start, end, flips[player] == 1, game)
+                toggle(members, start, end, flips[player] == 1, coalition)
             for player in range(n_players):
                 flips[player] = 1 - flips[player]
         for player in range(n_players):
