@@ -32,6 +32,7 @@ def _option(*names: str, help: str) -> Any:
 
 
 def disclose_command(
+    *,
     config: options.ConfigFile = None,
     data: options.Data = None,
     train: options.Train = None,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 def evaluate_command(
+    *,
     sources: Annotated[
         list[Path] | None,
         typer.Argument(

@@ -11,6 +11,7 @@ from whence.cli._terminal import heading, progress, say
 
 
 def explanation_fidelity_command(
+    *,
     data: Annotated[
         Path, typer.Argument(help="Users or sessions with their items, in any format.")
     ],

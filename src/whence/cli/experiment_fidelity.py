@@ -12,6 +12,7 @@ from whence.cli._terminal import heading, progress, say
 
 
 def fidelity_command(
+    *,
     data: Annotated[
         Path, typer.Argument(help="Users with their items, and ratings, in any format.")
     ],

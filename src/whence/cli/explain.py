@@ -18,6 +18,7 @@ _WIDTH = 24
 
 
 def explain_command(
+    *,
     source: Annotated[
         Path, typer.Argument(metavar="RUN or MODEL", help="A run of whence train, or its model.")
     ],

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 
 def trace_command(
+    *,
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run of whence train.")],
     data: Annotated[
         Path | None,

@@ -19,6 +19,7 @@ RATING_METRICS = ("rmse", "mae")
 
 
 def train_command(
+    *,
     source: Annotated[
         Path | None,
         typer.Argument(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 def tune_command(
+    *,
     source: Annotated[
         Path,
         typer.Argument(

@@ -22,6 +22,7 @@ _OTHERS = ("own_std_error", "n_queries")  # columns in the files only
 
 
 def value_command(
+    *,
     config: options.ConfigFile = None,
     train: options.Train = None,
     valid: options.Valid = None,

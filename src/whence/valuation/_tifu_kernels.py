@@ -182,7 +182,9 @@ def user_game(query, queries, users, utility, marks, scratch):
 
 
 @njit(**_OPTIONS)
-def solve_users(first, last, queries, users, utility, plan, weights, first_replicate, units, tally):
+def solve_users(
+    first, last, queries, users, utility, plan, weights, first_replicate, units, accumulator
+):
     """Semivalues of queries [first, last), from permutations where they are sampled.
 
     Returns
@@ -197,24 +199,24 @@ def solve_users(first, last, queries, users, utility, plan, weights, first_repli
         if not plan.fresh and units[query] == 0:
             continue
         if users.own.offsets[query] == users.own.offsets[query + 1]:
-            tally.status[query] = CONSTANT
+            accumulator.status[query] = CONSTANT
             continue
         game, sources = user_game(query, queries, users, utility, marks, scratch)
         owner = queries.users[query] if plan.own_player else -1
         players = form_players(sources, owner, plan.group_of)
         if lacks_row(weights, players):
             return query, len(players.ids)
-        if not begin_query(query, game, players, plan, weights, tally) and units[query] > 0:
+        if not begin_query(query, game, players, plan, weights, accumulator) and units[query] > 0:
             sample_permutations(
                 query, game, players, plan, weights, first_replicate[query], units[query],
-                np.empty(0, np.int64), tally,
+                np.empty(0, np.int64), accumulator,
             )  # fmt: skip
     return last, 0
 
 
 @njit(**_OPTIONS)
 def solve_users_by_subsets(
-    first, last, queries, users, utility, plan, weights, first_replicate, units, tally
+    first, last, queries, users, utility, plan, weights, first_replicate, units, accumulator
 ):
     """Semivalues of queries [first, last), from subsets where they are sampled.
 
@@ -227,30 +229,37 @@ def solve_users_by_subsets(
         if not plan.fresh and units[query] == 0:
             continue
         if users.own.offsets[query] == users.own.offsets[query + 1]:
-            tally.status[query] = CONSTANT
+            accumulator.status[query] = CONSTANT
             continue
         game, sources = user_game(query, queries, users, utility, marks, scratch)
         owner = queries.users[query] if plan.own_player else -1
         players = form_players(sources, owner, plan.group_of)
         if lacks_row(weights, players):
             return query, len(players.ids)
-        if not begin_query(query, game, players, plan, weights, tally) and units[query] > 0:
+        if not begin_query(query, game, players, plan, weights, accumulator) and units[query] > 0:
             sample_subsets(
-                query, game, players, plan, weights, first_replicate[query], units[query], tally
+                query,
+                game,
+                players,
+                plan,
+                weights,
+                first_replicate[query],
+                units[query],
+                accumulator,
             )
     return last, 0
 
 
 @njit(**_OPTIONS)
-def leave_out_users(first, last, queries, users, utility, plan, tally):
+def leave_out_users(first, last, queries, users, utility, plan, accumulator):
     """Leave-one-out values of queries [first, last)."""
     n_items = len(users.train.posting_offsets) - 1
     marks = make_scratch(n_items)
     scratch = make_user_scratch(len(users.train.squared_norms), n_items, users.limit)
     for query in range(first, last):
         if users.own.offsets[query] == users.own.offsets[query + 1]:
-            tally.status[query] = CONSTANT
+            accumulator.status[query] = CONSTANT
             continue
         game, sources = user_game(query, queries, users, utility, marks, scratch)
         players = form_players(sources, queries.users[query], plan.group_of)
-        solve_leave_one_out(query, game, players, tally)
+        solve_leave_one_out(query, game, players, accumulator)

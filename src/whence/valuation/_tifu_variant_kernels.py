@@ -14,10 +14,14 @@ from numba import njit
 
 from whence.models.knn._tifu_kernels import nearest_users
 from whence.valuation._rows_kernels import begin_board, change, settle
+from whence.valuation._tifu_kernels import Users
 
 _OPTIONS = {"nogil": True, "cache": True, "boundscheck": False}
 # Inner functions allocate nothing: without the runtime, no reference is counted in a loop.
 _INNER = {**_OPTIONS, "_nrt": False}
+
+
+Vectors = Users  # the name of 0.1.0; see `_solve_kernels`
 
 
 class Variants(NamedTuple):

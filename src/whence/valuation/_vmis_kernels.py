@@ -206,7 +206,7 @@ def session_game(query, queries, sessions, utility, scratch):
 
 @njit(**_OPTIONS)
 def solve_sessions(
-    first, last, queries, sessions, utility, plan, weights, first_replicate, units, tally
+    first, last, queries, sessions, utility, plan, weights, first_replicate, units, accumulator
 ):
     """Semivalues of queries [first, last), from permutations where they are sampled.
 
@@ -223,17 +223,17 @@ def solve_sessions(
         players = form_players(sources, -1, plan.group_of)
         if lacks_row(weights, players):
             return query, len(players.ids)
-        if not begin_query(query, game, players, plan, weights, tally) and units[query] > 0:
+        if not begin_query(query, game, players, plan, weights, accumulator) and units[query] > 0:
             sample_permutations(
                 query, game, players, plan, weights, first_replicate[query], units[query],
-                np.empty(0, np.int32), tally,
+                np.empty(0, np.int32), accumulator,
             )  # fmt: skip
     return last, 0
 
 
 @njit(**_OPTIONS)
 def solve_sessions_by_subsets(
-    first, last, queries, sessions, utility, plan, weights, first_replicate, units, tally
+    first, last, queries, sessions, utility, plan, weights, first_replicate, units, accumulator
 ):
     """Semivalues of queries [first, last), from subsets where they are sampled.
 
@@ -247,22 +247,29 @@ def solve_sessions_by_subsets(
         players = form_players(sources, -1, plan.group_of)
         if lacks_row(weights, players):
             return query, len(players.ids)
-        if not begin_query(query, game, players, plan, weights, tally) and units[query] > 0:
+        if not begin_query(query, game, players, plan, weights, accumulator) and units[query] > 0:
             sample_subsets(
-                query, game, players, plan, weights, first_replicate[query], units[query], tally
+                query,
+                game,
+                players,
+                plan,
+                weights,
+                first_replicate[query],
+                units[query],
+                accumulator,
             )
     return last, 0
 
 
 @njit(**_OPTIONS)
-def leave_out_sessions(first, last, queries, sessions, utility, plan, tally):
+def leave_out_sessions(first, last, queries, sessions, utility, plan, accumulator):
     """Leave-one-out values of queries [first, last)."""
     scratch = make_scratch(len(sessions.train.posting_offsets) - 1)
     for query in range(first, last):
         game, sources, others = session_game(query, queries, sessions, utility, scratch)
         players = form_players(sources, -1, plan.group_of)
-        solve_leave_one_out(query, game, players, tally)
+        solve_leave_one_out(query, game, players, accumulator)
         if len(others) > 0 and game.coalition.tracks.shape[1] > 0:
-            change = tally.value_all[query] - value_of_all(with_room_for_all(game))
+            change = accumulator.value_all[query] - value_of_all(with_room_for_all(game))
             for source in others:
-                tally.exact[source, 0] += change
+                accumulator.exact[source, 0] += change

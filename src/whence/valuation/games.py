@@ -18,7 +18,7 @@ from whence.evaluation import Metric, Queries
 from whence.evaluation.utility import utility_of
 from whence.models import TIFUKNN, VMISKNN, Recommender
 from whence.valuation import _tifu_kernels, _vmis_kernels
-from whence.valuation._solve_kernels import Plan, Tally
+from whence.valuation._solve_kernels import Accumulator, Plan
 from whence.valuation.weights import PERMUTATIONS, SUBSETS, CoalitionWeights, WeightTable
 
 IntArray = npt.NDArray[np.int64]
@@ -88,19 +88,19 @@ class Games(ABC):
         table: WeightTable,
         start: IntArray,
         units: IntArray,
-        tally: Tally,
+        accumulator: Accumulator,
     ) -> None:
-        """Add the semivalues of queries [first, last) to a tally."""
+        """Add the semivalues of queries [first, last) to an accumulator."""
         kernel, weights = self.samplers[table.semivalue.sampling], table.weights
         game = self.queries.arrays, self.arrays, self.utility
         while first < last:
-            first, lacking = kernel(first, last, *game, plan, weights, start, units, tally)
+            first, lacking = kernel(first, last, *game, plan, weights, start, units, accumulator)
             if lacking:
                 weights = table.add(lacking)
 
-    def leave_out(self, first: int, last: int, plan: Plan, tally: Tally) -> None:
-        """Add the leave-one-out values of queries [first, last) to a tally."""
-        self.remover(first, last, self.queries.arrays, self.arrays, self.utility, plan, tally)
+    def leave_out(self, first: int, last: int, plan: Plan, accumulator: Accumulator) -> None:
+        """Add the leave-one-out values of queries [first, last) to an accumulator."""
+        self.remover(first, last, self.queries.arrays, self.arrays, self.utility, plan, accumulator)
 
 
 class SessionGames(Games):

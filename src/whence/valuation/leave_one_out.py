@@ -11,7 +11,7 @@ import numpy.typing as npt
 from whence.attribution import Attribution
 from whence.engines import map_ordered
 from whence.evaluation.metrics import DEFAULT_SUSTAINABILITY_WEIGHT
-from whence.valuation._solve_kernels import Plan, Tally
+from whence.valuation._solve_kernels import Accumulator, Plan
 from whence.valuation.base import Progress, Question, Valuation
 from whence.valuation.games import ALL, ONE_MORE, Games, make_games
 from whence.valuation.progress import reporter
@@ -113,8 +113,8 @@ class LeaveOneOut(Valuation):
             model, question.queries, question.metric, ALL if grouped else ONE_MORE, "LeaveOneOut"
         )
         n_queries = len(question.queries)
-        tally = self._tally(games, question, cut(n_queries))
-        values = tally.exact / n_queries
+        accumulator = self._accumulate(games, question, cut(n_queries))
+        values = accumulator.exact / n_queries
         columns: dict[str, Any] = {"score": values[:, 0]}
         if question.queries.kind == "baskets":
             columns["own_score"] = values[:, 1]
@@ -122,11 +122,13 @@ class LeaveOneOut(Valuation):
             question,
             columns,
             recompute=lambda query: self._one_query(games, question, query),
-            value_all=float(tally.value_all.mean()),
-            value_nothing=float(tally.value_nothing.mean()),
+            value_all=float(accumulator.value_all.mean()),
+            value_nothing=float(accumulator.value_nothing.mean()),
         )
 
-    def _tally(self, games: Games, question: Question, blocks: list[tuple[int, int]]) -> Tally:
+    def _accumulate(
+        self, games: Games, question: Question, blocks: list[tuple[int, int]]
+    ) -> Accumulator:
         n_queries, n_players = len(question.queries), len(question.sources)
         own = question.queries.kind == "baskets"
         plan = Plan(0, np.uint64(0), False, False, question.sources.group_of, own, True)
@@ -137,33 +139,33 @@ class LeaveOneOut(Valuation):
 
         def task(block: tuple[int, int]) -> npt.NDArray[np.float64]:
             part = np.zeros((n_players, 2))
-            tally = Tally(
+            accumulator = Accumulator(
                 part, nothing, nothing, np.zeros(n_players, dtype=np.int64), status, *by_query
             )
-            games.leave_out(*block, plan, tally)
+            games.leave_out(*block, plan, accumulator)
             return part
 
         with reporter(self.progress) as report:
             for done, part in enumerate(map_ordered(task, blocks, self.threads), start=1):
                 total += part
                 report(done, len(blocks), "leaving one out")
-        return Tally(
+        return Accumulator(
             total, nothing, nothing, np.zeros(n_players, dtype=np.int64), status, *by_query
         )
 
     def _one_query(self, games: Games, question: Question, query: int) -> Attribution:
         from dataclasses import replace
 
-        tally = self._tally(games, question, [(query, query + 1)])
-        shown = np.flatnonzero(np.abs(tally.exact).sum(axis=1))
-        columns: dict[str, Any] = {"score": tally.exact[shown, 0]}
+        accumulator = self._accumulate(games, question, [(query, query + 1)])
+        shown = np.flatnonzero(np.abs(accumulator.exact).sum(axis=1))
+        columns: dict[str, Any] = {"score": accumulator.exact[shown, 0]}
         if question.queries.kind == "baskets":
-            columns["own_score"] = tally.exact[shown, 1]
+            columns["own_score"] = accumulator.exact[shown, 1]
         some = replace(question.sources, ids=question.sources.ids.gather(shown))
         return self._answer(
             replace(question, sources=some),
             columns,
-            value_all=float(tally.value_all[query]),
-            value_nothing=float(tally.value_nothing[query]),
+            value_all=float(accumulator.value_all[query]),
+            value_nothing=float(accumulator.value_nothing[query]),
             query=question.queries.ids.row(query, named=True),
         )

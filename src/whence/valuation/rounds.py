@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whence.engines import map_ordered
-from whence.valuation._solve_kernels import EXACT, SAMPLED, Plan, Tally
+from whence.valuation._solve_kernels import EXACT, SAMPLED, Accumulator, Plan
 from whence.valuation.games import Games
 from whence.valuation.weights import WeightTable
 
@@ -183,15 +183,15 @@ def run_round(
     sums = [np.zeros((n_players, 2)) for _ in range(3)]
     appearances = np.zeros(n_players, dtype=np.int64)
 
-    def task(block: tuple[int, int]) -> Tally:
-        tally = fresh_tally(n_players, status, spread, work, value_all, value_nothing)
-        games.solve(*block, plan, table, first_replicate, units, tally)
-        return tally
+    def task(block: tuple[int, int]) -> Accumulator:
+        accumulator = fresh_accumulator(n_players, status, spread, work, value_all, value_nothing)
+        games.solve(*block, plan, table, first_replicate, units, accumulator)
+        return accumulator
 
-    for done, tally in enumerate(map_ordered(task, bounds, threads), start=1):
-        for total, part in zip(sums, (tally.exact, tally.means, tally.variances)):
+    for done, accumulator in enumerate(map_ordered(task, bounds, threads), start=1):
+        for total, part in zip(sums, (accumulator.exact, accumulator.means, accumulator.variances)):
             total += part
-        appearances += tally.appearances
+        appearances += accumulator.appearances
         report(done, len(bounds), message)
 
     if weight is None:
@@ -209,12 +209,12 @@ def run_round(
     estimate.weights.append(weight)
 
 
-def fresh_tally(n_players: int, *by_query: npt.NDArray[Any]) -> Tally:
-    """Return a tally with nothing in it, over the arrays `by_query` of all queries."""
+def fresh_accumulator(n_players: int, *by_query: npt.NDArray[Any]) -> Accumulator:
+    """Return an accumulator with nothing in it, over the arrays `by_query` of all queries."""
     exact, means, variances = (np.zeros((n_players, 2)) for _ in range(3))
     status, spread, work, value_all, value_nothing = by_query
     appearances = np.zeros(n_players, dtype=np.int64)
-    return Tally(
+    return Accumulator(
         exact, means, variances, appearances, status, spread, work, value_all, value_nothing
     )
 

@@ -15,7 +15,7 @@ from whence.valuation._solve_kernels import Plan
 from whence.valuation.base import Progress, Question, Valuation
 from whence.valuation.games import Games, make_games
 from whence.valuation.progress import reporter
-from whence.valuation.rounds import Estimate, fresh_tally, next_units, run_round
+from whence.valuation.rounds import Estimate, fresh_accumulator, next_units, run_round
 from whence.valuation.weights import (
     SUBSETS,
     CoalitionWeights,
@@ -332,15 +332,15 @@ def _solve_one(
 ) -> None:
     """Add one query's share of one round to an estimate."""
     n_players, n_queries = part.exact.shape[0], len(units)
-    tally = fresh_tally(
+    accumulator = fresh_accumulator(
         n_players, part.status, np.zeros(n_queries), np.zeros(n_queries), part.value_all,
         part.value_nothing,
     )  # fmt: skip
-    games.solve(query, query + 1, plan, table, part.drawn, units, tally)
-    part.exact += tally.exact
-    part.appearances += tally.appearances
-    part.means += weight * tally.means
-    part.variances += weight**2 * tally.variances
+    games.solve(query, query + 1, plan, table, part.drawn, units, accumulator)
+    part.exact += accumulator.exact
+    part.appearances += accumulator.appearances
+    part.means += weight * accumulator.means
+    part.variances += weight**2 * accumulator.variances
     part.units.append(units.copy())
     part.weights.append(weight)
 
