@@ -123,13 +123,15 @@ def ratings():
 SETS = {"RSC15": sessions, "TaFeng": baskets, "ML-100K": ratings}
 
 
-def measure(only, repeats):
+def measure(only, match, repeats):
     """Seconds of each measurement, and a digest of what it gave."""
     facts = {}
     for data, make in SETS.items():
         if not any(wanted in data for wanted in only):
             continue
         for name, work in make().items():
+            if match not in name:
+                continue
             values = work()  # compilation is not counted
             seconds = []
             for _ in range(repeats):
@@ -193,7 +195,7 @@ def compare(arguments):
         for _ in range(arguments.rounds):
             for which, tree in trees.items():
                 command = [sys.executable, __file__, "--measure", *arguments.only]
-                command += ["--repeats", str(arguments.repeats)]
+                command += ["--match", arguments.match, "--repeats", str(arguments.repeats)]
                 here = environment(tree, Path(cache) / which)
                 output = subprocess.run(command, check=True, capture_output=True, env=here).stdout
                 for name, (times, digest) in json.loads(output.splitlines()[-1]).items():
@@ -229,13 +231,14 @@ def main():
     parser.add_argument("trees", nargs="*", metavar="TREE", help="two checkouts of Whence")
     parser.add_argument("--measure", nargs="*", help=argparse.SUPPRESS)
     parser.add_argument("--only", nargs="*", default=list(SETS), choices=list(SETS))
+    parser.add_argument("--match", default="", help="only measurements with this in their name")
     parser.add_argument("--rounds", type=int, default=4, help="processes of each tree")
     parser.add_argument("--repeats", type=int, default=3, help="measurements in each process")
     parser.add_argument("--cold", type=int, default=3, help="processes without a cache")
     parser.add_argument("--write", action="store_true", help="write KERNEL_RESULTS.md")
     arguments = parser.parse_args()
     if arguments.measure is not None:
-        print(json.dumps(measure(arguments.measure, arguments.repeats)))
+        print(json.dumps(measure(arguments.measure, arguments.match, arguments.repeats)))
         return
     if len(arguments.trees) != 2:
         parser.error("give two checkouts: the one before and the one after a change")

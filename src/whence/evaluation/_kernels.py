@@ -9,9 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-ADDITIVE = 0
-BEST = 1
-AVERAGE_PRECISION = 2
+from whence.evaluation._modes import ADDITIVE, BEST
 
 
 @njit(nogil=True, cache=True)

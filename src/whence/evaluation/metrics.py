@@ -38,6 +38,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whence.errors import DataError, MetricError
+from whence.evaluation._modes import MODES
 from whence.evaluation._names import (
     SUSTAINABLE_NAMES,
     CustomFunction,
@@ -132,7 +133,7 @@ class Metric:
     @property
     def of_lists(self) -> bool:
         """Whether the list and the targets of a query are all that its value depends on."""
-        return self.mode in _MODES or self.mode in ("none", "custom")
+        return self.mode in MODES or self.mode == "custom"
 
     @property
     def per_query(self) -> bool:
@@ -288,7 +289,7 @@ def values_from_lists(
             int(min(items.min(initial=0), 0)),
             int(max(items.max(initial=0), lists.max(initial=0))),
             metric.first_only,
-            _MODES[metric.mode],
+            MODES[metric.mode],
             metric.gains(),
         )
         values += metric.rank_weight * (metric.scale(n_distinct) * hits)
@@ -337,9 +338,6 @@ def values_from_ids(
                 "must return a finite number for every query, empty lists included."
             )
     return values
-
-
-_MODES = {"additive": 0, "best": 1, "average_precision": 2}
 
 
 def with_relevant(metric: Metric, relevant: str) -> Metric:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,18 @@ CodeArray = npt.NDArray[np.int32]
 Unknown = Literal["ignore", "drop"]
 Target = Literal["rest", "next"]
 Protocol = Literal["prefixes", "users"]
+
+
+class QueryArrays(NamedTuple):
+    """Histories and targets of queries as the kernels take them; see `Queries`."""
+
+    history_items: CodeArray
+    history_start: IntArray
+    history_end: IntArray
+    target_items: CodeArray
+    target_start: IntArray
+    target_end: IntArray
+    users: CodeArray
 
 
 @dataclass(frozen=True)
@@ -83,6 +95,22 @@ class Queries:
         """Whether nothing is known of a query, bool [Q]; of a basket user, no number either."""
         empty: npt.NDArray[np.bool_] = self.history_start == self.history_end
         return empty & (self.users < 0) if self.kind == "baskets" else empty
+
+    @property
+    def arrays(self) -> QueryArrays:
+        """What the kernels take: views of the same types for all data, so that they compile once.
+
+        They are read-only, since some of the arrays are.
+        """
+        return QueryArrays(
+            read_only(self.history_items, np.int32),
+            read_only(self.history_start, np.int64),
+            read_only(self.history_end, np.int64),
+            read_only(self.target_items, np.int32),
+            read_only(self.target_start, np.int64),
+            read_only(self.target_end, np.int64),
+            read_only(self.users, np.int32),
+        )
 
     def block(self, start: int, stop: int) -> Queries:
         """Queries `start` to `stop`; the flat arrays are shared, the counts those of all."""
@@ -155,6 +183,13 @@ def user_queries(train: Interactions, users: npt.ArrayLike, ids: pl.DataFrame) -
         ids=ids,
         n_empty=int((start == end).sum()),
     )
+
+
+def read_only(array: npt.NDArray[Any], dtype: type[np.generic]) -> npt.NDArray[Any]:
+    """Contiguous view that cannot be written to, or a copy where the type is another."""
+    view = np.ascontiguousarray(array, dtype=dtype).view()
+    view.flags.writeable = False
+    return view
 
 
 def positions_of_windows(start: IntArray, lengths: IntArray) -> IntArray:

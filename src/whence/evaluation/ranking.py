@@ -25,7 +25,7 @@ from whence.data import Vocabulary
 from whence.engines.threads import map_ordered
 from whence.errors import DataError, UnsupportedError
 from whence.evaluation.negatives import DrawnNegatives, GivenNegatives
-from whence.evaluation.queries import Queries, positions_of_windows
+from whence.evaluation.queries import Queries, positions_of_windows, read_only
 
 CodeArray = npt.NDArray[np.int32]
 FloatArray = npt.NDArray[np.float64]
@@ -79,7 +79,8 @@ def rank_catalogue(
     if own_lists:
         lists, _ = model.recommend_codes(queries, k, threads=threads)
     areas = np.zeros(len(queries)) if auc else None
-    history, targets = _read_only(queries.history_items), _read_only(queries.target_items)
+    history = read_only(queries.history_items, np.int32)
+    targets = read_only(queries.target_items, np.int32)
 
     def rank(part: _Part) -> None:
         rows, asked = slice(part.first, part.first + len(part.scores)), part.queries
@@ -180,13 +181,6 @@ def _ids_of_items(codes: CodeArray, queries: Queries, vocabulary: Vocabulary) ->
         known, unknown = known.cast(shared), unknown.cast(shared, strict=False)
     strangers = len(known) + np.minimum(-1 - codes, len(unknown) - 1)
     return pl.concat([known, unknown]).gather(np.where(codes >= 0, codes, strangers))
-
-
-def _read_only(items: CodeArray) -> CodeArray:
-    """View that the kernels take: the same type for all data, so that they compile once."""
-    view = np.ascontiguousarray(items, dtype=np.int32).view()
-    view.flags.writeable = False
-    return view
 
 
 @dataclass(frozen=True)

@@ -137,19 +137,9 @@ class _Lookup:
         return self.numbers.dim() == 2 and len(self.weight) * len(w_in) <= _LARGEST_TABLE
 
 
-def _lstm(
-    lookup: _Lookup | None,
-    tables: Tables,
-    x: Tensor,
-    states: tuple[Tensor, Tensor],
-    weights: list[Tensor],
-    has_bias: bool,
-    n_layers: int,
-    _dropout: float,
-    _training: bool,
-    _both_ways: bool,
-    batch_first: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
+def _lstm(lookup: _Lookup | None, tables: Tables, *args: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """Do what `torch.lstm` does with its arguments, without dropout and in one direction."""
+    x, states, weights, has_bias, n_layers, _dropout, _training, _both_ways, batch_first = args
     per_layer = 4 if has_bias else 2
     last_h, last_c = [], []
     steps = x.transpose(0, 1) if batch_first else x

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from whence.evaluation import Queries
 from whence.models import TIFUKNN, VMISKNN
-from whence.valuation._tifu_variant_kernels import Variants, Vectors
+from whence.valuation._tifu_variant_kernels import Variants
 from whence.valuation._vmis_rows_kernels import Clicks
 
 IntArray = npt.NDArray[np.int64]
@@ -58,11 +57,7 @@ def clicks_of(model: VMISKNN) -> Clicks:
     pairs = positions * train.n_items + items
     _, number, counts = np.unique(pairs, return_inverse=True, return_counts=True)
     return Clicks(
-        index.session_offsets,
-        index.session_items,
-        index.posting_offsets,
-        index.postings,
-        index.idf,
+        index,
         model.idf,
         model.k,
         model.m,
@@ -74,28 +69,6 @@ def clicks_of(model: VMISKNN) -> Clicks:
         row_keys,
         time_items,
         keys(without, np.arange(n_sessions)),
-    )
-
-
-def vectors_of(model: TIFUKNN, queries: Queries) -> Vectors:
-    """A TIFUKNN and the users asked about, as arrays."""
-    index, vectors, own = model.index_, model.index_.vectors, model.query_vectors(queries)
-    return Vectors(
-        own.offsets,
-        own.items,
-        own.values,
-        own.own,
-        vectors.offsets,
-        vectors.items,
-        vectors.values,
-        vectors.own,
-        vectors.neighbour,
-        index.squared_norms,
-        index.posting_offsets,
-        index.postings,
-        index.entries,
-        model.similarity == "euclidean",
-        model.k,
     )
 
 

@@ -13,10 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from whence.evaluation._modes import AVERAGE_PRECISION, BEST
 from whence.valuation._game_kernels import (
-    AVERAGE_PRECISION,
     BASE,
-    BEST,
     ENTRY_ITEM,
     ENTRY_VALUE,
     FLAGS,
@@ -40,11 +39,29 @@ UNLISTED = 1 << 24
 N_TOP, LAST, LEAST, N_SUSTAINABLE, LEAST_FALL = 0, 1, 2, 3, 4
 
 
-class Board(NamedTuple):
-    """Items and tracked items of a game, in integers of the width wanted.
+class Rows(NamedTuple):
+    """Rows in blocks of `BLOCK` entries, filled up with nothing for items that do not exist.
+
+    There is one such item for each lane: one for all would be written again before it can be read.
 
     Attributes
     ----------
+    starts : uint32 (n + 1,), first block of each row
+    items : uint32 (blocks, BLOCK); values : int (blocks, BLOCK)
+    """
+
+    starts: np.ndarray
+    items: np.ndarray
+    values: np.ndarray
+
+
+class Board(NamedTuple):
+    """Elements, items and tracked items of a game, in integers of the width wanted.
+
+    Attributes
+    ----------
+    present : uint8 (n,)
+    worth : float64, what a target adds to the value by the number of items above it
     base, keys : int (L + BLOCK,), the last for padding
     targets : uint32 (T,); target_of : int32 (L + BLOCK,), number of the target, or -1
     target_keys, above : int, targets filled up to whole `LANES`
@@ -56,6 +73,8 @@ class Board(NamedTuple):
         below which a listed item may have to go.
     """
 
+    present: np.ndarray
+    worth: np.ndarray
     base: np.ndarray
     keys: np.ndarray
     targets: np.ndarray
@@ -69,8 +88,20 @@ class Board(NamedTuple):
 
 
 @njit(**_OPTIONS)
-def make_board(items, tracks, length, zero):
+def _worth_by_rank(game):
+    """What a target adds to the value with each number of items above it; 0 beyond the list."""
+    mode, length, rank_factor, _, _ = game.scoring
+    worth = np.zeros(max(game.coalition.items.shape[1] + BLOCK, length) + 1)
+    for above in range(length):
+        gain = 1.0 / (above + 1) if mode == AVERAGE_PRECISION else game.gains[above + 1]
+        worth[above] = rank_factor * gain
+    return worth
+
+
+@njit(**_OPTIONS)
+def make_board(game, zero):
     """Copies of a game's items and tracked items, in integers like `zero`."""
+    items, tracks, length = game.coalition.items, game.coalition.tracks, game.scoring[1]
     n_local, n_targets = items.shape[1], 0
     base = np.full(n_local + BLOCK, -1, zero.dtype)
     target_of = np.full(n_local + BLOCK, -1, np.int32)
@@ -88,7 +119,9 @@ def make_board(items, tracks, length, zero):
     for i in range(n_local):
         if target_of[i] >= 0:
             targets[target_of[i]] = i
+    present = np.empty(len(game.coalition.offsets) - 1, np.uint8)
     return Board(
+        present, _worth_by_rank(game),
         base, np.empty_like(base), targets, target_of, np.empty(padded, zero.dtype),
         np.empty(padded, zero.dtype), sustainable, np.full(n_local + BLOCK, -1, np.int32),
         np.empty(length, np.uint32), np.zeros(5, np.int64),
@@ -96,16 +129,13 @@ def make_board(items, tracks, length, zero):
 
 
 @njit(**_OPTIONS)
-def pad_rows(offsets, entries, n_local, zero):
-    """Rows in blocks of `BLOCK` entries, filled up with nothing for items that do not exist.
-
-    There is one such item for each lane: one for all would be written again before it can be read.
-
-    Returns
-    -------
-    blocks : uint32 (n + 1,), first block of each row
-    row_items : uint32 (blocks, BLOCK); row_values : int (blocks, BLOCK)
-    """
+def pad_rows(game, zero):
+    """Rows of a game, with values in integers like `zero`."""
+    offsets, entries, n_local = (
+        game.coalition.offsets,
+        game.coalition.entries,
+        game.coalition.items.shape[1],
+    )
     n = len(offsets) - 1
     blocks = np.zeros(n + 1, np.uint32)
     for element in range(n):
@@ -122,22 +152,12 @@ def pad_rows(offsets, entries, n_local, zero):
             block = blocks[element] + inside // BLOCK
             row_items[block, inside % BLOCK] = entries[ENTRY_ITEM, e]
             row_values[block, inside % BLOCK] = entries[ENTRY_VALUE, e]
-    return blocks, row_items, row_values
-
-
-@njit(**_OPTIONS)
-def worth_by_rank(scoring, gains, n_local):
-    """What a target adds to the value with each number of items above it; 0 beyond the list."""
-    mode, length, rank_factor, _, _ = scoring
-    worth = np.zeros(max(n_local + BLOCK, length) + 1)
-    for above in range(length):
-        gain = 1.0 / (above + 1) if mode == AVERAGE_PRECISION else gains[above + 1]
-        worth[above] = rank_factor * gain
-    return worth
+    return Rows(blocks, row_items, row_values)
 
 
 @njit(**_INLINE)
-def _add_blocks(start, end, sign, row_items, row_values, keys):
+def _add_blocks(start, end, sign, rows, keys):
+    row_items, row_values = rows.items, rows.values
     for block in range(start, end):
         for e in range(BLOCK):
             if sign > 0:
@@ -147,7 +167,8 @@ def _add_blocks(start, end, sign, row_items, row_values, keys):
 
 
 @njit(**_INLINE)
-def _count_blocks(start, end, sign, key, row_items, row_values, keys):
+def _count_blocks(start, end, sign, key, rows, keys):
+    row_items, row_values = rows.items, rows.values
     above = 0
     for block in range(start, end):
         for e in range(BLOCK):
@@ -179,36 +200,33 @@ def _first_relevant(order, relevant, present):
 
 
 @njit(**_INLINE)
-def _add_best(here, k, offsets, row_items, row_values, present, keys):
+def _add_best(here, k, rows, present, keys):
     """Add the rows of the best k of the first `here`; return the worst of them."""
+    starts = rows.starts
     worst, neighbours, element = np.uint32(0), np.uint32(0), np.uint32(0)
     while neighbours < min(here, k):
         if present[element]:
             neighbours = np.uint32(neighbours + 1)
             worst = element
-            _add_blocks(
-                offsets[element], offsets[np.uint32(element + 1)], 1, row_items,
-                row_values, keys,
-            )  # fmt: skip
+            _add_blocks(starts[element], starts[np.uint32(element + 1)], 1, rows, keys)
         element = np.uint32(element + 1)
     return worst
 
 
 @njit(**_INNER)
-def walk_one_target(order, relevant, weights, gained, k, step, offsets, row_items, row_values,
-                    present, base, keys, target, worth, empty_value,
-                    state):  # fmt: skip
+def walk_one_target(order, relevant, weights, gained, game, rows, board):
     """One permutation of a game with one target.
 
     Parameters
     ----------
     order : uint32 (n,), players; relevant : uint8 (n,)
-    weights, gained : float64 (n,), position weights; weighted contributions, added to
-    offsets : uint32 (n + 1,), first block of each row
-    target : uint32; worth : float64, value by number of items above the target
-    empty_value : float, value before anyone is there
+    weights, gained : float64 (n,), factors by place; weighted contributions, added to
+    game : Game; rows : Rows; board : Board
     """
-    n = np.uint32(len(order))
+    present, worth, base, keys = board.present, board.worth, board.base, board.keys
+    offsets = rows.starts
+    n, k = np.uint32(len(order)), np.uint32(min(game.coalition.limits[1], len(order)))
+    step, target = keys.dtype.type(game.coalition.limits[3]), board.targets[0]
     for i in range(np.uint32(len(keys))):
         keys[i] = base[i]
     for element in range(n):
@@ -216,9 +234,9 @@ def walk_one_target(order, relevant, weights, gained, k, step, offsets, row_item
     here = _first_relevant(order, relevant, present)
     if here == n:
         return
-    worst = _add_best(here, k, offsets, row_items, row_values, present, keys)
+    worst = _add_best(here, k, rows, present, keys)
     work = 0
-    value = empty_value
+    value = game.scoring[4]
     key = keys[target]
     above = 0
     for j in range(here, n):
@@ -239,8 +257,8 @@ def walk_one_target(order, relevant, weights, gained, k, step, offsets, row_item
         start, end = offsets[entering], offsets[np.uint32(entering + 1)]
         work += end - start
         if moves or key < step:
-            _add_blocks(start, end, 1, row_items, row_values, keys)
-            _add_blocks(first, stop, -1, row_items, row_values, keys)
+            _add_blocks(start, end, 1, rows, keys)
+            _add_blocks(first, stop, -1, rows, keys)
             if not moves:
                 continue
             key = keys[target]
@@ -249,12 +267,12 @@ def walk_one_target(order, relevant, weights, gained, k, step, offsets, row_item
                 above = _count_above(key, keys)
                 new = worth[above]
         else:
-            above += _count_blocks(start, end, 1, key, row_items, row_values, keys)
-            above += _count_blocks(first, stop, -1, key, row_items, row_values, keys)
+            above += _count_blocks(start, end, 1, key, rows, keys)
+            above += _count_blocks(first, stop, -1, key, rows, keys)
             new = worth[above]
         gained[entering] += weights[j] * (new - value)
         value = new
-    state[WORK] += BLOCK * work
+    game.coalition.state[WORK] += BLOCK * work
 
 
 @njit(**_INNER)
@@ -339,9 +357,12 @@ def _item_fell(item, keys, step, sustainable, slot_of, top, top_state):
 
 
 @njit(**_INLINE)
-def _pass_blocks(start, end, sign, step, count_list, row_items, row_values, keys, target_keys,
-                 above, sustainable, slot_of, top, top_state):  # fmt: skip
+def _pass_blocks(start, end, sign, step, count_list, rows, board):
     """Add rows and keep the counts of all targets and the list as a set."""
+    row_items, row_values, keys = rows.items, rows.values, board.keys
+    target_keys, above = board.target_keys, board.above
+    sustainable, slot_of = board.sustainable, board.slot_of
+    top, top_state = board.top, board.top_state
     for block in range(start, end):
         for e in range(BLOCK):
             item = row_items[block, e]
@@ -364,8 +385,10 @@ def _pass_blocks(start, end, sign, step, count_list, row_items, row_values, keys
 
 
 @njit(**_INLINE)
-def _recount_blocks(start, end, step, row_items, keys, target_of, target_keys, above):
+def _recount_blocks(start, end, step, rows, board):
     """Count afresh for the targets of a row."""
+    row_items, keys, target_of = rows.items, board.keys, board.target_of
+    target_keys, above = board.target_keys, board.above
     for block in range(start, end):
         for e in range(BLOCK):
             t = target_of[row_items[block, e]]
@@ -393,15 +416,19 @@ def _best_or_average(mode, length, above, worth):
 
 
 @njit(**_INNER)
-def walk_many_targets(order, relevant, weights, gained, k, step, offsets, row_items, row_values,
-                      present, base, keys, targets, target_of, target_keys, above, sustainable,
-                      slot_of, top, top_state, worth, scoring, state):  # fmt: skip
+def walk_many_targets(order, relevant, weights, gained, game, rows, board):
     """One permutation of a game with several targets, or with a worth of sustainable items.
 
-    Arguments as in `walk_one_target` and `Board`.
+    Arguments as in `walk_one_target`.
     """
-    mode, length, _, sustainable_factor, empty_value = scoring
-    n, count_list = np.uint32(len(order)), sustainable_factor != 0.0
+    mode, length, _, sustainable_factor, empty_value = game.scoring
+    present, worth, base, keys = board.present, board.worth, board.base, board.keys
+    targets, target_keys, above = board.targets, board.target_keys, board.above
+    sustainable, slot_of = board.sustainable, board.slot_of
+    top, top_state = board.top, board.top_state
+    offsets = rows.starts
+    n, k = np.uint32(len(order)), np.uint32(min(game.coalition.limits[1], len(order)))
+    step, count_list = keys.dtype.type(game.coalition.limits[3]), sustainable_factor != 0.0
     for i in range(np.uint32(len(keys))):
         keys[i] = base[i]
     for element in range(n):
@@ -413,7 +440,7 @@ def walk_many_targets(order, relevant, weights, gained, k, step, offsets, row_it
     here = _first_relevant(order, relevant, present)
     if here == n:
         return
-    worst = _add_best(here, k, offsets, row_items, row_values, present, keys)
+    worst = _add_best(here, k, rows, present, keys)
     if count_list:
         for i in range(np.uint32(len(keys))):
             slot_of[i] = -1
@@ -445,24 +472,18 @@ def walk_many_targets(order, relevant, weights, gained, k, step, offsets, row_it
         work += end - start
         if not count_list and 4 * BLOCK * (end - start + stop - first) > len(keys):
             # Rows that touch most items: counting afresh is less work than keeping count.
-            _add_blocks(start, end, 1, row_items, row_values, keys)
-            _add_blocks(first, stop, -1, row_items, row_values, keys)
+            _add_blocks(start, end, 1, rows, keys)
+            _add_blocks(first, stop, -1, rows, keys)
             for t in range(np.uint32(len(targets))):
                 key = keys[targets[t]]
                 target_keys[t] = key
                 above[t] = _count_above(key, keys) if key >= step else UNLISTED
         else:
-            _pass_blocks(
-                start, end, 1, step, count_list, row_items, row_values, keys, target_keys, above,
-                sustainable, slot_of, top, top_state,
-            )  # fmt: skip
-            _pass_blocks(
-                first, stop, -1, step, count_list, row_items, row_values, keys, target_keys, above,
-                sustainable, slot_of, top, top_state,
-            )  # fmt: skip
+            _pass_blocks(start, end, 1, step, count_list, rows, board)
+            _pass_blocks(first, stop, -1, step, count_list, rows, board)
             if moves:
-                _recount_blocks(start, end, step, row_items, keys, target_of, target_keys, above)
-                _recount_blocks(first, stop, step, row_items, keys, target_of, target_keys, above)
+                _recount_blocks(start, end, step, rows, board)
+                _recount_blocks(first, stop, step, rows, board)
         new = 0.0
         if added:
             for t in range(np.uint32(len(above))):
@@ -473,4 +494,4 @@ def walk_many_targets(order, relevant, weights, gained, k, step, offsets, row_it
             new += sustainable_factor * (top_state[N_SUSTAINABLE] / top_state[N_TOP])
         gained[entering] += weights[j] * (new - value)
         value = new
-    state[WORK] += BLOCK * work
+    game.coalition.state[WORK] += BLOCK * work

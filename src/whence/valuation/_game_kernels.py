@@ -19,13 +19,12 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from whence.evaluation._modes import ADDITIVE, AVERAGE_PRECISION, BEST
+
 _OPTIONS = {"nogil": True, "cache": True, "boundscheck": False}
 # Inner functions allocate nothing: without the runtime, no reference is counted in a loop.
 _INNER = {**_OPTIONS, "_nrt": False}
 _INLINE = {**_INNER, "inline": "always"}
-
-# How ranks become a value (see whence.evaluation.metrics).
-NO_RANKS, ADDITIVE, BEST, AVERAGE_PRECISION = 0, 1, 2, 3
 
 # Bits of `flags`: what a tracked item is.
 IS_TARGET, IS_SUSTAINABLE = 1, 2
@@ -42,17 +41,16 @@ ITEM, TRACKED_KEY, ABOVE, FLAGS = 0, 1, 2, 3
 ENTRY_ITEM, ENTRY_VALUE = 0, 1
 
 
-class Game(NamedTuple):
-    """Everything that one query's game needs; n elements, L local items, T tracked, E entries.
+class Coalition(NamedTuple):
+    """Who is present, and the keys that result; n elements, L local items, T tracked, E entries.
 
-    A walk unpacks it once: taking an array out of a tuple costs a reference count, which is too
-    much for an inner loop.
+    Inner functions take it whole: without the runtime, taking an array out of it costs nothing.
 
     Attributes
     ----------
-    limits : (n, k, m, step)
+    limits : (n, k, m, step, counting)
         Elements; neighbours; size of the pool (m >= n: everyone is in it); keys of at least
-        `step` belong to items with a score above 0.
+        `step` belong to items with a score above 0; whether their number is kept (0 or 1).
     offsets : int64 (n + 1,); entries : int64 (2, E)
         Rows: `ENTRY_ITEM`, a local item, and `ENTRY_VALUE`, what the element adds to its key.
     elements : int64 (5, n)
@@ -64,26 +62,63 @@ class Game(NamedTuple):
         Tracked items: local `ITEM`, `TRACKED_KEY`, items `ABOVE`, and `FLAGS`.
     state : int64 (8,)
         Counters.
-    scoring : (mode, length, rank_factor, sustainable_factor, empty_value)
-        How ranks up to `length` become a value: rank_factor * ranks + sustainable_factor *
-        sustainable share of the list; and the value when no element is present.
-    gains : float64 (length + 1,)
     """
 
-    limits: tuple[int, int, int, int]
+    limits: tuple[int, int, int, int, int]
     offsets: np.ndarray
     entries: np.ndarray
     elements: np.ndarray
     items: np.ndarray
     tracks: np.ndarray
     state: np.ndarray
+
+
+class Game(NamedTuple):
+    """One query's game.
+
+    Attributes
+    ----------
+    coalition : Coalition
+    scoring : (mode, length, rank_factor, sustainable_factor, empty_value)
+        How ranks up to `length` become a value: rank_factor * ranks + sustainable_factor *
+        sustainable share of the list; and the value when no element is present.
+    gains : float64 (length + 1,)
+    """
+
+    coalition: Coalition
     scoring: tuple[int, int, float, float, float]
     gains: np.ndarray
 
 
+class Draft(NamedTuple):
+    """Rows and items of a game before they are ranked.
+
+    Attributes
+    ----------
+    offsets : int64 (n + 1,); row_items : int32 (E,), local; row_values : int64 (E,), scores added
+        Rows of the elements.
+    numbers : int32 (L,), item number of each local item
+    empty_scores : int64 (L,), scores when nobody is present
+    flags : uint8 (L,), flags of each local item, 0 where its rank does not matter
+    """
+
+    offsets: np.ndarray
+    row_items: np.ndarray
+    row_values: np.ndarray
+    numbers: np.ndarray
+    empty_scores: np.ndarray
+    flags: np.ndarray
+
+
 @njit(**_INNER)
-def reset(elements, items, tracks, state):
+def reset(coalition):
     """Nobody is present."""
+    elements, items, tracks, state = (
+        coalition.elements,
+        coalition.items,
+        coalition.tracks,
+        coalition.state,
+    )
     for i in range(items.shape[1]):
         items[KEY, i] = items[BASE, i]
     for t in range(tracks.shape[1]):
@@ -101,9 +136,10 @@ def reset(elements, items, tracks, state):
 
 
 @njit(**_INNER)
-def _many_value(step, tracks, state, scoring, gains):
+def _many_value(game):
     """Value of the ranks of the tracked items, and of the sustainable share."""
-    mode, length, rank_factor, sustainable_factor, _ = scoring
+    mode, length, rank_factor, sustainable_factor, _ = game.scoring
+    step, tracks, gains = game.coalition.limits[3], game.coalition.tracks, game.gains
     ranks = 0.0
     best = length
     sustainable = 0
@@ -133,29 +169,31 @@ def _many_value(step, tracks, state, scoring, gains):
         ranks = gains[best + 1]
     value = rank_factor * ranks
     if sustainable > 0:
-        value += sustainable_factor * (sustainable / min(length, state[N_POSITIVE]))
+        value += sustainable_factor * (sustainable / min(length, game.coalition.state[N_POSITIVE]))
     return value
 
 
-@njit(**_INLINE)
-def value_of(step, tracks, state, scoring, gains):
+@njit(**_INNER)
+def value_of(game):
     """Value of the list with the elements now present."""
-    mode, length, rank_factor, sustainable_factor, empty_value = scoring
-    if state[N_PRESENT] == 0:
+    mode, length, rank_factor, sustainable_factor, empty_value = game.scoring
+    tracks = game.coalition.tracks
+    if game.coalition.state[N_PRESENT] == 0:
         return empty_value
     if tracks.shape[1] == 1 and sustainable_factor == 0.0 and mode != AVERAGE_PRECISION:
-        if tracks[TRACKED_KEY, 0] < step or tracks[ABOVE, 0] >= length:
+        if tracks[TRACKED_KEY, 0] < game.coalition.limits[3] or tracks[ABOVE, 0] >= length:
             return 0.0
-        return rank_factor * gains[tracks[ABOVE, 0] + 1]
-    return _many_value(step, tracks, state, scoring, gains)
+        return rank_factor * game.gains[tracks[ABOVE, 0] + 1]
+    return _many_value(game)
 
 
 @njit(**_INNER)
-def recount(step, items, tracks, t):
+def recount(t, coalition):
     """Count the items above tracked item t afresh."""
+    items, tracks = coalition.items, coalition.tracks
     key = items[KEY, tracks[ITEM, t]]
     tracks[TRACKED_KEY, t] = key
-    if key >= step:
+    if key >= coalition.limits[3]:
         count = 0
         for i in range(items.shape[1]):
             count += items[KEY, i] > key
@@ -163,15 +201,17 @@ def recount(step, items, tracks, t):
 
 
 @njit(**_INLINE)
-def _add_row(element, sign, offsets, entries, items):
+def _add_row(element, sign, coalition):
     """Add (sign 1) or take away (-1) a row, without counting."""
+    offsets, entries, items = coalition.offsets, coalition.entries, coalition.items
     for e in range(offsets[element], offsets[element + 1]):
         items[KEY, entries[ENTRY_ITEM, e]] += sign * entries[ENTRY_VALUE, e]
 
 
 @njit(**_INLINE)
-def _add_row_past_one(element, sign, key, offsets, entries, items):
+def _add_row_past_one(element, sign, key, coalition):
     """Add or take away a row; return the change of the number of items above a key."""
+    offsets, entries, items = coalition.offsets, coalition.entries, coalition.items
     above = 0
     for e in range(offsets[element], offsets[element + 1]):
         item = entries[ENTRY_ITEM, e]
@@ -183,12 +223,18 @@ def _add_row_past_one(element, sign, key, offsets, entries, items):
 
 
 @njit(**_INNER)
-def _add_row_past_many(element, sign, step, count_positive, offsets, entries, items, tracks,
-                       state):  # fmt: skip
+def _add_row_past_many(element, sign, coalition):
     """Add or take away a row where several items are tracked.
 
     Tracked items that the row touches need a recount after.
     """
+    offsets, entries, items, tracks = (
+        coalition.offsets,
+        coalition.entries,
+        coalition.items,
+        coalition.tracks,
+    )
+    step = coalition.limits[3]
     positive = 0
     for e in range(offsets[element], offsets[element + 1]):
         item = entries[ENTRY_ITEM, e]
@@ -199,84 +245,80 @@ def _add_row_past_many(element, sign, step, count_positive, offsets, entries, it
         for t in range(tracks.shape[1]):
             key = tracks[TRACKED_KEY, t]
             tracks[ABOVE, t] += (new > key) - (old > key)
-    if count_positive:
-        state[N_POSITIVE] += positive
+    coalition.state[N_POSITIVE] += positive
 
 
 @njit(**_INNER)
-def _recount_row(element, step, offsets, entries, items, tracks):
+def _recount_row(element, coalition):
     """Count afresh for the tracked items that a row touches."""
-    for e in range(offsets[element], offsets[element + 1]):
-        t = items[TRACKED_OF, entries[ENTRY_ITEM, e]]
+    for e in range(coalition.offsets[element], coalition.offsets[element + 1]):
+        t = coalition.items[TRACKED_OF, coalition.entries[ENTRY_ITEM, e]]
         if t >= 0:
-            recount(step, items, tracks, t)
+            recount(t, coalition)
 
 
 @njit(**_INNER)
-def _change_with_many(entering, leaving, step, count_positive, offsets, entries, elements, items,
-                      tracks, state):  # fmt: skip
+def _change_with_many(entering, leaving, coalition):
     """Change the neighbours where several items are tracked, or none."""
     if entering >= 0:
-        _add_row_past_many(
-            entering, 1, step, count_positive, offsets, entries, items, tracks, state
-        )
+        _add_row_past_many(entering, 1, coalition)
     if leaving >= 0:
-        _add_row_past_many(
-            leaving, -1, step, count_positive, offsets, entries, items, tracks, state
-        )
-    if entering >= 0 and elements[RELEVANT, entering]:
-        _recount_row(entering, step, offsets, entries, items, tracks)
-    if leaving >= 0 and elements[RELEVANT, leaving]:
-        _recount_row(leaving, step, offsets, entries, items, tracks)
-    state[CHANGED] = 1
+        _add_row_past_many(leaving, -1, coalition)
+    if entering >= 0 and coalition.elements[RELEVANT, entering]:
+        _recount_row(entering, coalition)
+    if leaving >= 0 and coalition.elements[RELEVANT, leaving]:
+        _recount_row(leaving, coalition)
+    coalition.state[CHANGED] = 1
 
 
 @njit(**_INNER)
-def change_neighbours(entering, leaving, step, count_positive, offsets, entries, elements, items,
-                      tracks, state):  # fmt: skip
+def change_neighbours(entering, leaving, coalition):
     """One element becomes a neighbour and one stops being one; -1 for none."""
+    offsets, elements, tracks, state = (
+        coalition.offsets,
+        coalition.elements,
+        coalition.tracks,
+        coalition.state,
+    )
     if entering >= 0:
         state[WORK] += offsets[entering + 1] - offsets[entering]
     if leaving >= 0:
         state[WORK] += offsets[leaving + 1] - offsets[leaving]
-    if tracks.shape[1] != 1 or count_positive:
-        _change_with_many(
-            entering, leaving, step, count_positive, offsets, entries, elements, items, tracks,
-            state,
-        )  # fmt: skip
+    if tracks.shape[1] != 1 or coalition.limits[4] != 0:
+        _change_with_many(entering, leaving, coalition)
         return
     # The common case, one target: its own key moves only with rows that touch it.
     moves = (entering >= 0 and elements[RELEVANT, entering]) or (
         leaving >= 0 and elements[RELEVANT, leaving]
     )
     key = tracks[TRACKED_KEY, 0]
-    if moves or key < step:
+    if moves or key < coalition.limits[3]:
         if entering >= 0:
-            _add_row(entering, 1, offsets, entries, items)
+            _add_row(entering, 1, coalition)
         if leaving >= 0:
-            _add_row(leaving, -1, offsets, entries, items)
+            _add_row(leaving, -1, coalition)
         if moves:
-            recount(step, items, tracks, 0)
+            recount(0, coalition)
             state[CHANGED] = 1
         return
     above = 0
     if entering >= 0:
-        above += _add_row_past_one(entering, 1, key, offsets, entries, items)
+        above += _add_row_past_one(entering, 1, key, coalition)
     if leaving >= 0:
-        above += _add_row_past_one(leaving, -1, key, offsets, entries, items)
+        above += _add_row_past_one(leaving, -1, key, coalition)
     if above != 0:
         tracks[ABOVE, 0] += above
         state[CHANGED] = 1
 
 
 @njit(**_INLINE)
-def _enter_pool(element, limits, count_positive, offsets, entries, elements, items, tracks, state):
+def _enter_pool(element, coalition):
     """An element joins the pool; at most one neighbour makes room for it."""
-    _, k, _, step = limits
+    elements, state = coalition.elements, coalition.state
     elements[PRESENT, element] = 1
     state[N_POOL] += 1
     entering, leaving = -1, -1
-    if state[N_POOL] <= k:
+    if state[N_POOL] <= coalition.limits[1]:
         entering = element
         state[WORST] = max(state[WORST], element)
     elif element < state[WORST]:
@@ -286,22 +328,19 @@ def _enter_pool(element, limits, count_positive, offsets, entries, elements, ite
             worst -= 1
         state[WORST] = worst
     if entering >= 0:
-        change_neighbours(
-            entering, leaving, step, count_positive, offsets, entries, elements, items, tracks,
-            state,
-        )  # fmt: skip
+        change_neighbours(entering, leaving, coalition)
 
 
 @njit(**_INLINE)
-def _leave_pool(element, limits, count_positive, offsets, entries, elements, items, tracks, state):
+def _leave_pool(element, coalition):
     """An element leaves the pool; the next best takes its place among the neighbours."""
-    _, k, _, step = limits
+    elements, state = coalition.elements, coalition.state
     elements[PRESENT, element] = 0
     state[N_POOL] -= 1
     if element > state[WORST]:
         return
     entering = -1
-    if state[N_POOL] >= k:
+    if state[N_POOL] >= coalition.limits[1]:
         entering = state[WORST] + 1
         while elements[PRESENT, entering] == 0:
             entering += 1
@@ -311,53 +350,45 @@ def _leave_pool(element, limits, count_positive, offsets, entries, elements, ite
         while worst >= 0 and elements[PRESENT, worst] == 0:
             worst -= 1
         state[WORST] = worst
-    change_neighbours(
-        entering, element, step, count_positive, offsets, entries, elements, items, tracks, state
-    )
+    change_neighbours(entering, element, coalition)
 
 
 @njit(**_INNER)
-def _insert_recent(element, limits, count_positive, offsets, entries, elements, items, tracks,
-                   state):  # fmt: skip
+def _insert_recent(element, coalition):
     """Insert where the pool holds the m most recent only."""
+    elements, state = coalition.elements, coalition.state
     age = elements[AGE, element]
     elements[IN_TIME, age] = 1
     state[N_PRESENT] += 1
-    if state[N_PRESENT] > limits[2]:
+    if state[N_PRESENT] > coalition.limits[2]:
         if age > state[OLDEST]:
             return
-        _leave_pool(
-            elements[BY_AGE, state[OLDEST]], limits, count_positive, offsets, entries, elements,
-            items, tracks, state,
-        )  # fmt: skip
+        _leave_pool(elements[BY_AGE, state[OLDEST]], coalition)
         oldest = state[OLDEST] - 1
         while elements[IN_TIME, oldest] == 0:
             oldest -= 1
         state[OLDEST] = oldest
     else:
         state[OLDEST] = max(state[OLDEST], age)
-    _enter_pool(element, limits, count_positive, offsets, entries, elements, items, tracks, state)
+    _enter_pool(element, coalition)
 
 
 @njit(**_INNER)
-def _remove_recent(element, limits, count_positive, offsets, entries, elements, items, tracks,
-                   state):  # fmt: skip
+def _remove_recent(element, coalition):
     """Remove where the pool holds the m most recent only."""
+    elements, state = coalition.elements, coalition.state
     age = elements[AGE, element]
     elements[IN_TIME, age] = 0
     state[N_PRESENT] -= 1
     if age > state[OLDEST]:
         return
-    _leave_pool(element, limits, count_positive, offsets, entries, elements, items, tracks, state)
-    if state[N_PRESENT] >= limits[2]:
+    _leave_pool(element, coalition)
+    if state[N_PRESENT] >= coalition.limits[2]:
         oldest = state[OLDEST] + 1
         while elements[IN_TIME, oldest] == 0:
             oldest += 1
         state[OLDEST] = oldest
-        _enter_pool(
-            elements[BY_AGE, oldest], limits, count_positive, offsets, entries, elements, items,
-            tracks, state,
-        )  # fmt: skip
+        _enter_pool(elements[BY_AGE, oldest], coalition)
     elif age == state[OLDEST]:
         oldest = age - 1
         while oldest >= 0 and elements[IN_TIME, oldest] == 0:
@@ -366,71 +397,48 @@ def _remove_recent(element, limits, count_positive, offsets, entries, elements, 
 
 
 @njit(**_INLINE)
-def insert(element, limits, count_positive, offsets, entries, elements, items, tracks, state):
+def insert(element, coalition):
     """An absent element becomes present."""
-    if limits[2] < limits[0]:
-        _insert_recent(
-            element, limits, count_positive, offsets, entries, elements, items, tracks, state
-        )
+    if coalition.limits[2] < coalition.limits[0]:
+        _insert_recent(element, coalition)
     else:
-        state[N_PRESENT] += 1
-        _enter_pool(
-            element, limits, count_positive, offsets, entries, elements, items, tracks, state
-        )
+        coalition.state[N_PRESENT] += 1
+        _enter_pool(element, coalition)
 
 
 @njit(**_INLINE)
-def remove(element, limits, count_positive, offsets, entries, elements, items, tracks, state):
+def remove(element, coalition):
     """A present element becomes absent."""
-    if limits[2] < limits[0]:
-        _remove_recent(
-            element, limits, count_positive, offsets, entries, elements, items, tracks, state
-        )
+    if coalition.limits[2] < coalition.limits[0]:
+        _remove_recent(element, coalition)
     else:
-        state[N_PRESENT] -= 1
-        _leave_pool(
-            element, limits, count_positive, offsets, entries, elements, items, tracks, state
-        )
+        coalition.state[N_PRESENT] -= 1
+        _leave_pool(element, coalition)
 
 
 @njit(**_INNER)
-def toggle(members, start, end, joining, limits, count_positive, offsets, entries, elements, items,
-           tracks, state):  # fmt: skip
+def toggle(members, start, end, joining, coalition):
     """Insert, or remove, the elements ``members[start:end]`` of a player."""
     for place in range(start, end):
         if joining:
-            insert(
-                members[place], limits, count_positive, offsets, entries, elements, items, tracks,
-                state,
-            )  # fmt: skip
+            insert(members[place], coalition)
         else:
-            remove(
-                members[place], limits, count_positive, offsets, entries, elements, items, tracks,
-                state,
-            )  # fmt: skip
+            remove(members[place], coalition)
 
 
 @njit(**_INNER)
-def insert_irrelevant(order, n_first, limits, offsets, entries, elements, items, tracks, state):
+def insert_irrelevant(order, n_first, coalition):
     """Insert elements none of which touches a tracked item, from an empty start.
 
     The value stays 0 meanwhile, so only the keys of the final neighbours are needed.
     """
-    n, k, m, step = limits
+    n, k, m, step, _ = coalition.limits
     if m < n:
         for j in range(n_first):
-            _insert_recent(
-                np.int64(order[j]),
-                limits,
-                np.bool_(True),
-                offsets,
-                entries,
-                elements,
-                items,
-                tracks,
-                state,
-            )
+            _insert_recent(np.int64(order[j]), coalition)
         return
+    offsets, entries, items = coalition.offsets, coalition.entries, coalition.items
+    elements, state = coalition.elements, coalition.state
     for j in range(n_first):
         elements[PRESENT, order[j]] = 1
     state[N_POOL] = n_first
@@ -453,7 +461,7 @@ def insert_irrelevant(order, n_first, limits, offsets, entries, elements, items,
 
 
 @njit(**_OPTIONS)
-def _drop_harmless(n, offsets, row_items, row_values, numbers, empty_scores, flags):
+def _drop_harmless(draft):
     """Leave out the items that can never stand above a target that is listed.
 
     A target is listed with at least the least that one row gives it; an item whose rows together
@@ -463,6 +471,8 @@ def _drop_harmless(n, offsets, row_items, row_values, numbers, empty_scores, fla
     -------
     numbers, empty_scores, flags : as given, of the items that are left
     """
+    offsets, row_items, row_values, numbers, empty_scores, flags = draft
+    n = len(offsets) - 1
     n_local = len(numbers)
     totals = np.zeros(n_local, np.int64)
     least, number = np.int64(2**62), np.int64(-1)
@@ -504,22 +514,21 @@ def _drop_harmless(n, offsets, row_items, row_values, numbers, empty_scores, fla
 
 
 @njit(**_OPTIONS)
-def finish_game(n, k, m, offsets, row_items, row_values, numbers, empty_scores, flags, age, mode,
-                length, gains, rank_factor, sustainable_factor):  # fmt: skip
+def finish_game(query, k, m, draft, age, utility):
     """Complete a game from its rows.
 
     Parameters
     ----------
-    row_items : int32 (E,), local items; row_values : int64 (E,), scores added
-    numbers : int32 (L,), item number of each local item
-    empty_scores : int64 (L,), scores when nobody is present
-    flags : uint8 (L,), flags of each local item, 0 where its rank does not matter
+    query, k, m : int
+        Number of the query, neighbours, size of the pool.
+    draft : Draft
     age : int32 (n,), place in time of each element; empty where the pool has room for all
+    utility : Utility
     """
-    if sustainable_factor == 0.0:
-        numbers, empty_scores, flags = _drop_harmless(
-            n, offsets, row_items, row_values, numbers, empty_scores, flags
-        )
+    offsets, row_items, row_values, numbers, empty_scores, flags = draft
+    n = len(offsets) - 1
+    if utility.sustainable_factor == 0.0:
+        numbers, empty_scores, flags = _drop_harmless(draft)
     n_local = len(numbers)
     n_tracked = 0
     for i in range(n_local):
@@ -554,24 +563,37 @@ def finish_game(n, k, m, offsets, row_items, row_values, numbers, empty_scores, 
         elements[AGE, element] = age[element]
         elements[BY_AGE, age[element]] = element
     state = np.zeros(8, np.int64)
-    scoring = (mode, length, rank_factor, sustainable_factor, 0.0)
-    empty_value = _empty_value(step, empty_scores, items, tracks, state, scoring, gains)
-    return Game(
-        (n, k, m, step), offsets, entries, elements, items, tracks, state,
-        (mode, length, rank_factor, sustainable_factor, empty_value), gains,
+    counting = 1 if utility.sustainable_factor != 0.0 else 0
+    coalition = Coalition(
+        (n, k, m, step, counting), offsets, entries, elements, items, tracks, state
+    )
+    scoring = (
+        utility.mode, utility.length, utility.rank_factors[query], utility.sustainable_factor, 0.0,
     )  # fmt: skip
+    empty_value = _empty_value(empty_scores, Game(coalition, scoring, utility.gains))
+    return Game(coalition, (*scoring[:4], empty_value), utility.gains)
+
+
+@njit(**_OPTIONS)
+def with_room_for_all(game):
+    """Return the game, of the same arrays, where everybody is in the pool."""
+    limits, offsets, entries, elements, items, tracks, state = game.coalition
+    n, k, _, step, counting = limits
+    wide = Coalition((n, k, n, step, counting), offsets, entries, elements, items, tracks, state)
+    return Game(wide, game.scoring, game.gains)
 
 
 @njit(**_INNER)
-def _empty_value(step, empty_scores, items, tracks, state, scoring, gains):
+def _empty_value(empty_scores, game):
     """Value of the list that results when nobody is present."""
+    items, step = game.coalition.items, game.coalition.limits[3]
     positive = 0
     for i in range(items.shape[1]):
         items[KEY, i] = items[BASE, i] + step * empty_scores[i]
         positive += empty_scores[i] > 0
     if positive == 0:
         return 0.0
-    state[N_POSITIVE] = positive
-    for t in range(tracks.shape[1]):
-        recount(step, items, tracks, t)
-    return _many_value(step, tracks, state, scoring, gains)
+    game.coalition.state[N_POSITIVE] = positive
+    for t in range(game.coalition.tracks.shape[1]):
+        recount(t, game.coalition)
+    return _many_value(game)

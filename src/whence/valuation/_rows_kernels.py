@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from whence.evaluation._modes import ADDITIVE, AVERAGE_PRECISION, BEST, NO_RANKS
 from whence.models.knn._kernels import keep_best
-from whence.valuation._game_kernels import ADDITIVE, AVERAGE_PRECISION, BEST, NO_RANKS
 
 _OPTIONS = {"nogil": True, "cache": True, "boundscheck": False}
 # Inner functions allocate nothing: without the runtime, no reference is counted in a loop.
@@ -69,20 +69,20 @@ def make_board(n_items, length):
 
 
 @njit(**_INNER)
-def begin_board(board, query, asked, worth, forbidden):
+def begin_board(board, query, queries, utility, forbidden):
     """Forget the query before; `forbidden` is an item that can never be listed, or -1."""
     counts, cells = board.counts, board.cells
     counts[QUERY] += 1
     counts[TICKET] += 1
     counts[N_TOUCHED] = 0
     counts[N_CHANGED] = 0
-    if worth.mode == NO_RANKS:
+    if utility.mode == NO_RANKS:
         return
-    end = asked.target_ends[query]
-    if worth.first_only:
-        end = min(end, asked.target_starts[query] + 1)
-    for e in range(asked.target_starts[query], end):
-        item = asked.targets[e]
+    end = queries.target_end[query]
+    if utility.first_only:
+        end = min(end, queries.target_start[query] + 1)
+    for e in range(queries.target_start[query], end):
+        item = queries.target_items[e]
         if item >= 0 and item != forbidden:
             cells[item, TARGET] = counts[QUERY]
 
@@ -124,7 +124,7 @@ def undo(board):
 
 
 @njit(**_INNER)
-def settle(board, query, worth):
+def settle(board, query, utility):
     """Make the scores the ones that changes are compared with.
 
     Returns
@@ -146,11 +146,11 @@ def settle(board, query, worth):
             cells[front[i], LISTED] = counts[QUERY]
     counts[N_CHANGED] = 0
     counts[TICKET] += 1
-    return _value_of_list(front[:length], board, query, worth)
+    return _value_of_list(front[:length], board, query, utility)
 
 
 @njit(**_INNER)
-def value_after(board, query, worth, settled):
+def value_after(board, query, utility, settled):
     """Value of the list after the changes; `settled` is what it was worth before."""
     cells, counts = board.cells, board.counts
     length = len(board.best_items)
@@ -166,7 +166,7 @@ def value_after(board, query, worth, settled):
             or (score == bar and item < bar_item)
         ):
             n = _list_from_front(board)
-            return _value_of_list(board.best_items[:n], board, query, worth)
+            return _value_of_list(board.best_items[:n], board, query, utility)
     return settled
 
 
@@ -202,24 +202,24 @@ def _list_from_front(board):
 
 
 @njit(**_INNER)
-def _value_of_list(items, board, query, worth):
+def _value_of_list(items, board, query, utility):
     """Value of a list by the definitions."""
     cells, counts = board.cells, board.counts
     ranks = 0.0
     hits, sustainable = 0, 0
     for i in range(len(items)):
-        if worth.sustainable_factor != 0.0:
-            sustainable += worth.sustainable[items[i]]
-        if worth.mode == NO_RANKS or cells[items[i], TARGET] != counts[QUERY]:
+        if utility.sustainable_factor != 0.0:
+            sustainable += utility.sustainable[items[i]]
+        if utility.mode == NO_RANKS or cells[items[i], TARGET] != counts[QUERY]:
             continue
         hits += 1
-        if worth.mode == ADDITIVE:
-            ranks += worth.gains[i + 1]
-        elif worth.mode == BEST:
-            ranks = max(ranks, worth.gains[i + 1])
-        elif worth.mode == AVERAGE_PRECISION:
+        if utility.mode == ADDITIVE:
+            ranks += utility.gains[i + 1]
+        elif utility.mode == BEST:
+            ranks = max(ranks, utility.gains[i + 1])
+        elif utility.mode == AVERAGE_PRECISION:
             ranks += hits / (i + 1)
-    value = worth.rank_factors[query] * ranks
+    value = utility.rank_factors[query] * ranks
     if sustainable > 0:
-        value += worth.sustainable_factor * (sustainable / len(items))
+        value += utility.sustainable_factor * (sustainable / len(items))
     return value

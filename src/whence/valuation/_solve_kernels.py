@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from whence.evaluation.queries import QueryArrays
+from whence.evaluation.utility import Utility
 from whence.models.knn._sort_kernels import stable_argsort
 from whence.valuation._walk_kernels import (
     exact_semivalue,
@@ -29,46 +31,6 @@ _INNER = {**_OPTIONS, "_nrt": False}
 
 # What became of a query.
 SAMPLED, EXACT, CONSTANT = 0, 1, 2
-
-
-class Asked(NamedTuple):
-    """Queries in the numbering of the training data.
-
-    Attributes
-    ----------
-    history, starts, ends : windows of the histories (sessions)
-    targets, target_starts, target_ends : windows of the targets
-    users : int32 (Q,), training number of the user (baskets)
-    """
-
-    history: np.ndarray
-    starts: np.ndarray
-    ends: np.ndarray
-    targets: np.ndarray
-    target_starts: np.ndarray
-    target_ends: np.ndarray
-    users: np.ndarray
-
-
-class Worth(NamedTuple):
-    """A metric, as arrays (see whence.evaluation.metrics).
-
-    Attributes
-    ----------
-    mode, length : int; first_only : bool
-    gains : float64 (length + 1,)
-    rank_factors : float64 (Q,), factor of the ranks' part for each query
-    sustainable_factor : float
-    sustainable : uint8 (n_items,)
-    """
-
-    mode: int
-    length: int
-    first_only: bool
-    gains: np.ndarray
-    rank_factors: np.ndarray
-    sustainable_factor: float
-    sustainable: np.ndarray
 
 
 class Plan(NamedTuple):
@@ -115,7 +77,7 @@ class Weights(NamedTuple):
     samples: np.ndarray
 
 
-class Tally(NamedTuple):
+class Accumulator(NamedTuple):
     """What a block of queries adds up, by player, and finds out, by query.
 
     Attributes
@@ -139,6 +101,11 @@ class Tally(NamedTuple):
     work: np.ndarray
     value_all: np.ndarray
     value_nothing: np.ndarray
+
+
+# Numba's caches of 0.1.0, which an installation over it finds, are read before they are dropped as
+# old, and name these.
+Asked, Worth, Tally = QueryArrays, Utility, Accumulator
 
 
 class Players(NamedTuple):
@@ -221,7 +188,7 @@ def _exact_kinds(game, players, limit, weights):
         return no_counts, no_kinds
     if n_players < 62 and (1 << n_players) <= limit:
         return np.ones(n_players, np.int64), np.arange(n_players).astype(np.int64)
-    n, k, m, _ = game.limits
+    n, k, m, _, _ = game.coalition.limits
     if not players.singles or n > k or n > m:
         return no_counts, no_kinds
     counts, kinds = group_identical(game, limit // 2 if players.owner >= 0 else limit)
@@ -237,7 +204,7 @@ def _exact_kinds(game, players, limit, weights):
 
 
 @njit(**_MERGED)
-def begin_query(query, game, players, plan, weights, tally):
+def begin_query(query, game, players, plan, weights, accumulator):
     """In the first round: note the extreme values, and solve exactly what can be.
 
     Returns
@@ -248,14 +215,14 @@ def begin_query(query, game, players, plan, weights, tally):
     n_players, owner = len(players.ids), players.owner
     if not plan.fresh:
         return False
-    tally.value_all[query] = value_of_all(game, game.limits)
-    tally.value_nothing[query] = game.scoring[4] if owner < 0 else 0.0
+    accumulator.value_all[query] = value_of_all(game)
+    accumulator.value_nothing[query] = game.scoring[4] if owner < 0 else 0.0
     for player in range(n_players):
         if player != owner:
-            tally.appearances[players.ids[player]] += 1
-    tally.status[query] = SAMPLED
-    if game.tracks.shape[1] == 0 or n_players == 0:
-        tally.status[query] = CONSTANT
+            accumulator.appearances[players.ids[player]] += 1
+    accumulator.status[query] = SAMPLED
+    if game.coalition.tracks.shape[1] == 0 or n_players == 0:
+        accumulator.status[query] = CONSTANT
         return True
     counts, kinds = _exact_kinds(game, players, plan.exact_limit, weights)
     if len(counts) == 0:
@@ -263,33 +230,31 @@ def begin_query(query, game, players, plan, weights, tally):
     values = np.empty(n_players)
     start = weights.size_starts[n_players]
     sizes = weights.sizes[start : start + n_players]
-    exact_semivalue(
-        game, n_players, players.offsets, players.members, owner, sizes, counts, kinds, values
-    )
+    exact_semivalue(game, players, sizes, counts, kinds, values)
     for player in range(n_players):
-        tally.exact[players.ids[player], 1 if player == owner else 0] += values[player]
-    tally.status[query] = EXACT
+        accumulator.exact[players.ids[player], 1 if player == owner else 0] += values[player]
+    accumulator.status[query] = EXACT
     return True
 
 
 @njit(**_MERGED)
-def _add_sample(query, players, units, sums, squares, work, tally):
-    """Add a sample's mean contributions, and the variances of the means, to the tally."""
+def _add_sample(query, players, units, sums, squares, work, accumulator):
+    """Add a sample's mean contributions, and the variances of the means, to the accumulator."""
     spread = 0.0
     for player in range(len(players.ids)):
         column = 1 if player == players.owner else 0
         mean = sums[player] / units
-        tally.means[players.ids[player], column] += mean
+        accumulator.means[players.ids[player], column] += mean
         if units > 1:
             variance = max(0.0, squares[player] - units * mean * mean) / (units - 1)
-            tally.variances[players.ids[player], column] += variance / units
+            accumulator.variances[players.ids[player], column] += variance / units
             spread += variance
-    tally.spread[query] = spread
-    tally.work[query] = work
+    accumulator.spread[query] = spread
+    accumulator.work[query] = work
 
 
 @njit(**_MERGED)
-def sample_permutations(query, game, players, plan, weights, first, units, zero, tally):
+def sample_permutations(query, game, players, plan, weights, first, units, zero, accumulator):
     """Semivalues of one query's players, from `units` replicates of permutations."""
     n_players = len(players.ids)
     sums, squares = np.zeros(n_players), np.zeros(n_players)
@@ -298,33 +263,31 @@ def sample_permutations(query, game, players, plan, weights, first, units, zero,
     work = sample_in_permutations(
         game, players, factors, plan, query, first, units, zero, sums, squares
     )
-    _add_sample(query, players, units, sums, squares, work, tally)
+    _add_sample(query, players, units, sums, squares, work, accumulator)
 
 
 @njit(**_MERGED)
-def sample_subsets(query, game, players, plan, weights, first, units, tally):
+def sample_subsets(query, game, players, plan, weights, first, units, accumulator):
     """Semivalues of one query's players, from `units` replicates of subsets."""
     n_players = len(players.ids)
     sums, squares = np.zeros(n_players), np.zeros(n_players)
     start = weights.sample_starts[n_players]
     factors = weights.samples[start : start + n_players]
     work = sample_in_subsets(game, players, factors, plan, query, first, units, sums, squares)
-    _add_sample(query, players, units, sums, squares, work, tally)
+    _add_sample(query, players, units, sums, squares, work, accumulator)
 
 
 @njit(**_MERGED)
-def solve_leave_one_out(query, game, players, tally):
-    """Leave-one-out values of one query's players, added to the tally."""
-    tally.value_nothing[query] = 0.0 if players.owner >= 0 else game.scoring[4]
-    tally.status[query] = EXACT
-    if game.tracks.shape[1] == 0:
-        tally.status[query] = CONSTANT
+def solve_leave_one_out(query, game, players, accumulator):
+    """Leave-one-out values of one query's players, added to the accumulator."""
+    accumulator.value_nothing[query] = 0.0 if players.owner >= 0 else game.scoring[4]
+    accumulator.status[query] = EXACT
+    if game.coalition.tracks.shape[1] == 0:
+        accumulator.status[query] = CONSTANT
         return
     n_players = len(players.ids)
     values = np.empty(n_players)
-    tally.value_all[query] = leave_one_out(
-        game, n_players, players.offsets, players.members, players.owner, values
-    )
+    accumulator.value_all[query] = leave_one_out(game, players, values)
     for player in range(n_players):
         column = 1 if player == players.owner else 0
-        tally.exact[players.ids[player], column] += values[player]
+        accumulator.exact[players.ids[player], column] += values[player]

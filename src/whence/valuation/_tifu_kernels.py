@@ -9,7 +9,8 @@ from numba import njit
 
 from whence.models.knn._sort_kernels import stable_argsort
 from whence.models.knn._tifu_kernels import nearest_users
-from whence.valuation._game_kernels import IS_SUSTAINABLE, IS_TARGET, finish_game
+from whence.models.knn.tifu import UserIndex, UserVectors
+from whence.valuation._game_kernels import IS_SUSTAINABLE, IS_TARGET, Draft, finish_game
 from whence.valuation._solve_kernels import (
     CONSTANT,
     begin_query,
@@ -25,23 +26,22 @@ _OPTIONS = {"nogil": True, "cache": True, "boundscheck": False}
 
 
 class Users(NamedTuple):
-    """A fitted TIFUKNN and the query users, as arrays (see whence.models.knn.tifu).
+    """A fitted TIFUKNN and the query users, as arrays.
 
-    `limit` is the number of nearest users that become elements.
+    Attributes
+    ----------
+    own : UserVectors
+        Of the query users.
+    train : UserIndex
+        Of the training users.
+    euclidean : bool
+    k : int
+    limit : int
+        Number of nearest users that become elements.
     """
 
-    own_offsets: np.ndarray
-    own_items: np.ndarray
-    own_values: np.ndarray
-    own_weights: np.ndarray
-    user_offsets: np.ndarray
-    user_items: np.ndarray
-    user_values: np.ndarray
-    user_weights: np.ndarray
-    squared_norms: np.ndarray
-    posting_offsets: np.ndarray
-    postings: np.ndarray
-    posting_entries: np.ndarray
+    own: UserVectors
+    train: UserIndex
     euclidean: bool
     k: int
     limit: int
@@ -80,7 +80,7 @@ def _kth_largest(values, n, k):
 
 
 @njit(**_OPTIONS)
-def user_game(query, asked, users, worth, marks, scratch):
+def user_game(query, queries, users, utility, marks, scratch):
     """Build the game of a query whose user has a history.
 
     Of n neighbours, item j has the score of their entries plus n times the own entry; so a row
@@ -92,40 +92,41 @@ def user_game(query, asked, users, worth, marks, scratch):
     game : Game
     sources : int32 (n,), user number of each element
     """
-    start, end = users.own_offsets[query], users.own_offsets[query + 1]
+    own_offsets, own_items, own_weights = users.own.offsets, users.own.items, users.own.own
+    vectors = users.train.vectors
+    offsets, theirs, user_weights = vectors.offsets, vectors.items, vectors.neighbour
+    start, end = own_offsets[query], own_offsets[query + 1]
     nearest = scratch.nearest
     n = nearest_users(
-        users.own_items[start:end], users.own_values[start:end], asked.users[query],
-        users.euclidean, users.limit, users.user_offsets, users.user_values, users.squared_norms,
-        users.posting_offsets, users.postings, users.posting_entries, scratch.shared,
-        scratch.distance, nearest,
+        own_items[start:end], users.own.values[start:end], queries.users[query], users.euclidean,
+        users.limit, users.train, scratch.shared, scratch.distance, nearest,
     )  # fmt: skip
-    mark_targets(query, asked, worth, -1, marks.target)
+    mark_targets(query, queries, utility, -1, marks.target)
 
     capacity = end - start
     for rank in range(n):
-        capacity += users.user_offsets[nearest[rank] + 1] - users.user_offsets[nearest[rank]]
+        capacity += offsets[nearest[rank] + 1] - offsets[nearest[rank]]
     items = np.empty(capacity, np.int32)
     n_items = 0
     for e in range(start, end):
-        item = users.own_items[e]
+        item = own_items[e]
         items[n_items] = item
         n_items += 1
-        scratch.own[item] = users.own_weights[e]
+        scratch.own[item] = own_weights[e]
         scratch.largest[item] = 0
         marks.seen[item] = query
     for rank in range(n):
-        for e in range(users.user_offsets[nearest[rank]], users.user_offsets[nearest[rank] + 1]):
-            item = users.user_items[e]
+        for e in range(offsets[nearest[rank]], offsets[nearest[rank] + 1]):
+            item = theirs[e]
             if marks.seen[item] != query:
                 marks.seen[item] = query
                 items[n_items] = item
                 n_items += 1
                 scratch.own[item] = 0
                 scratch.largest[item] = 0
-            scratch.largest[item] = max(scratch.largest[item], users.user_weights[e])
+            scratch.largest[item] = max(scratch.largest[item], user_weights[e])
 
-    bar = _kth_largest(users.own_weights[start:end], end - start, worth.length)
+    bar = _kth_largest(own_weights[start:end], end - start, utility.length)
     n_local = 0
     numbers = np.empty(n_items, np.int32)
     mask = np.empty(n_items, np.uint8)
@@ -141,7 +142,7 @@ def user_game(query, asked, users, worth, marks, scratch):
         marks.local[item] = n_local
         numbers[n_local] = item
         mask[n_local] = IS_TARGET if marks.target[item] == query else 0
-        if worth.sustainable_factor != 0.0 and worth.sustainable[item]:
+        if utility.sustainable_factor != 0.0 and utility.sustainable[item]:
             mask[n_local] |= IS_SUSTAINABLE
         empty_scores[n_local] = scratch.own[item]
         n_local += 1
@@ -160,29 +161,30 @@ def user_game(query, asked, users, worth, marks, scratch):
             row_items[first + i] = i
             row_values[first + i] = empty_scores[i]
         n_entries += n_own
-        for e in range(users.user_offsets[nearest[rank]], users.user_offsets[nearest[rank] + 1]):
-            item = users.user_items[e]
-            if marks.local_stamp[item] != query or users.user_weights[e] == 0:
+        for e in range(offsets[nearest[rank]], offsets[nearest[rank] + 1]):
+            item = theirs[e]
+            if marks.local_stamp[item] != query or user_weights[e] == 0:
                 continue
             local = marks.local[item]
             if local < n_own:
-                row_values[first + local] += users.user_weights[e]
+                row_values[first + local] += user_weights[e]
             else:
                 row_items[n_entries] = local
-                row_values[n_entries] = users.user_weights[e]
+                row_values[n_entries] = user_weights[e]
                 n_entries += 1
         row_offsets[rank + 1] = n_entries
-    game = finish_game(
-        n, users.k, n, row_offsets, row_items[:n_entries], row_values[:n_entries],
-        numbers[:n_local], empty_scores[:n_local], mask[:n_local], sources[:0], worth.mode,
-        worth.length, worth.gains, worth.rank_factors[query],
-        worth.sustainable_factor,
+    draft = Draft(
+        row_offsets, row_items[:n_entries], row_values[:n_entries], numbers[:n_local],
+        empty_scores[:n_local], mask[:n_local],
     )  # fmt: skip
+    game = finish_game(query, users.k, n, draft, sources[:0], utility)
     return game, sources
 
 
 @njit(**_OPTIONS)
-def solve_users(first, last, asked, users, worth, plan, weights, first_replicate, units, tally):
+def solve_users(
+    first, last, queries, users, utility, plan, weights, first_replicate, units, accumulator
+):
     """Semivalues of queries [first, last), from permutations where they are sampled.
 
     Returns
@@ -190,66 +192,74 @@ def solve_users(first, last, asked, users, worth, plan, weights, first_replicate
     stopped, n_players : int
         `last` and 0; or the query for whose number of players the weights have no row yet.
     """
-    n_items = len(users.posting_offsets) - 1
+    n_items = len(users.train.posting_offsets) - 1
     marks = make_scratch(n_items)
-    scratch = make_user_scratch(len(users.user_offsets) - 1, n_items, users.limit)
+    scratch = make_user_scratch(len(users.train.squared_norms), n_items, users.limit)
     for query in range(first, last):
         if not plan.fresh and units[query] == 0:
             continue
-        if users.own_offsets[query] == users.own_offsets[query + 1]:
-            tally.status[query] = CONSTANT
+        if users.own.offsets[query] == users.own.offsets[query + 1]:
+            accumulator.status[query] = CONSTANT
             continue
-        game, sources = user_game(query, asked, users, worth, marks, scratch)
-        owner = asked.users[query] if plan.own_player else -1
+        game, sources = user_game(query, queries, users, utility, marks, scratch)
+        owner = queries.users[query] if plan.own_player else -1
         players = form_players(sources, owner, plan.group_of)
         if lacks_row(weights, players):
             return query, len(players.ids)
-        if not begin_query(query, game, players, plan, weights, tally) and units[query] > 0:
+        if not begin_query(query, game, players, plan, weights, accumulator) and units[query] > 0:
             sample_permutations(
                 query, game, players, plan, weights, first_replicate[query], units[query],
-                np.empty(0, np.int64), tally,
+                np.empty(0, np.int64), accumulator,
             )  # fmt: skip
     return last, 0
 
 
 @njit(**_OPTIONS)
-def solve_users_by_subsets(first, last, asked, users, worth, plan, weights, first_replicate,
-                              units, tally):  # fmt: skip
+def solve_users_by_subsets(
+    first, last, queries, users, utility, plan, weights, first_replicate, units, accumulator
+):
     """Semivalues of queries [first, last), from subsets where they are sampled.
 
     Returns as `solve_users`.
     """
-    n_items = len(users.posting_offsets) - 1
+    n_items = len(users.train.posting_offsets) - 1
     marks = make_scratch(n_items)
-    scratch = make_user_scratch(len(users.user_offsets) - 1, n_items, users.limit)
+    scratch = make_user_scratch(len(users.train.squared_norms), n_items, users.limit)
     for query in range(first, last):
         if not plan.fresh and units[query] == 0:
             continue
-        if users.own_offsets[query] == users.own_offsets[query + 1]:
-            tally.status[query] = CONSTANT
+        if users.own.offsets[query] == users.own.offsets[query + 1]:
+            accumulator.status[query] = CONSTANT
             continue
-        game, sources = user_game(query, asked, users, worth, marks, scratch)
-        owner = asked.users[query] if plan.own_player else -1
+        game, sources = user_game(query, queries, users, utility, marks, scratch)
+        owner = queries.users[query] if plan.own_player else -1
         players = form_players(sources, owner, plan.group_of)
         if lacks_row(weights, players):
             return query, len(players.ids)
-        if not begin_query(query, game, players, plan, weights, tally) and units[query] > 0:
+        if not begin_query(query, game, players, plan, weights, accumulator) and units[query] > 0:
             sample_subsets(
-                query, game, players, plan, weights, first_replicate[query], units[query], tally
+                query,
+                game,
+                players,
+                plan,
+                weights,
+                first_replicate[query],
+                units[query],
+                accumulator,
             )
     return last, 0
 
 
 @njit(**_OPTIONS)
-def leave_out_users(first, last, asked, users, worth, plan, tally):
+def leave_out_users(first, last, queries, users, utility, plan, accumulator):
     """Leave-one-out values of queries [first, last)."""
-    n_items = len(users.posting_offsets) - 1
+    n_items = len(users.train.posting_offsets) - 1
     marks = make_scratch(n_items)
-    scratch = make_user_scratch(len(users.user_offsets) - 1, n_items, users.limit)
+    scratch = make_user_scratch(len(users.train.squared_norms), n_items, users.limit)
     for query in range(first, last):
-        if users.own_offsets[query] == users.own_offsets[query + 1]:
-            tally.status[query] = CONSTANT
+        if users.own.offsets[query] == users.own.offsets[query + 1]:
+            accumulator.status[query] = CONSTANT
             continue
-        game, sources = user_game(query, asked, users, worth, marks, scratch)
-        players = form_players(sources, asked.users[query], plan.group_of)
-        solve_leave_one_out(query, game, players, tally)
+        game, sources = user_game(query, queries, users, utility, marks, scratch)
+        players = form_players(sources, queries.users[query], plan.group_of)
+        solve_leave_one_out(query, game, players, accumulator)

@@ -13,7 +13,6 @@ from whence.valuation._tifu_variant_kernels import (
     comes_after,
     find_nearest,
     make_scratch,
-    measure_overlaps,
     open_query,
     own_variant,
     variant_distance,
@@ -25,7 +24,7 @@ _INNER = {**_OPTIONS, "_nrt": False}
 
 
 @njit(**_OPTIONS)
-def leave_out_interactions(first, last, asked, vectors, variants, worth, values, value_all):
+def leave_out_interactions(first, last, queries, users, variants, utility, values, value_all):
     """Effect of deleting each row on queries [first, last).
 
     Parameters
@@ -34,51 +33,45 @@ def leave_out_interactions(first, last, asked, vectors, variants, worth, values,
         queries of other users and in those of its own
     value_all : float64 (Q,), written
     """
-    n_users, n_items = len(vectors.offsets) - 1, len(vectors.posting_offsets) - 1
-    board = make_board(n_items, worth.length)
+    n_users, n_items = len(users.train.vectors.offsets) - 1, len(users.train.posting_offsets) - 1
+    board = make_board(n_items, utility.length)
     scratch = make_scratch(n_users, n_items)
-    for query in range(first, last):
-        start, end = vectors.own_offsets[query], vectors.own_offsets[query + 1]
-        if start == end:
+    for number in range(first, last):
+        if users.own.offsets[number] == users.own.offsets[number + 1]:
             continue
-        found, near, full = open_query(
-            query, asked, vectors, worth, board, scratch, min(vectors.k + 1, n_users)
+        query = open_query(
+            number, queries, users, utility, board, scratch, min(users.k + 1, n_users)
         )
-        value_all[query] = full
-        own_norm = measure_overlaps(
-            vectors.own_items[start:end], vectors.own_values[start:end], vectors, scratch
-        )
-        user = asked.users[query]
+        value_all[number] = query.value
         for other in range(n_users):
-            if other != user:
+            if other != query.user:
                 _leave_out_of_neighbour(
-                    other, query, found, near, own_norm, full, vectors, variants, worth, board,
-                    scratch, values,
-                )  # fmt: skip
+                    other, query, users, variants, utility, board, scratch, values
+                )
         scratch.shared[:] = 0.0
-        if user >= 0:
-            for variant in range(variants.offsets[user], variants.offsets[user + 1]):
+        if query.user >= 0:
+            for variant in range(variants.offsets[query.user], variants.offsets[query.user + 1]):
                 if variants.entry_offsets[variant] < variants.entry_offsets[variant + 1]:
                     value = _own_value_without(
-                        variant, user, query, near, full, vectors, variants, worth, board, scratch
+                        variant, query, users, variants, utility, board, scratch
                     )
-                    values[variants.credited[variant], 1] += full - value
+                    values[variants.credited[variant], 1] += query.value - value
 
 
 @njit(**_INNER)
-def _leave_out_of_neighbour(other, query, found, near, own_norm, full, vectors, variants, worth,
-                            board, scratch, values):  # fmt: skip
+def _leave_out_of_neighbour(other, query, users, variants, utility, board, scratch, values):
     """Effect of deleting each row of another user on a query."""
-    start, end = vectors.own_offsets[query], vectors.own_offsets[query + 1]
-    n_own, nearest = end - start, scratch.nearest
-    is_near = scratch.rank[other] == query + 1
+    vectors, nearest, near = users.train.vectors, scratch.nearest, query.near
+    start, end = users.own.offsets[query.number], users.own.offsets[query.number + 1]
+    n_own = end - start
+    is_near = scratch.rank[other] == query.number + 1
     if not is_near:
         shared = scratch.shared[other]
         size = vectors.offsets[other + 1] - vectors.offsets[other]
-        if size == 0 or (not vectors.euclidean and shared == 0):
+        if size == 0 or (not users.euclidean and shared == 0):
             return
         # The nearest that a user can come is by losing an item that the query's user has not.
-        if not vectors.euclidean and (
+        if not users.euclidean and (
             shared == size
             or comes_after(-shared / (n_own + size - 1 - shared), other, nearest[near - 1], scratch)
         ):
@@ -87,50 +80,49 @@ def _leave_out_of_neighbour(other, query, found, near, own_norm, full, vectors, 
         if variants.entry_offsets[variant] == variants.entry_offsets[variant + 1]:
             continue
         distance = variant_distance(
-            other, variant, query, n_own, own_norm, vectors, variants, scratch
+            other, variant, query.number, n_own, query.norm, users, variants, scratch
         )
         if not is_near:
             if comes_after(distance, other, nearest[near - 1], scratch):
                 continue
-            change_user(board, nearest[near - 1], -1, vectors)
-            change_user(board, other, 1, vectors)
-            change_to_variant(board, variant, vectors, variants)
+            change_user(board, nearest[near - 1], -1, users)
+            change_user(board, other, 1, users)
+            change_to_variant(board, variant, users, variants)
         elif distance == np.inf or (
-            found > near and comes_after(distance, other, nearest[near], scratch)
+            query.found > near and comes_after(distance, other, nearest[near], scratch)
         ):
-            change_user(board, other, -1, vectors)
-            if found > near:
-                change_user(board, nearest[near], 1, vectors)
+            change_user(board, other, -1, users)
+            if query.found > near:
+                change_user(board, nearest[near], 1, users)
             else:
-                change_own(
-                    board, vectors.own_items[start:end], vectors.own_weights[start:end],
-                    max(near - 1, 1) - max(near, 1),
-                )  # fmt: skip
+                own_items, own_weights = users.own.items[start:end], users.own.own[start:end]
+                change_own(board, own_items, own_weights, max(near - 1, 1) - max(near, 1))
         else:
-            change_to_variant(board, variant, vectors, variants)
-        values[variants.credited[variant], 0] += full - value_after(board, query, worth, full)
+            change_to_variant(board, variant, users, variants)
+        value = value_after(board, query.number, utility, query.value)
+        values[variants.credited[variant], 0] += query.value - value
         undo(board)
 
 
 @njit(**_OPTIONS)
-def _own_value_without(variant, user, query, near, full, vectors, variants, worth, board,
-                       scratch):  # fmt: skip
+def _own_value_without(variant, query, users, variants, utility, board, scratch):
     """Value of a query where its own user is a variant."""
-    if variants.gone[variant] < 0 and not vectors.euclidean:
+    vectors = users.train.vectors
+    if variants.gone[variant] < 0 and not users.euclidean:
         # The same items, so the same neighbours.
         for e in range(variants.entry_offsets[variant], variants.entry_offsets[variant + 1]):
             entry = variants.entries[e]
             step = variants.own[e] - vectors.own[entry]
-            change(board, vectors.items[entry], max(near, 1) * step)
+            change(board, vectors.items[entry], max(query.near, 1) * step)
     else:
-        items, own_values, weights = own_variant(variant, user, vectors, variants)
+        items, own_values, weights = own_variant(variant, query.user, users, variants)
         clear(board)
         if len(items) > 0:
-            n_users = len(vectors.offsets) - 1
-            n = find_nearest(items, own_values, user, min(vectors.k, n_users), vectors, scratch)
+            limit = min(users.k, len(vectors.offsets) - 1)
+            n = find_nearest(items, own_values, query.user, limit, users, scratch)
             change_own(board, items, weights, max(n, 1))
             for j in range(n):
-                change_user(board, scratch.nearest[j], 1, vectors)
-    value = value_after(board, query, worth, full)
+                change_user(board, scratch.nearest[j], 1, users)
+    value = value_after(board, query.number, utility, query.value)
     undo(board)
     return value

@@ -7,17 +7,20 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from whence.evaluation._modes import NO_RANKS
 from whence.models.knn._kernels import (
     distinct_recent,
     gather_candidates,
     idf_shift,
     rank_candidates,
 )
+from whence.models.knn.vmis import SessionIndex
 from whence.valuation._game_kernels import (
     IS_SUSTAINABLE,
     IS_TARGET,
-    NO_RANKS,
+    Draft,
     finish_game,
+    with_room_for_all,
 )
 from whence.valuation._solve_kernels import (
     begin_query,
@@ -33,18 +36,13 @@ _OPTIONS = {"nogil": True, "cache": True, "boundscheck": False}
 
 
 class Sessions(NamedTuple):
-    """A fitted VMISKNN, as arrays (see whence.models.knn.vmis.SessionIndex).
+    """A fitted VMISKNN, as arrays; `train` is its SessionIndex.
 
     `limit` is the number of most recent matching sessions that become elements. Where only one
     session at a time will be removed (`one_out`), those that can be neighbours then suffice.
     """
 
-    source_of: np.ndarray
-    session_offsets: np.ndarray
-    session_items: np.ndarray
-    posting_offsets: np.ndarray
-    postings: np.ndarray
-    idf: np.ndarray
+    train: SessionIndex
     use_idf: bool
     k: int
     m: int
@@ -73,33 +71,33 @@ def make_scratch(n_items):
 
 
 @njit(**_OPTIONS)
-def mark_targets(query, asked, worth, forbidden, marks):
+def mark_targets(query, queries, utility, forbidden, marks):
     """Stamp the items that count as targets of a query; `forbidden` can never be listed."""
-    end = asked.target_ends[query]
-    if worth.first_only:
-        end = min(end, asked.target_starts[query] + 1)
-    if worth.mode == NO_RANKS:
+    end = queries.target_end[query]
+    if utility.first_only:
+        end = min(end, queries.target_start[query] + 1)
+    if utility.mode == NO_RANKS:
         return
-    for e in range(asked.target_starts[query], end):
-        item = asked.targets[e]
+    for e in range(queries.target_start[query], end):
+        item = queries.target_items[e]
         if item >= 0 and item != forbidden:
             marks[item] = query
 
 
 @njit(**_OPTIONS)
-def _reaches_target(query, found, n, weights, sessions, marks):
+def _reaches_target(query, found, weights, index, marks):
     """Whether any candidate could bring a target into the list; else all values are 0."""
-    for c in range(n):
+    session_offsets, session_items = index.session_offsets, index.session_items
+    for c in range(len(found)):
         if weights[c] > 0:
-            first, stop = sessions.session_offsets[found[c]], sessions.session_offsets[found[c] + 1]
-            for e in range(first, stop):
-                if marks[sessions.session_items[e]] == query:
+            for e in range(session_offsets[found[c]], session_offsets[found[c] + 1]):
+                if marks[session_items[e]] == query:
                     return True
     return False
 
 
 @njit(**_OPTIONS)
-def session_game(query, asked, sessions, worth, scratch):
+def session_game(query, queries, sessions, utility, scratch):
     """Build the game of a query.
 
     Returns
@@ -109,37 +107,34 @@ def session_game(query, asked, sessions, worth, scratch):
     others : int32 array, sessions that make room for the next candidate when they are removed,
         but are no elements; only where `one_out`
     """
-    start, end = asked.starts[query], asked.ends[query]
+    index = sessions.train
+    session_offsets, session_items = index.session_offsets, index.session_items
+    start, end = queries.history_start[query], queries.history_end[query]
     length = end - start
     items = np.empty(length, np.int32)
     recency = np.empty(length, np.int32)
-    n_distinct = distinct_recent(asked.history, start, end, scratch.seen, query, items, recency)
-    longest = 0
-    for j in range(n_distinct):
-        longest += sessions.posting_offsets[items[j] + 1] - sessions.posting_offsets[items[j]]
-    limit = min(sessions.limit, longest)
-    found = np.empty(limit, np.int32)
-    sims = np.empty(limit, np.int64)
-    weights = np.empty(limit, np.int64)
-    n = gather_candidates(
-        items, recency, n_distinct, length, sessions.posting_offsets, sessions.postings,
-        np.empty(n_distinct, np.int64), limit, found, sims, weights,
-    )  # fmt: skip
-    order = np.empty(n, np.int32)
-    last = asked.history[end - 1] if length > 0 else -1
-    mark_targets(query, asked, worth, last, scratch.target)
-    if worth.sustainable_factor == 0.0 and not _reaches_target(
-        query, found, n, weights, sessions, scratch.target
+    n_distinct = distinct_recent(
+        queries.history_items, start, end, scratch.seen, query, items, recency
+    )
+    found, sims, weights = gather_candidates(
+        items[:n_distinct], recency[:n_distinct], length, index, sessions.limit
+    )
+    n = len(found)
+    last = queries.history_items[end - 1] if length > 0 else -1
+    mark_targets(query, queries, utility, last, scratch.target)
+    if utility.sustainable_factor == 0.0 and not _reaches_target(
+        query, found, weights, index, scratch.target
     ):
         n = 0
     if n > sessions.k:
-        rank_candidates(sims, n, order)
+        order = rank_candidates(sims)
     else:
         # Without competition a session that gives no item any weight changes nothing.
+        order = np.empty(n, np.int32)
         n_kept = 0
         for c in range(n):
-            first, stop = sessions.session_offsets[found[c]], sessions.session_offsets[found[c] + 1]
-            only_last = stop - first == 1 and sessions.session_items[first] == last
+            first, stop = session_offsets[found[c]], session_offsets[found[c] + 1]
+            only_last = stop - first == 1 and session_items[first] == last
             if weights[c] > 0 and not only_last:
                 order[n_kept] = c
                 n_kept += 1
@@ -157,7 +152,7 @@ def session_game(query, asked, sessions, worth, scratch):
     capacity = 0
     for rank in range(n):
         session = found[order[rank]]
-        capacity += sessions.session_offsets[session + 1] - sessions.session_offsets[session]
+        capacity += session_offsets[session + 1] - session_offsets[session]
     shift = idf_shift(length, sessions.k) if sessions.use_idf else 0
     row_offsets = np.zeros(n + 1, np.int64)
     row_items = np.empty(capacity, np.int32)
@@ -169,17 +164,15 @@ def session_game(query, asked, sessions, worth, scratch):
     for rank in range(n):
         session = found[order[rank]]
         weight = weights[order[rank]]
-        sources[rank] = sessions.source_of[session]
+        sources[rank] = index.source_of[session]
         if weight > 0:
-            for e in range(
-                sessions.session_offsets[session], sessions.session_offsets[session + 1]
-            ):
-                item = sessions.session_items[e]
+            for e in range(session_offsets[session], session_offsets[session + 1]):
+                item = session_items[e]
                 if item == last:
                     continue
                 value = weight
                 if sessions.use_idf:
-                    value = weight * np.int64(np.rint(sessions.idf[item] * (1 << shift)))
+                    value = weight * np.int64(np.rint(index.idf[item] * (1 << shift)))
                     if value == 0:
                         continue
                 if scratch.local_stamp[item] != query:
@@ -187,7 +180,7 @@ def session_game(query, asked, sessions, worth, scratch):
                     scratch.local[item] = n_local
                     numbers[n_local] = item
                     mask[n_local] = IS_TARGET if scratch.target[item] == query else 0
-                    if worth.sustainable_factor != 0.0 and worth.sustainable[item]:
+                    if utility.sustainable_factor != 0.0 and utility.sustainable[item]:
                         mask[n_local] |= IS_SUSTAINABLE
                     n_local += 1
                 row_items[n_entries] = scratch.local[item]
@@ -197,24 +190,23 @@ def session_game(query, asked, sessions, worth, scratch):
     # Candidates were found most recent first.
     others = np.empty(n_all - n if extra >= 0 else 0, np.int32)
     for j in range(len(others)):
-        others[j] = sessions.source_of[found[order[n + j]]]
+        others[j] = index.source_of[found[order[n + j]]]
     age = order[:n] if n > pool else order[:0]
     if extra >= 0:
         age = np.empty(n, np.int32)
         for rank in range(n):
             age[rank] = n - 1 if rank == extra else (rank if rank < extra else rank - 1)
-    game = finish_game(
-        n, sessions.k, pool, row_offsets, row_items[:n_entries], row_values[:n_entries],
-        numbers[:n_local], np.zeros(n_local, np.int64), mask[:n_local], age, worth.mode,
-        worth.length,
-        worth.gains, worth.rank_factors[query], worth.sustainable_factor,
+    draft = Draft(
+        row_offsets, row_items[:n_entries], row_values[:n_entries], numbers[:n_local],
+        np.zeros(n_local, np.int64), mask[:n_local],
     )  # fmt: skip
+    game = finish_game(query, sessions.k, pool, draft, age, utility)
     return game, sources, others
 
 
 @njit(**_OPTIONS)
 def solve_sessions(
-    first, last, asked, sessions, worth, plan, weights, first_replicate, units, tally
+    first, last, queries, sessions, utility, plan, weights, first_replicate, units, accumulator
 ):
     """Semivalues of queries [first, last), from permutations where they are sampled.
 
@@ -223,54 +215,61 @@ def solve_sessions(
     stopped, n_players : int
         `last` and 0; or the query for whose number of players the weights have no row yet.
     """
-    scratch = make_scratch(len(sessions.posting_offsets) - 1)
+    scratch = make_scratch(len(sessions.train.posting_offsets) - 1)
     for query in range(first, last):
         if not plan.fresh and units[query] == 0:
             continue
-        game, sources, _ = session_game(query, asked, sessions, worth, scratch)
+        game, sources, _ = session_game(query, queries, sessions, utility, scratch)
         players = form_players(sources, -1, plan.group_of)
         if lacks_row(weights, players):
             return query, len(players.ids)
-        if not begin_query(query, game, players, plan, weights, tally) and units[query] > 0:
+        if not begin_query(query, game, players, plan, weights, accumulator) and units[query] > 0:
             sample_permutations(
                 query, game, players, plan, weights, first_replicate[query], units[query],
-                np.empty(0, np.int32), tally,
+                np.empty(0, np.int32), accumulator,
             )  # fmt: skip
     return last, 0
 
 
 @njit(**_OPTIONS)
-def solve_sessions_by_subsets(first, last, asked, sessions, worth, plan, weights, first_replicate,
-                              units, tally):  # fmt: skip
+def solve_sessions_by_subsets(
+    first, last, queries, sessions, utility, plan, weights, first_replicate, units, accumulator
+):
     """Semivalues of queries [first, last), from subsets where they are sampled.
 
     Returns as `solve_sessions`.
     """
-    scratch = make_scratch(len(sessions.posting_offsets) - 1)
+    scratch = make_scratch(len(sessions.train.posting_offsets) - 1)
     for query in range(first, last):
         if not plan.fresh and units[query] == 0:
             continue
-        game, sources, _ = session_game(query, asked, sessions, worth, scratch)
+        game, sources, _ = session_game(query, queries, sessions, utility, scratch)
         players = form_players(sources, -1, plan.group_of)
         if lacks_row(weights, players):
             return query, len(players.ids)
-        if not begin_query(query, game, players, plan, weights, tally) and units[query] > 0:
+        if not begin_query(query, game, players, plan, weights, accumulator) and units[query] > 0:
             sample_subsets(
-                query, game, players, plan, weights, first_replicate[query], units[query], tally
+                query,
+                game,
+                players,
+                plan,
+                weights,
+                first_replicate[query],
+                units[query],
+                accumulator,
             )
     return last, 0
 
 
 @njit(**_OPTIONS)
-def leave_out_sessions(first, last, asked, sessions, worth, plan, tally):
+def leave_out_sessions(first, last, queries, sessions, utility, plan, accumulator):
     """Leave-one-out values of queries [first, last)."""
-    scratch = make_scratch(len(sessions.posting_offsets) - 1)
+    scratch = make_scratch(len(sessions.train.posting_offsets) - 1)
     for query in range(first, last):
-        game, sources, others = session_game(query, asked, sessions, worth, scratch)
+        game, sources, others = session_game(query, queries, sessions, utility, scratch)
         players = form_players(sources, -1, plan.group_of)
-        solve_leave_one_out(query, game, players, tally)
-        if len(others) > 0 and game.tracks.shape[1] > 0:
-            n, k, _, step = game.limits
-            change = tally.value_all[query] - value_of_all(game, (n, k, n, step))
+        solve_leave_one_out(query, game, players, accumulator)
+        if len(others) > 0 and game.coalition.tracks.shape[1] > 0:
+            change = accumulator.value_all[query] - value_of_all(with_room_for_all(game))
             for source in others:
-                tally.exact[source, 0] += change
+                accumulator.exact[source, 0] += change

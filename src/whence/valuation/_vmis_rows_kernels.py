@@ -15,6 +15,7 @@ from whence.models.knn._kernels import (
     rank_candidates,
 )
 from whence.models.knn._sort_kernels import stable_argsort
+from whence.models.knn.vmis import SessionIndex
 from whence.valuation._rows_kernels import (
     LISTED,
     N_TOUCHED,
@@ -42,8 +43,7 @@ class Clicks(NamedTuple):
 
     Attributes
     ----------
-    session_offsets, session_items, posting_offsets, postings, idf
-        See whence.models.knn.vmis.SessionIndex.
+    train : SessionIndex
     use_idf : bool; k, m : int
     keys : int64 (positions,), ascending
     row_offsets : int64 (positions + 1,); row_items : int32 (n_rows,)
@@ -56,11 +56,7 @@ class Clicks(NamedTuple):
     time_keys : int64 (positions,), key of the session without that item
     """
 
-    session_offsets: np.ndarray
-    session_items: np.ndarray
-    posting_offsets: np.ndarray
-    postings: np.ndarray
-    idf: np.ndarray
+    train: SessionIndex
     use_idf: bool
     k: int
     m: int
@@ -91,35 +87,18 @@ class Asking(NamedTuple):
 
 
 @njit(**_OPTIONS)
-def _ask(query, asked, clicks, seen, recency_of):
+def _ask(query, queries, clicks, seen, recency_of):
     """Read a query."""
-    start, end = asked.starts[query], asked.ends[query]
+    start, end = queries.history_start[query], queries.history_end[query]
     length = end - start
     items = np.empty(length, np.int32)
     recency = np.empty(length, np.int32)
-    n = distinct_recent(asked.history, start, end, seen, query + 1, items, recency)
+    n = distinct_recent(queries.history_items, start, end, seen, query + 1, items, recency)
     for j in range(n):
         recency_of[items[j]] = recency[j]
-    last = asked.history[end - 1] if length > 0 else -1
+    last = queries.history_items[end - 1] if length > 0 else -1
     shift = idf_shift(length, clicks.k) if clicks.use_idf else 0
     return Asking(query + 1, length, last, items[:n], recency[:n], shift, seen, recency_of)
-
-
-@njit(**_OPTIONS)
-def _gather(items, recency, length, clicks, limit):
-    """The `limit` most recent sessions with one of the items."""
-    longest = 0
-    for j in range(len(items)):
-        longest += clicks.posting_offsets[items[j] + 1] - clicks.posting_offsets[items[j]]
-    limit = min(limit, longest)
-    found = np.empty(limit, np.int32)
-    sims = np.empty(limit, np.int64)
-    weights = np.empty(limit, np.int64)
-    n = gather_candidates(
-        items, recency, len(items), length, clicks.posting_offsets, clicks.postings,
-        np.empty(len(items), np.int64), limit, found, sims, weights,
-    )  # fmt: skip
-    return found[:n], sims[:n], weights[:n]
 
 
 @njit(**_INNER)
@@ -127,13 +106,15 @@ def _change_session(board, session, weight, clicks, asking, left_out):
     """Add a session's weight to the scores of its items, but for the one left out."""
     if weight == 0:
         return
-    for e in range(clicks.session_offsets[session], clicks.session_offsets[session + 1]):
-        item = clicks.session_items[e]
+    for e in range(
+        clicks.train.session_offsets[session], clicks.train.session_offsets[session + 1]
+    ):
+        item = clicks.train.session_items[e]
         if item == asking.last or item == left_out:
             continue
         value = weight
         if clicks.use_idf:
-            value = weight * np.int64(np.rint(clicks.idf[item] * (1 << asking.shift)))
+            value = weight * np.int64(np.rint(clicks.train.idf[item] * (1 << asking.shift)))
         change(board, item, value)
 
 
@@ -147,15 +128,17 @@ def _without_click(row, size, similarity, weight, clicks, asking, session):
         return similarity, weight
     similarity -= asking.length - asking.recency_of[item]
     newest = asking.length
-    for e in range(clicks.session_offsets[session], clicks.session_offsets[session + 1]):
-        other = clicks.session_items[e]
+    for e in range(
+        clicks.train.session_offsets[session], clicks.train.session_offsets[session + 1]
+    ):
+        other = clicks.train.session_items[e]
         if other != item and asking.seen[other] == asking.number:
             newest = min(newest, asking.recency_of[other])
     return similarity, (RECENT_EVENTS - newest) * similarity if newest < RECENT_EVENTS else 0
 
 
 @njit(**_OPTIONS)
-def leave_out_clicks(first, last, asked, clicks, worth, values, value_all):
+def leave_out_clicks(first, last, queries, clicks, utility, values, value_all):
     """Effect of deleting each click on queries [first, last).
 
     Parameters
@@ -163,25 +146,24 @@ def leave_out_clicks(first, last, asked, clicks, worth, values, value_all):
     values : float64 (n_rows, 2), added to: value with the row minus value without it
     value_all : float64 (Q,), written
     """
-    n_items = len(clicks.posting_offsets) - 1
-    board = make_board(n_items, worth.length)
+    n_items = len(clicks.train.posting_offsets) - 1
+    board = make_board(n_items, utility.length)
     seen, recency_of = np.zeros(n_items, np.int64), np.zeros(n_items, np.int64)
     for query in range(first, last):
-        asking = _ask(query, asked, clicks, seen, recency_of)
-        found, sims, weights = _gather(
-            asking.items, asking.recency, asking.length, clicks, clicks.m + 1
+        asking = _ask(query, queries, clicks, seen, recency_of)
+        found, sims, weights = gather_candidates(
+            asking.items, asking.recency, asking.length, clicks.train, clicks.m + 1
         )
-        begin_board(board, query, asked, worth, asking.last)
+        begin_board(board, query, queries, utility, asking.last)
         n_pool = min(len(found), clicks.m)
-        order = np.empty(n_pool, np.int32)
-        rank_candidates(sims[:n_pool], n_pool, order)
+        order = rank_candidates(sims[:n_pool])
         n_near = min(n_pool, clicks.k)
         is_near = np.zeros(n_pool, np.uint8)
         for rank in range(n_near):
             is_near[order[rank]] = 1
             c = order[rank]
             _change_session(board, found[c], weights[c], clicks, asking, -1)
-        full = settle(board, query, worth)
+        full = settle(board, query, utility)
         value_all[query] = full
 
         # Who takes a place set free among the candidates, and among the neighbours.
@@ -224,37 +206,38 @@ def leave_out_clicks(first, last, asked, clicks, worth, values, value_all):
                         _change_session(board, session, weight, clicks, asking, gone)
                     elif has_next:
                         _change_session(board, found[next_in], weights[next_in], clicks, asking, -1)
-                values[clicks.row_numbers[row], 0] += full - value_after(board, query, worth, full)
+                values[clicks.row_numbers[row], 0] += full - value_after(
+                    board, query, utility, full
+                )
                 undo(board)
 
 
 @njit(**_OPTIONS)
-def leave_out_items(first, last, asked, clicks, worth, values, value_all):
+def leave_out_items(first, last, queries, clicks, utility, values, value_all):
     """Effect of deleting all clicks on each item on queries [first, last).
 
     Parameters
     ----------
     values : float64 (n_items, 2), added to; value_all : float64 (Q,), written
     """
-    n_items = len(clicks.posting_offsets) - 1
-    board = make_board(n_items, worth.length)
+    n_items = len(clicks.train.posting_offsets) - 1
+    board = make_board(n_items, utility.length)
     seen, recency_of = np.zeros(n_items, np.int64), np.zeros(n_items, np.int64)
     # Items without which the candidates are others, or in another order.
     again = np.empty(n_items, np.int32)
     again_mark = np.zeros(n_items, np.int64)
     for query in range(first, last):
-        asking = _ask(query, asked, clicks, seen, recency_of)
-        found, sims, weights = _gather(
-            asking.items, asking.recency, asking.length, clicks, clicks.m + 1
+        asking = _ask(query, queries, clicks, seen, recency_of)
+        found, sims, weights = gather_candidates(
+            asking.items, asking.recency, asking.length, clicks.train, clicks.m + 1
         )
-        begin_board(board, query, asked, worth, asking.last)
+        begin_board(board, query, queries, utility, asking.last)
         n_pool = min(len(found), clicks.m)
-        order = np.empty(n_pool, np.int32)
-        rank_candidates(sims[:n_pool], n_pool, order)
+        order = rank_candidates(sims[:n_pool])
         for rank in range(min(n_pool, clicks.k)):
             c = order[rank]
             _change_session(board, found[c], weights[c], clicks, asking, -1)
-        full = settle(board, query, worth)
+        full = settle(board, query, utility)
         value_all[query] = full
         if n_pool == 0:
             continue
@@ -276,7 +259,7 @@ def leave_out_items(first, last, asked, clicks, worth, values, value_all):
         for j in range(n_again):
             clear(board)
             _add_neighbours_without(again[j], board, clicks, asking)
-            values[again[j], 0] += full - value_after(board, query, worth, full)
+            values[again[j], 0] += full - value_after(board, query, utility, full)
             undo(board)
         # Without any of the others, only the item itself is missing from the list.
         for t in range(board.counts[N_TOUCHED]):
@@ -284,7 +267,7 @@ def leave_out_items(first, last, asked, clicks, worth, values, value_all):
             listed = board.cells[item, LISTED] == board.counts[QUERY]
             if listed and again_mark[item] != query + 1:
                 change(board, item, -board.cells[item, SCORE])
-                values[item, 0] += full - value_after(board, query, worth, full)
+                values[item, 0] += full - value_after(board, query, utility, full)
                 undo(board)
 
 
@@ -302,8 +285,8 @@ def _add_neighbours_without(item, board, clicks, asking):
     # Sessions may move back in time, so as many as that are wanted beyond the m most recent.
     limit = clicks.m
     while True:
-        found, sims, weights = _gather(
-            items[:n_items], recency[:n_items], asking.length, clicks, limit
+        found, sims, weights = gather_candidates(
+            items[:n_items], recency[:n_items], asking.length, clicks.train, limit
         )
         n_moved = 0
         for c in range(len(found)):
@@ -322,8 +305,7 @@ def _add_neighbours_without(item, board, clicks, asking):
     aged_sims = np.empty(n_pool, np.int64)
     for place in range(n_pool):
         aged_sims[place] = sims[by_age[place]]
-    order = np.empty(n_pool, np.int32)
-    rank_candidates(aged_sims, n_pool, order)
+    order = rank_candidates(aged_sims)
     for rank in range(min(n_pool, clicks.k)):
         c = by_age[order[rank]]
         _change_session(board, found[c], weights[c], clicks, asking, item)

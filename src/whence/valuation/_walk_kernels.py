@@ -1,9 +1,8 @@
 """Walks over the coalitions of one query's game: permutations, subsets, all of them.
 
-*Players* are what is credited: single elements of the game, or groups of them. The members of
-player j are ``members[member_offsets[j]:member_offsets[j + 1]]``. A semivalue is two rows of
-numbers by size of the coalition (see weights.py): the probability of one coalition, where all are
-visited, and the factor of a contribution, where some are drawn.
+*Players* are what is credited: single elements of the game, or groups of them. A semivalue is two
+rows of numbers by size of the coalition (see weights.py): the probability of one coalition, where
+all are visited, and the factor of a contribution, where some are drawn.
 """
 
 from __future__ import annotations
@@ -17,12 +16,10 @@ from whence.valuation._fast_walk_kernels import (
     pad_rows,
     walk_many_targets,
     walk_one_target,
-    worth_by_rank,
 )
 from whence.valuation._game_kernels import (
     CHANGED,
     ENTRY_VALUE,
-    ITEM,
     N_PRESENT,
     RELEVANT,
     WORK,
@@ -44,37 +41,34 @@ JOINING, LEAVING = np.bool_(True), np.bool_(False)
 
 
 @njit(**_INNER)
-def _walk(order, member_offsets, members, singles, relevant, owner, weights, gained, limits,
-          offsets, entries, elements, items, tracks, state, scoring, gains):  # fmt: skip
+def _walk(order, players, relevant, weights, gained, game):
     """One permutation: add the weighted marginal contributions to ``gained``."""
-    reset(elements, items, tracks, state)
-    n = len(order)
-    count_positive = scoring[3] != 0.0
-    value = scoring[4] if owner < 0 else 0.0
+    coalition = game.coalition
+    reset(coalition)
+    n, owner, state = len(order), players.owner, coalition.state
+    value = game.scoring[4] if owner < 0 else 0.0
     here = 0
-    if singles and owner < 0:
+    if players.singles and owner < 0:
         # As long as no tracked item can appear, the value stays what it is.
         while here < n and not relevant[order[here]]:
             here += 1
         if here == n:
             return
-        insert_irrelevant(order, here, limits, offsets, entries, elements, items, tracks, state)
+        insert_irrelevant(order, here, coalition)
     awake = owner < 0
     for j in range(here, n):
         player = np.int64(order[j])
         state[CHANGED] = 0
-        if singles and player != owner:
-            insert(player, limits, count_positive, offsets, entries, elements, items, tracks, state)
+        if players.singles and player != owner:
+            insert(player, coalition)
         else:
-            toggle(
-                members, member_offsets[player], member_offsets[player + 1], JOINING, limits,
-                count_positive, offsets, entries, elements, items, tracks, state,
-            )  # fmt: skip
+            start, end = players.offsets[player], players.offsets[player + 1]
+            toggle(players.members, start, end, JOINING, coalition)
             if player == owner:
                 awake = True
                 state[CHANGED] = 1
         if awake and (state[CHANGED] or j == 0):
-            new = value_of(limits[3], tracks, state, scoring, gains)
+            new = value_of(game)
             gained[player] += weights[j] * (new - value)
             value = new
 
@@ -82,12 +76,12 @@ def _walk(order, member_offsets, members, singles, relevant, owner, weights, gai
 @njit(**_MERGED)
 def _fits_fast_walk(game, players, zero):
     """Whether the walks of `_fast_walk_kernels` can do it, the width of its sums included."""
-    n, k, m, step = game.limits
+    n, k, m, step, _ = game.coalition.limits
     if not players.singles or players.owner >= 0 or m < n:
         return False
     largest = np.int64(0)
-    for e in range(game.entries.shape[1]):
-        largest = max(largest, game.entries[ENTRY_VALUE, e])
+    for e in range(game.coalition.entries.shape[1]):
+        largest = max(largest, game.coalition.entries[ENTRY_VALUE, e])
     return largest * min(n, k) + step < np.iinfo(zero.dtype).max
 
 
@@ -147,55 +141,36 @@ def sample_in_permutations(game, players, weights, plan, query, first, units, ze
     float
         Work done: steps and row entries.
     """
-    limits, offsets, entries, elements, items, tracks, state, scoring, gains = game
     n = len(players.ids)
     order = np.empty(n, np.uint32)
     relevant = np.zeros(n, np.uint8)
     for j in range(n):
         for e in range(players.offsets[j], players.offsets[j + 1]):
-            if elements[RELEVANT, players.members[e]]:
+            if game.coalition.elements[RELEVANT, players.members[e]]:
                 relevant[j] = 1
     gained = np.zeros(n)
     passes = 2 if plan.antithetic else 1
     fast = _fits_fast_walk(game, players, zero)
     if fast:
-        blocks, row_items, row_values = pad_rows(offsets, entries, items.shape[1], zero)
-        board = make_board(items, tracks, scoring[1], zero)
-        step = zero.dtype.type(limits[3])
-        present = np.empty(n, np.uint8)
-        one_target = tracks.shape[1] == 1 and scoring[3] == 0.0
-        worth = worth_by_rank(scoring, gains, items.shape[1])
+        rows = pad_rows(game, zero)
+        board = make_board(game, zero)
+        one_target = game.coalition.tracks.shape[1] == 1 and game.scoring[3] == 0.0
     for replicate in range(first, first + units):
         _draw(order, players.ids, plan.seed, query, replicate, plan.shared)
         for _ in range(passes):
             if not fast:
-                _walk(
-                    order, players.offsets, players.members, players.singles, relevant,
-                    players.owner, weights, gained, limits, offsets, entries, elements, items,
-                    tracks, state, scoring, gains,
-                )  # fmt: skip
+                _walk(order, players, relevant, weights, gained, game)
             elif one_target:
-                walk_one_target(
-                    order, relevant, weights, gained, np.uint32(min(limits[1], n)),
-                    step, blocks, row_items, row_values, present, board.base,
-                    board.keys, np.uint32(tracks[ITEM, 0]), worth, scoring[4], state,
-                )  # fmt: skip
+                walk_one_target(order, relevant, weights, gained, game, rows, board)
             else:
-                walk_many_targets(
-                    order, relevant, weights, gained, np.uint32(min(limits[1], n)),
-                    step, blocks, row_items, row_values, present, board.base,
-                    board.keys, board.targets, board.target_of, board.target_keys,
-                    board.above, board.sustainable, board.slot_of, board.top, board.top_state,
-                    worth, scoring, state,
-                )  # fmt: skip
+                walk_many_targets(order, relevant, weights, gained, game, rows, board)
             _reverse(order)
         _close_replicate(gained, passes, sums, squares)
-    return state[WORK] + float(n) * units * passes
+    return game.coalition.state[WORK] + float(n) * units * passes
 
 
 @njit(**_OPTIONS)
-def exact_semivalue(game, n_players, member_offsets, members, owner, weights, counts, kinds,
-                    values):  # fmt: skip
+def exact_semivalue(game, players, weights, counts, kinds, values):
     """Exact semivalues by visiting every combination of the kinds of players once.
 
     Players of one kind are interchangeable, so only how many of each kind are present matters.
@@ -203,12 +178,13 @@ def exact_semivalue(game, n_players, member_offsets, members, owner, weights, co
 
     Parameters
     ----------
-    weights : float64 (n_players,), probability of one coalition by size
-    counts : int64 (K,), players of each kind; kinds : int64 (n_players,), players by kind
-    values : float64 (n_players,), written
+    weights : float64 (P,), probability of one coalition by size
+    counts : int64 (K,), players of each kind; kinds : int64 (P,), players by kind
+    values : float64 (P,), written
     """
-    limits, offsets, entries, elements, items, tracks, state, scoring, gains = game
-    count_positive = scoring[3] != 0.0
+    coalition = game.coalition
+    n_players, owner = len(players.ids), players.owner
+    member_offsets, members = players.offsets, players.members
     n_kinds = len(counts)
     first = np.zeros(n_kinds + 1, np.int64)
     for j in range(n_kinds):
@@ -219,9 +195,9 @@ def exact_semivalue(game, n_players, member_offsets, members, owner, weights, co
     combinations = np.ones(n_kinds)
     size = 0
     awake = owner < 0
-    reset(elements, items, tracks, state)
+    reset(coalition)
     while True:
-        value = value_of(limits[3], tracks, state, scoring, gains) if awake else 0.0
+        value = value_of(game) if awake else 0.0
         if value != 0.0:
             multiplicity = 1.0
             for j in range(n_kinds):
@@ -248,10 +224,8 @@ def exact_semivalue(game, n_players, member_offsets, members, owner, weights, co
             player = kinds[first[j] + taken[j]]
         if player == owner:
             awake = direction[j] > 0
-        toggle(
-            members, member_offsets[player], member_offsets[player + 1], direction[j] > 0, limits,
-            count_positive, offsets, entries, elements, items, tracks, state,
-        )  # fmt: skip
+        start, end = member_offsets[player], member_offsets[player + 1]
+        toggle(members, start, end, direction[j] > 0, coalition)
     for j in range(n_kinds):
         for i in range(first[j], first[j + 1]):
             values[kinds[i]] = credit[j] / counts[j]
@@ -266,7 +240,7 @@ def group_identical(game, limit):
     counts : int64 array, kinds : int64 array
         As `exact_semivalue` takes them; no kinds if there are more than `limit` combinations.
     """
-    offsets, entries = game.offsets, game.entries
+    offsets, entries = game.coalition.offsets, game.coalition.entries
     n = len(offsets) - 1
     no_counts, no_kinds = np.empty(0, np.int64), np.empty(0, np.int64)
     kind_of = np.empty(n, np.int64)
@@ -304,54 +278,42 @@ def _same_row(a, b, offsets, entries):
 
 
 @njit(**_OPTIONS)
-def value_of_all(game, limits):
-    """Make every element present, from the start, and return the value under other limits."""
-    _, offsets, entries, elements, items, tracks, state, scoring, gains = game
-    count_positive = scoring[3] != 0.0
-    reset(elements, items, tracks, state)
-    everyone = np.arange(limits[0]).astype(np.int64)
-    toggle(
-        everyone, np.int64(0), limits[0], JOINING, limits, count_positive, offsets, entries,
-        elements, items, tracks, state,
-    )  # fmt: skip
-    return value_of(limits[3], tracks, state, scoring, gains)
+def value_of_all(game):
+    """Make every element present, from the start, and return the value."""
+    reset(game.coalition)
+    everyone = np.arange(game.coalition.limits[0]).astype(np.int64)
+    toggle(everyone, np.int64(0), game.coalition.limits[0], JOINING, game.coalition)
+    return value_of(game)
 
 
 @njit(**_MERGED)
-def leave_one_out(game, n_players, member_offsets, members, owner, values):
+def leave_one_out(game, players, values):
     """Effect of removing each player from the full training data.
 
     Elements beyond the pool, or beyond the k nearest, are those that take a place set free.
 
     Parameters
     ----------
-    values : float64 (n_players,), written: value with everyone minus value without the player
+    values : float64 (P,), written: value with everyone minus value without the player
 
     Returns
     -------
     float
         Value with everyone.
     """
-    full = value_of_all(game, game.limits)
-    limits, offsets, entries, elements, items, tracks, state, scoring, gains = game
-    count_positive = scoring[3] != 0.0
-    for player in range(n_players):
-        if player == owner:
+    coalition = game.coalition
+    full, state, members = value_of_all(game), coalition.state, players.members
+    for player in range(len(players.ids)):
+        if player == players.owner:
             values[player] = full
             continue
-        start, end = member_offsets[player], member_offsets[player + 1]
+        start, end = players.offsets[player], players.offsets[player + 1]
         state[CHANGED] = 0
-        toggle(
-            members, start, end, LEAVING, limits, count_positive, offsets, entries, elements, items,
-            tracks, state,
-        )  # fmt: skip
+        toggle(members, start, end, LEAVING, coalition)
         values[player] = 0.0
         if state[CHANGED] or state[N_PRESENT] == 0:
-            values[player] = full - value_of(limits[3], tracks, state, scoring, gains)
-        toggle(
-            members, start, end, JOINING, limits, count_positive, offsets, entries, elements, items,
-            tracks, state,
-        )  # fmt: skip
+            values[player] = full - value_of(game)
+        toggle(members, start, end, JOINING, coalition)
     return full
 
 
@@ -362,10 +324,9 @@ def sample_in_subsets(game, players, weights, plan, query, first, units, sums, s
     Parameters as in `sample_in_permutations`; where the plan is antithetic, a replicate is a
     subset and its complement.
     """
-    n_players, owner = len(players.ids), players.owner
+    coalition = game.coalition
+    n_players, owner, state = len(players.ids), players.owner, coalition.state
     member_offsets, members = players.offsets, players.members
-    limits, offsets, entries, elements, items, tracks, state, scoring, gains = game
-    count_positive = scoring[3] != 0.0
     flips = np.empty(n_players, np.uint8)
     gained = np.zeros(n_players)
     passes = 2 if plan.antithetic else 1
@@ -373,38 +334,30 @@ def sample_in_subsets(game, players, weights, plan, query, first, units, sums, s
         coin_flips(flips, n_players, stream(plan.seed, np.uint64(query), np.uint64(replicate)))
         gained[:] = 0.0
         for _ in range(passes):
-            reset(elements, items, tracks, state)
+            reset(coalition)
             size = 0
             for player in range(n_players):
                 size += flips[player]
                 if flips[player]:
-                    toggle(
-                        members, member_offsets[player], member_offsets[player + 1], JOINING,
-                        limits, count_positive, offsets, entries, elements, items, tracks, state,
-                    )  # fmt: skip
+                    start, end = member_offsets[player], member_offsets[player + 1]
+                    toggle(members, start, end, JOINING, coalition)
             awake = owner < 0 or flips[owner] == 1
-            value = value_of(limits[3], tracks, state, scoring, gains) if awake else 0.0
+            value = value_of(game) if awake else 0.0
             for player in range(n_players):
                 if not awake and player != owner:
                     continue
                 start, end = member_offsets[player], member_offsets[player + 1]
                 alone = state[N_PRESENT] <= end - start
                 state[CHANGED] = 0
-                toggle(
-                    members, start, end, flips[player] == 0, limits, count_positive, offsets,
-                    entries, elements, items, tracks, state,
-                )  # fmt: skip
+                toggle(members, start, end, flips[player] == 0, coalition)
                 other = value
                 if player == owner and awake:
                     other = 0.0
                 elif player == owner or state[CHANGED] or alone:
-                    other = value_of(limits[3], tracks, state, scoring, gains)
+                    other = value_of(game)
                 effect = value - other if flips[player] else other - value
                 gained[player] += weights[size - flips[player]] * effect
-                toggle(
-                    members, start, end, flips[player] == 1, limits, count_positive, offsets,
-                    entries, elements, items, tracks, state,
-                )  # fmt: skip
+                toggle(members, start, end, flips[player] == 1, coalition)
             for player in range(n_players):
                 flips[player] = 1 - flips[player]
         for player in range(n_players):

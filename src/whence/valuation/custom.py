@@ -21,7 +21,7 @@ from whence.models.knn._kernels import (
 )
 from whence.models.knn._tifu_kernels import nearest_users
 from whence.valuation._list_kernels import coalition_lists
-from whence.valuation._solve_kernels import CONSTANT, EXACT, SAMPLED, Plan, Tally
+from whence.valuation._solve_kernels import CONSTANT, EXACT, SAMPLED, Accumulator, Plan
 from whence.valuation.games import ALL, FIXED, ONE_MORE, Games
 from whence.valuation.weights import (
     SUBSETS,
@@ -94,7 +94,7 @@ class _Play:
 
     @property
     def columns(self) -> IntArray:
-        """Column of the tally for each player: 1 for the owner, else 0."""
+        """Column of the accumulator for each player: 1 for the owner, else 0."""
         return np.where(np.arange(len(self)) == self.owner, 1, 0)
 
     def values(self, coalitions: BoolArray) -> FloatArray:
@@ -160,14 +160,16 @@ class CustomGames(Games):
         table: WeightTable,
         start: IntArray,
         units: IntArray,
-        tally: Tally,
+        accumulator: Accumulator,
     ) -> None:
-        """Add the semivalues of queries [first, last) to a tally."""
+        """Add the semivalues of queries [first, last) to an accumulator."""
         semivalue = table.semivalue
         with self._lock:
             for query in range(first, last):
                 if plan.fresh or units[query] > 0:
-                    self._solve(query, plan, semivalue, int(start[query]), int(units[query]), tally)
+                    self._solve(
+                        query, plan, semivalue, int(start[query]), int(units[query]), accumulator
+                    )
 
     def _solve(
         self,
@@ -176,10 +178,10 @@ class CustomGames(Games):
         semivalue: CoalitionWeights,
         first: int,
         units: int,
-        tally: Tally,
+        accumulator: Accumulator,
     ) -> None:
         play = _Play(self, query, self.candidates(query), plan, plan.own_player)
-        if plan.fresh and _begin(query, play, plan, semivalue, tally):
+        if plan.fresh and _begin(query, play, plan, semivalue, accumulator):
             return
         if units == 0:
             return
@@ -193,15 +195,15 @@ class CustomGames(Games):
             sums += mean
             squares += mean * mean
         means = sums / units
-        tally.means[play.ids, play.columns] += means
+        accumulator.means[play.ids, play.columns] += means
         if units > 1:
             variances = np.maximum(squares - units * means**2, 0.0) / (units - 1)
-            tally.variances[play.ids, play.columns] += variances / units
-            tally.spread[query] = variances.sum()
-        tally.work[query] = _WORK_OF_COALITION * units * passes * (len(play) + 1)
+            accumulator.variances[play.ids, play.columns] += variances / units
+            accumulator.spread[query] = variances.sum()
+        accumulator.work[query] = _WORK_OF_COALITION * units * passes * (len(play) + 1)
 
-    def leave_out(self, first: int, last: int, plan: Plan, tally: Tally) -> None:
-        """Add the leave-one-out values of queries [first, last) to a tally."""
+    def leave_out(self, first: int, last: int, plan: Plan, accumulator: Accumulator) -> None:
+        """Add the leave-one-out values of queries [first, last) to an accumulator."""
         with self._lock:
             for query in range(first, last):
                 play = _Play(self, query, self.candidates(query), plan, plan.own_player)
@@ -209,21 +211,26 @@ class CustomGames(Games):
                 without = ~np.eye(n + 2, n, k=-1, dtype=bool)
                 without[n + 1] = False
                 values = play.values(without)
-                tally.value_all[query], tally.value_nothing[query] = values[0], values[n + 1]
-                tally.status[query] = EXACT if n else CONSTANT
-                tally.exact[play.ids, play.columns] += values[0] - values[1 : n + 1]
+                accumulator.value_all[query], accumulator.value_nothing[query] = (
+                    values[0],
+                    values[n + 1],
+                )
+                accumulator.status[query] = EXACT if n else CONSTANT
+                accumulator.exact[play.ids, play.columns] += values[0] - values[1 : n + 1]
 
 
-def _begin(query: int, play: _Play, plan: Plan, semivalue: CoalitionWeights, tally: Tally) -> bool:
+def _begin(
+    query: int, play: _Play, plan: Plan, semivalue: CoalitionWeights, accumulator: Accumulator
+) -> bool:
     """In the first round: note the extreme values, solve exactly what can be; is that all?"""
     n = len(play)
     extremes = np.zeros((2, n), dtype=bool)
     extremes[1] = True
-    tally.value_nothing[query], tally.value_all[query] = play.values(extremes)
-    tally.appearances[play.ids[play.columns == 0]] += 1
-    tally.status[query] = SAMPLED
+    accumulator.value_nothing[query], accumulator.value_all[query] = play.values(extremes)
+    accumulator.appearances[play.ids[play.columns == 0]] += 1
+    accumulator.status[query] = SAMPLED
     if n == 0:
-        tally.status[query] = CONSTANT
+        accumulator.status[query] = CONSTANT
         return True
     if n >= 62 or 2**n > plan.exact_limit:
         return False
@@ -232,8 +239,8 @@ def _begin(query: int, play: _Play, plan: Plan, semivalue: CoalitionWeights, tal
     weights = np.append(checked_size_weights(semivalue, n), 0.0)
     # As the coalition that a member completes, and as the one that an outsider joins.
     joined, missed = weights[sizes - 1] * values, weights[sizes] * values
-    tally.exact[play.ids, play.columns] += joined @ subsets - missed @ ~subsets
-    tally.status[query] = EXACT
+    accumulator.exact[play.ids, play.columns] += joined @ subsets - missed @ ~subsets
+    accumulator.status[query] = EXACT
     return True
 
 
@@ -278,12 +285,13 @@ class CustomSessionGames(CustomGames):
         self.k, self.m = model.k, model.m
         everyone = len(model.index_.source_of)
         self.limit = {FIXED: model.m, ALL: everyone, ONE_MORE: model.m + 1}[candidates]
+        self._arrays = self.queries.arrays
         self._seen = np.zeros(model.n_items, dtype=np.int64)
         self._calls = 0
 
     def candidates(self, query: int) -> Candidates:
         """The most recent sessions with an item of the query, by similarity."""
-        queries, index = self.queries, self.model.index_
+        queries, index = self._arrays, self.model.index_
         start, end = queries.history_start[query], queries.history_end[query]
         length = int(end - start)
         items = np.empty(length, dtype=np.int32)
@@ -292,14 +300,10 @@ class CustomSessionGames(CustomGames):
         n_distinct = distinct_recent(
             queries.history_items, start, end, self._seen, self._calls, items, recency
         )
-        found = np.empty(self.limit, dtype=np.int32)
-        sims, weights = (np.empty(self.limit, dtype=np.int64) for _ in range(2))
-        n = gather_candidates(
-            items, recency, n_distinct, length, index.posting_offsets, index.postings,
-            np.empty(n_distinct, dtype=np.int64), self.limit, found, sims, weights,
-        )  # fmt: skip
-        order = np.empty(n, dtype=np.int32)
-        rank_candidates(sims, n, order)
+        found, sims, weights = gather_candidates(
+            items[:n_distinct], recency[:n_distinct], length, index, self.limit
+        )
+        n, order = len(found), rank_candidates(sims)
         last = queries.history_items[end - 1] if length else -1
         rows = [_row(index.session_offsets, index.session_items, found[c], last) for c in order]
         if n <= self.k:
@@ -343,9 +347,7 @@ class CustomUserGames(CustomGames):
         if window.stop > window.start:
             n = nearest_users(
                 own.items[window], own.values[window], user, self.model.similarity == "euclidean",
-                self.limit, vectors.offsets, vectors.values, index.squared_norms,
-                index.posting_offsets, index.postings, index.entries, self._shared,
-                self._distance, nearest,
+                self.limit, index, self._shared, self._distance, nearest,
             )  # fmt: skip
         else:
             user = -1

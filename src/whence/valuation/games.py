@@ -15,14 +15,13 @@ import numpy.typing as npt
 
 from whence.errors import UnsupportedError
 from whence.evaluation import Metric, Queries
+from whence.evaluation.utility import utility_of
 from whence.models import TIFUKNN, VMISKNN, Recommender
 from whence.valuation import _tifu_kernels, _vmis_kernels
-from whence.valuation._solve_kernels import Asked, Plan, Tally, Worth
+from whence.valuation._solve_kernels import Accumulator, Plan
 from whence.valuation.weights import PERMUTATIONS, SUBSETS, CoalitionWeights, WeightTable
 
 IntArray = npt.NDArray[np.int64]
-
-_MODES = {"none": 0, "additive": 1, "best": 2, "average_precision": 3}
 
 # How many candidates become elements of a game.
 FIXED, ALL, ONE_MORE = "fixed", "all", "one more"
@@ -49,6 +48,10 @@ class Games(ABC):
         The kernel for each way of sampling.
     remover : callable
         The kernel that leaves out one source at a time.
+    arrays : tuple
+        What the kernels are told of the model.
+    utility : Utility
+        And of the metric.
     limit : int
         Most elements of a game.
     """
@@ -57,32 +60,14 @@ class Games(ABC):
     remover: ClassVar[Callable[..., None]]
     model: Any
     limit: int
-    _arrays: tuple[Any, ...]
+    arrays: tuple[Any, ...]
 
     def __init__(
         self, model: Recommender, queries: Queries, metric: Metric, candidates: str
     ) -> None:
         self.model = model
         self.queries = queries
-        metric = metric.for_kind(queries.kind)
-        self.asked = Asked(
-            queries.history_items,
-            queries.history_start,
-            queries.history_end,
-            queries.target_items,
-            queries.target_start,
-            queries.target_end,
-            queries.users,
-        )
-        self.worth = Worth(
-            _MODES[metric.mode],
-            metric.k,
-            metric.first_only,
-            metric.gains(),
-            metric.rank_weight * metric.scale(queries.count_distinct_targets()),
-            metric.sustainability_weight if metric.needs_sustainable_items else 0.0,
-            metric.sustainable_codes(model.vocabulary).astype(np.uint8),
-        )
+        self.utility = utility_of(metric, queries, model.vocabulary)
         self._prepare(candidates)
 
     @abstractmethod
@@ -103,21 +88,19 @@ class Games(ABC):
         table: WeightTable,
         start: IntArray,
         units: IntArray,
-        tally: Tally,
+        accumulator: Accumulator,
     ) -> None:
-        """Add the semivalues of queries [first, last) to a tally."""
+        """Add the semivalues of queries [first, last) to an accumulator."""
         kernel, weights = self.samplers[table.semivalue.sampling], table.weights
+        game = self.queries.arrays, self.arrays, self.utility
         while first < last:
-            first, lacking = kernel(
-                first, last, self.asked, self._arrays, self.worth, plan, weights, start, units,
-                tally,
-            )  # fmt: skip
+            first, lacking = kernel(first, last, *game, plan, weights, start, units, accumulator)
             if lacking:
                 weights = table.add(lacking)
 
-    def leave_out(self, first: int, last: int, plan: Plan, tally: Tally) -> None:
-        """Add the leave-one-out values of queries [first, last) to a tally."""
-        self.remover(first, last, self.asked, self._arrays, self.worth, plan, tally)
+    def leave_out(self, first: int, last: int, plan: Plan, accumulator: Accumulator) -> None:
+        """Add the leave-one-out values of queries [first, last) to an accumulator."""
+        self.remover(first, last, self.queries.arrays, self.arrays, self.utility, plan, accumulator)
 
 
 class SessionGames(Games):
@@ -134,13 +117,8 @@ class SessionGames(Games):
         model, index = self.model, self.model.index_
         everyone = max(1, len(index.source_of))
         self.limit = {FIXED: model.m, ALL: everyone, ONE_MORE: model.m + 1}[candidates]
-        self._arrays = _vmis_kernels.Sessions(
-            index.source_of,
-            index.session_offsets,
-            index.session_items,
-            index.posting_offsets,
-            index.postings,
-            index.idf,
+        self.arrays = _vmis_kernels.Sessions(
+            index,
             model.idf,
             model.k,
             model.m,
@@ -161,26 +139,11 @@ class UserGames(Games):
 
     def _prepare(self, candidates: str) -> None:
         model, index = self.model, self.model.index_
-        own, vectors = model.query_vectors(self.queries), index.vectors
-        everyone = max(1, len(vectors.offsets) - 1)
+        own, everyone = model.query_vectors(self.queries), max(1, len(index.squared_norms))
         limits = {FIXED: model.k, ALL: everyone, ONE_MORE: model.k + 1}
         self.limit = min(limits[candidates], everyone)
-        self._arrays = _tifu_kernels.Users(
-            own.offsets,
-            own.items,
-            own.values,
-            own.own,
-            vectors.offsets,
-            vectors.items,
-            vectors.values,
-            vectors.neighbour,
-            index.squared_norms,
-            index.posting_offsets,
-            index.postings,
-            index.entries,
-            model.similarity == "euclidean",
-            model.k,
-            self.limit,
+        self.arrays = _tifu_kernels.Users(
+            own, index, model.similarity == "euclidean", model.k, self.limit
         )
 
 

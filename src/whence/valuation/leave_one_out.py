@@ -12,27 +12,27 @@ import polars as pl
 from whence import engines
 from whence.attribution import Attribution
 from whence.engines import Checkpoints, Run
-from whence.valuation._solve_kernels import Plan, Tally
+from whence.valuation._solve_kernels import Accumulator, Plan
+from whence.valuation.accumulation import Accumulation, Block
 from whence.valuation.base import Question, Valuation
 from whence.valuation.games import ALL, ONE_MORE, Games, check_games, make_games
 from whence.valuation.rounds import cut
 from whence.valuation.rows import FINE, leave_rows_out
 from whence.valuation.sources import identifying_columns
-from whence.valuation.tallies import Block, Tallying
 
 FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class LeaveOut(Tallying):
+class LeaveOut(Accumulation):
     """Leave-one-out values of the games of queries."""
 
     games: Games
     plan: Plan
 
-    def fill(self, shard: Block, tally: Tally) -> None:
+    def fill(self, shard: Block, accumulator: Accumulator) -> None:
         """Add the values of a block of queries."""
-        self.games.leave_out(*shard, self.plan, tally)
+        self.games.leave_out(*shard, self.plan, accumulator)
 
 
 class LeaveOneOut(Valuation, name="leave-one-out", title="Leave-one-out values", aliases=("loo",)):
@@ -104,7 +104,7 @@ class LeaveOneOut(Valuation, name="leave-one-out", title="Leave-one-out values",
         question = self._ask(model, data, run)
         job = leave_rows_out(question) if question.sources.by in FINE else self._games(question)
         with Checkpoints(question.run, self._identity(question)) as kept:
-            tally = engines.run(
+            accumulator = engines.run(
                 job,
                 cut(np.ones(job.n_queries)),
                 question.run,
@@ -114,13 +114,13 @@ class LeaveOneOut(Valuation, name="leave-one-out", title="Leave-one-out values",
             )
         return self._answer(
             question,
-            self._columns(question, tally.exact / job.n_queries),
+            self._columns(question, accumulator.exact / job.n_queries),
             recompute=lambda query: self._one_query(job, question, query),
-            value_all=float(tally.value_all.mean()),
-            value_nothing=float(tally.value_nothing.mean()),
+            value_all=float(accumulator.value_all.mean()),
+            value_nothing=float(accumulator.value_nothing.mean()),
         )
 
-    def _games(self, question: Question) -> Tallying:
+    def _games(self, question: Question) -> Accumulation:
         group_of = question.sources.group_of
         games = make_games(
             question.model,
@@ -146,16 +146,16 @@ class LeaveOneOut(Valuation, name="leave-one-out", title="Leave-one-out values",
             columns["own_score"] = values[:, 1]
         return columns
 
-    def _one_query(self, job: Tallying, question: Question, query: int) -> Attribution:
+    def _one_query(self, job: Accumulation, question: Question, query: int) -> Attribution:
         run = question.run.changed(progress=False, folder=None, resume=False)
-        tally = engines.run(job, [(query, query + 1)], run)
-        shown = np.flatnonzero(np.abs(tally.exact).sum(axis=1))
-        columns = pl.DataFrame(self._columns(question, tally.exact))[shown]
+        accumulator = engines.run(job, [(query, query + 1)], run)
+        shown = np.flatnonzero(np.abs(accumulator.exact).sum(axis=1))
+        columns = pl.DataFrame(self._columns(question, accumulator.exact))[shown]
         some = replace(question.sources, ids=question.sources.ids.gather(shown))
         return self._answer(
             replace(question, sources=some),
             columns.to_dict(),
-            value_all=float(tally.value_all[query]),
-            value_nothing=float(tally.value_nothing[query]),
+            value_all=float(accumulator.value_all[query]),
+            value_nothing=float(accumulator.value_nothing[query]),
             query=question.queries.ids.row(query, named=True),
         )

@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 from whence import engines
 from whence.engines import Checkpoints, Run
-from whence.valuation._solve_kernels import EXACT, SAMPLED, Plan, Tally
+from whence.valuation._solve_kernels import EXACT, SAMPLED, Accumulator, Plan
+from whence.valuation.accumulation import Accumulation, Block
 from whence.valuation.games import Games
-from whence.valuation.tallies import Block, Tallying
 from whence.valuation.weights import WeightTable
 
 FloatArray = npt.NDArray[np.float64]
@@ -154,7 +154,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Round(Tallying):
+class Round(Accumulation):
     """One round of sampling.
 
     Attributes
@@ -172,9 +172,9 @@ class Round(Tallying):
     drawn: IntArray
     units: IntArray
 
-    def fill(self, shard: Block, tally: Tally) -> None:
+    def fill(self, shard: Block, accumulator: Accumulator) -> None:
         """Add the semivalues of a block of queries."""
-        self.games.solve(*shard, self.plan, self.table, self.drawn, self.units, tally)
+        self.games.solve(*shard, self.plan, self.table, self.drawn, self.units, accumulator)
 
 
 @dataclass(frozen=True)

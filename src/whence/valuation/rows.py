@@ -19,19 +19,18 @@ from whence.valuation._deletions import (
     clicks_of,
     variants_without_items,
     variants_without_rows,
-    vectors_of,
 )
-from whence.valuation._solve_kernels import Tally
+from whence.valuation._solve_kernels import Accumulator
+from whence.valuation.accumulation import Accumulation, Block
 from whence.valuation.base import Question
 from whence.valuation.games import FIXED, make_games
 from whence.valuation.sources import INTERACTION, ITEM
-from whence.valuation.tallies import Block, Tallying
 
 FINE = (ITEM, INTERACTION)
 
 
 @dataclass(frozen=True)
-class LeaveRowsOut(Tallying):
+class LeaveRowsOut(Accumulation):
     """Leave-one-out values of items or rows.
 
     Attributes
@@ -45,9 +44,9 @@ class LeaveRowsOut(Tallying):
     kernel: Callable[..., None]
     arrays: tuple[Any, ...]
 
-    def fill(self, shard: Block, tally: Tally) -> None:
+    def fill(self, shard: Block, accumulator: Accumulator) -> None:
         """Add the values of a block of queries."""
-        self.kernel(*shard, *self.arrays, tally.exact, tally.value_all)
+        self.kernel(*shard, *self.arrays, accumulator.exact, accumulator.value_all)
 
 
 def leave_rows_out(question: Question) -> LeaveRowsOut:
@@ -74,11 +73,11 @@ def leave_rows_out(question: Question) -> LeaveRowsOut:
         kernel = _vmis_rows_kernels.leave_out_clicks
         if by == ITEM:
             kernel = _vmis_rows_kernels.leave_out_items
-        arrays = games.asked, clicks_of(model), games.worth
+        arrays = games.queries.arrays, clicks_of(model), games.utility
     else:
         kernel, variants = _tifu_rows_kernels.leave_out_interactions, variants_without_rows
         if by == ITEM:
             kernel = _tifu_items_kernels.leave_out_items_of_users
             variants = variants_without_items
-        arrays = games.asked, vectors_of(model, queries), variants(model), games.worth
+        arrays = games.queries.arrays, games.arrays, variants(model), games.utility
     return LeaveRowsOut(len(question.sources), len(queries), kernel, arrays)

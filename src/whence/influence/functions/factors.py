@@ -265,13 +265,21 @@ class FactorObjective(Objective):
         order = np.argsort(touched, kind="stable")
         item_starts = np.searchsorted(touched[order], np.arange(self.layout.n_items + 1))
         out = np.zeros((n_rows, self.n_examples))
-        blocks_of_outcomes.add_block_influence(
-            users, items, self.layout.dim, self.starts, own.user, own.item, own.other,
-            self.losses[1] * self.shares, self.losses[2] * self.shares,
+        training = blocks_of_outcomes.TrainingTerms(
+            self.starts,
+            own.user,
+            own.item,
+            own.other,
+            own.example,
+            self.losses[1] * self.shares,
+            self.losses[2] * self.shares,
             self.losses[1] * own.weight / self.n_terms,
-            own.example, item_starts, numbers[order], *blocks,
-            terms.user, terms.item, terms.other, slope, row, only_own, out,
-        )  # fmt: skip
+            item_starts,
+            numbers[order],
+        )
+        outcome = blocks_of_outcomes.OutcomeTerms(terms.user, terms.item, terms.other, slope, row)
+        factors = blocks_of_outcomes.Factors(users, items, self.layout.dim)
+        blocks_of_outcomes.add_block_influence(factors, *blocks, training, outcome, only_own, out)
         return out
 
     def hessian(self, damping: float = 0.0) -> FactorHessian:

@@ -7,6 +7,8 @@ needs memory in proportion to the sessions and items, whatever the number of que
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 
@@ -16,6 +18,23 @@ from whence.models.knn._sort_kernels import stable_argsort
 RECENT_EVENTS = 9
 
 _OPTIONS = {"nogil": True, "cache": True, "boundscheck": False}
+
+
+class Scratch(NamedTuple):
+    """Arrays by item, made once per call.
+
+    Attributes
+    ----------
+    seen, touched_by : int64 (n_items,)
+        Number of the query (plus 1) that last had an item, and that last gave it a score.
+    scores : int64 (n_items,), all zero between queries
+    touched : int32 (n_items,), the items with a score
+    """
+
+    seen: np.ndarray
+    touched_by: np.ndarray
+    scores: np.ndarray
+    touched: np.ndarray
 
 
 @njit(**_OPTIONS)
@@ -45,39 +64,33 @@ def distinct_recent(history, start, end, last_seen, stamp, items, recency):
 
 
 @njit(**_OPTIONS)
-def gather_candidates(
-    items,
-    recency,
-    n_distinct,
-    length,
-    posting_offsets,
-    postings,
-    heads,
-    limit,
-    found,
-    sims,
-    weights,
-):
+def gather_candidates(items, recency, length, index, limit):
     """Merge the posting lists of a query's items into its most recent sessions.
 
     Parameters
     ----------
-    items, recency : int32 arrays, the U distinct items and their recency
+    items, recency : int32 arrays (U,), the distinct items and their recency
     length : int, length of the query
-    posting_offsets : int64 array (n_items + 1,); postings : int32 array of session positions,
-        ascending (most recent first) within an item
-    heads : int64 array of at least U, scratch
+    index : SessionIndex
     limit : int, number of candidates wanted
-    found, sims, weights : arrays of at least `limit`, written: session position (int32),
-        similarity times U (int64), and (10 - p) * similarity times U (int64)
 
     Returns
     -------
-    int
-        The number of candidates, in order of position (most recent first).
+    found : int32 (n,), positions of the candidates, ascending (most recent first)
+    sims : int64 (n,), similarity times U
+    weights : int64 (n,), (10 - p) * similarity times U
     """
+    posting_offsets, postings = index.posting_offsets, index.postings
+    n_distinct = len(items)
+    heads = np.empty(n_distinct, np.int64)
+    longest = 0
     for j in range(n_distinct):
         heads[j] = posting_offsets[items[j]]
+        longest += posting_offsets[items[j] + 1] - heads[j]
+    limit = min(limit, longest)
+    found = np.empty(limit, np.int32)
+    sims = np.empty(limit, np.int64)
+    weights = np.empty(limit, np.int64)
     live = n_distinct
     n = 0
     end_mark = np.int32(2147483647)
@@ -104,20 +117,26 @@ def gather_candidates(
         # p = newest + 1, in the last nine events: 10 - p = 9 - newest.
         weights[n] = (RECENT_EVENTS - newest) * similarity if newest < RECENT_EVENTS else 0
         n += 1
-    return n
+    return found[:n], sims[:n], weights[:n]
 
 
 @njit(**_OPTIONS)
-def rank_candidates(sims, n, order):
+def rank_candidates(sims):
     """Order candidates by (similarity descending, more recent first); a strict total order.
 
     `sims` are given most recent first, so a stable sort by similarity suffices.
 
     Parameters
     ----------
-    sims : int64 array, n are read
-    order : int32 array of at least n, written: the candidate at each rank
+    sims : int64 (n,)
+
+    Returns
+    -------
+    int32 (n,)
+        The candidate at each rank.
     """
+    n = len(sims)
+    order = np.empty(n, np.int32)
     largest = 0
     for c in range(n):
         largest = max(largest, sims[c])
@@ -139,6 +158,7 @@ def rank_candidates(sims, n, order):
         stable_argsort(keys, ranked)
         for c in range(n):
             order[c] = ranked[c]
+    return order
 
 
 @njit(**_OPTIONS)
@@ -153,16 +173,21 @@ def idf_shift(length, k):
 
 
 @njit(**_OPTIONS)
-def vmis_scores(
-    query, history, starts, ends, n_items, posting_offsets, postings, session_offsets,
-    session_items, idf, use_idf, m, k, scratch_seen, scratch_touched, scores, touched
-):  # fmt: skip
+def make_scratch(n_items):
+    """Return fresh scratch arrays."""
+    return Scratch(
+        np.zeros(n_items, np.int64),
+        np.zeros(n_items, np.int64),
+        np.zeros(n_items, np.int64),
+        np.empty(n_items, np.int32),
+    )
+
+
+@njit(**_OPTIONS)
+def vmis_scores(query, queries, index, use_idf, m, k, scratch):
     """Integer scores of one query: sum over its k neighbours of weight, by item.
 
-    Parameters
-    ----------
-    scores : int64 array (n_items,), all zero; the touched entries are written
-    touched : int32 array (n_items,), written: the items with an entry
+    They are left in the scratch arrays.
 
     Returns
     -------
@@ -170,27 +195,25 @@ def vmis_scores(
     unit : float
         Score = integer * unit.
     """
-    start, end = starts[query], ends[query]
+    start, end = queries.history_start[query], queries.history_end[query]
     length = end - start
     items = np.empty(length, np.int32)
     recency = np.empty(length, np.int32)
-    n_distinct = distinct_recent(history, start, end, scratch_seen, query + 1, items, recency)
+    n_distinct = distinct_recent(
+        queries.history_items, start, end, scratch.seen, query + 1, items, recency
+    )
     if n_distinct == 0:
         return 0, 0.0
-    found = np.empty(m, np.int32)
-    sims = np.empty(m, np.int64)
-    weights = np.empty(m, np.int64)
-    heads = np.empty(n_distinct, np.int64)
-    n = gather_candidates(
-        items, recency, n_distinct, length, posting_offsets, postings, heads, m, found, sims,
-        weights,
-    )  # fmt: skip
-    order = np.empty(max(n, 1), np.int32)
-    rank_candidates(sims, n, order)
+    found, sims, weights = gather_candidates(
+        items[:n_distinct], recency[:n_distinct], length, index, m
+    )
+    order = rank_candidates(sims)
     shift = idf_shift(length, k) if use_idf else 0
-    last = history[end - 1]
+    last = queries.history_items[end - 1]
+    session_offsets, session_items, idf = index.session_offsets, index.session_items, index.idf
+    touched_by, scores, touched = scratch.touched_by, scratch.scores, scratch.touched
     n_touched = 0
-    for rank in range(min(k, n)):
+    for rank in range(min(k, len(order))):
         weight = weights[order[rank]]
         if weight == 0:
             continue
@@ -199,8 +222,8 @@ def vmis_scores(
             item = session_items[e]
             if item == last:
                 continue
-            if scratch_touched[item] != query + 1:
-                scratch_touched[item] = query + 1
+            if touched_by[item] != query + 1:
+                touched_by[item] = query + 1
                 touched[n_touched] = item
                 n_touched += 1
             if use_idf:
@@ -244,28 +267,21 @@ def keep_best(item, score, n, items, scores):
 
 
 @njit(**_OPTIONS)
-def vmis_recommend(
-    first, last, history, starts, ends, n_items, posting_offsets, postings, session_offsets,
-    session_items, idf, use_idf, m, k, out_items, out_scores
-):  # fmt: skip
+def vmis_recommend(first, last, queries, index, use_idf, m, k, out_items, out_scores):
     """Recommend for queries [first, last).
 
     Parameters
     ----------
+    queries : QueryArrays; index : SessionIndex
     out_items : int32 array (Q, K), filled with -1; out_scores : float64 array (Q, K), zero
     """
-    seen = np.zeros(n_items, np.int64)
-    touched_by = np.zeros(n_items, np.int64)
-    scores = np.zeros(n_items, np.int64)
-    touched = np.empty(n_items, np.int32)
+    scratch = make_scratch(len(index.posting_offsets) - 1)
+    scores, touched = scratch.scores, scratch.touched
     length = out_items.shape[1]
     best_items = np.empty(length, np.int32)
     best_scores = np.empty(length, np.int64)
     for query in range(first, last):
-        n_touched, unit = vmis_scores(
-            query, history, starts, ends, n_items, posting_offsets, postings, session_offsets,
-            session_items, idf, use_idf, m, k, seen, touched_by, scores, touched,
-        )  # fmt: skip
+        n_touched, unit = vmis_scores(query, queries, index, use_idf, m, k, scratch)
         n = 0
         for t in range(n_touched):
             item = touched[t]
@@ -278,20 +294,12 @@ def vmis_recommend(
 
 
 @njit(**_OPTIONS)
-def vmis_score_all(
-    first, last, history, starts, ends, n_items, posting_offsets, postings, session_offsets,
-    session_items, idf, use_idf, m, k, out
-):  # fmt: skip
+def vmis_score_all(first, last, queries, index, use_idf, m, k, out):
     """Score every item for queries [first, last); out : float64 array (Q, n_items), zero."""
-    seen = np.zeros(n_items, np.int64)
-    touched_by = np.zeros(n_items, np.int64)
-    scores = np.zeros(n_items, np.int64)
-    touched = np.empty(n_items, np.int32)
+    scratch = make_scratch(len(index.posting_offsets) - 1)
+    scores, touched = scratch.scores, scratch.touched
     for query in range(first, last):
-        n_touched, unit = vmis_scores(
-            query, history, starts, ends, n_items, posting_offsets, postings, session_offsets,
-            session_items, idf, use_idf, m, k, seen, touched_by, scores, touched,
-        )  # fmt: skip
+        n_touched, unit = vmis_scores(query, queries, index, use_idf, m, k, scratch)
         for t in range(n_touched):
             out[query, touched[t]] = scores[touched[t]] * unit
             scores[touched[t]] = 0

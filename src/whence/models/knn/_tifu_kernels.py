@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 
 from whence.models.knn._kernels import keep_best
 
 _OPTIONS = {"nogil": True, "cache": True, "boundscheck": False}
+
+
+class Scratch(NamedTuple):
+    """Arrays made once per call.
+
+    Attributes
+    ----------
+    shared, distance : float64 (n_users,)
+    nearest : int32 (k,)
+    touched_by, scores : int64 (n_items,); touched : int32 (n_items,)
+        See whence.models.knn._kernels.Scratch.
+    """
+
+    shared: np.ndarray
+    distance: np.ndarray
+    nearest: np.ndarray
+    touched_by: np.ndarray
+    scores: np.ndarray
+    touched: np.ndarray
 
 
 @njit(**_OPTIONS)
@@ -44,9 +65,8 @@ def _sift_up(heap, place, distance):
 
 @njit(**_OPTIONS)
 def nearest_users(
-    own_items, own_values, own_user, euclidean, limit, user_offsets, user_values, squared_norms,
-    posting_offsets, postings, posting_entries, shared, distance, nearest
-):  # fmt: skip
+    own_items, own_values, own_user, euclidean, limit, index, shared, distance, nearest
+):
     """The `limit` users nearest to a user vector, nearest first, ties by user number.
 
     Parameters
@@ -54,9 +74,7 @@ def nearest_users(
     own_items : int32 array; own_values : float64 array, the query user's vector
     own_user : int, number of the query user, who is no neighbour of their own; -1 if unseen
     euclidean : bool; else Jaccard of the item sets, above 0
-    user_offsets : int64 array (n_users + 1,); user_values, squared_norms : float64 arrays
-    posting_offsets, postings, posting_entries : users with each item, and the entry of the item
-        in ``user_values``
+    index : UserIndex
     shared, distance : float64 arrays (n_users,), scratch; shared is all zero and left so
     nearest : int32 array of at least min(limit, n_users), written
 
@@ -65,13 +83,16 @@ def nearest_users(
     int
         How many there are.
     """
+    user_offsets, user_values = index.vectors.offsets, index.vectors.values
+    posting_offsets, postings, entries = index.posting_offsets, index.postings, index.entries
+    squared_norms = index.squared_norms
     n_users = len(user_offsets) - 1
     own_norm = 0.0
     for e in range(len(own_items)):
         own_norm += own_values[e] * own_values[e]
         for p in range(posting_offsets[own_items[e]], posting_offsets[own_items[e] + 1]):
             if euclidean:
-                shared[postings[p]] += own_values[e] * user_values[posting_entries[p]]
+                shared[postings[p]] += own_values[e] * user_values[entries[p]]
             else:
                 shared[postings[p]] += 1.0
     n = 0
@@ -101,81 +122,73 @@ def nearest_users(
 
 
 @njit(**_OPTIONS)
-def tifu_scores(
-    query, own_offsets, own_items, own_values, own_weights, users, euclidean, k, user_offsets,
-    user_items, user_values, neighbour_weights, squared_norms, posting_offsets, postings,
-    posting_entries, shared, distance, nearest, touched_by, scores, touched
-):  # fmt: skip
+def tifu_scores(query, own, user, euclidean, index, scratch):
     """Fixed-point scores of one query: neighbours' vectors plus n times the own one.
 
-    Parameters
-    ----------
-    own_weights, neighbour_weights : int64 arrays, alpha and (1 - alpha) times the vectors, in
-        fixed point, entry by entry
-    scores : int64 array (n_items,), all zero; touched entries are written
+    They are left in the scratch arrays, the scores of which are all zero before.
 
     Returns
     -------
     n_touched, divisor : int
         Score = integer / divisor / 2**40.
     """
-    start, end = own_offsets[query], own_offsets[query + 1]
+    start, end = own.offsets[query], own.offsets[query + 1]
     if start == end:
         return 0, 1
+    nearest = scratch.nearest
     n = nearest_users(
-        own_items[start:end], own_values[start:end], users[query], euclidean, k, user_offsets,
-        user_values, squared_norms, posting_offsets, postings, posting_entries, shared, distance,
-        nearest,
+        own.items[start:end], own.values[start:end], user, euclidean, len(nearest), index,
+        scratch.shared, scratch.distance, nearest,
     )  # fmt: skip
     divisor = max(n, 1)
     n_touched = 0
+    vectors, touched_by = index.vectors, scratch.touched_by
+    scores, touched = scratch.scores, scratch.touched
+    own_items, own_weights = own.items, own.own
     for e in range(start, end):
         item = own_items[e]
         touched_by[item] = query + 1
         touched[n_touched] = item
         n_touched += 1
         scores[item] = divisor * own_weights[e]
+    offsets, items, weights = vectors.offsets, vectors.items, vectors.neighbour
     for j in range(n):
-        for e in range(user_offsets[nearest[j]], user_offsets[nearest[j] + 1]):
-            item = user_items[e]
+        for e in range(offsets[nearest[j]], offsets[nearest[j] + 1]):
+            item = items[e]
             if touched_by[item] != query + 1:
                 touched_by[item] = query + 1
                 touched[n_touched] = item
                 n_touched += 1
-            scores[item] += neighbour_weights[e]
+            scores[item] += weights[e]
     return n_touched, divisor
 
 
 @njit(**_OPTIONS)
-def tifu_run(
-    first, last, own_offsets, own_items, own_values, own_weights, users, euclidean, k, n_items,
-    user_offsets, user_items, user_values, neighbour_weights, squared_norms, posting_offsets,
-    postings, posting_entries, unit, out_items, out_scores, out_all
-):  # fmt: skip
+def tifu_run(first, last, own, users, euclidean, k, index, unit, out_items, out_scores, out_all):
     """Recommend, or score every item, for queries [first, last).
 
     Parameters
     ----------
+    own : UserVectors, of the queries; users : int32 (Q,)
+    index : UserIndex
     unit : float, value of one fixed-point step
     out_items : int32 array (Q, K), filled with -1; out_scores : float64 array (Q, K), zero
     out_all : float64 array (Q, n_items), zero; of shape (0, 0) when lists are wanted
     """
-    n_users = len(user_offsets) - 1
-    shared = np.zeros(n_users)
-    distance = np.zeros(n_users)
-    nearest = np.empty(min(k, n_users), np.int32)
-    touched_by = np.zeros(n_items, np.int64)
-    scores = np.zeros(n_items, np.int64)
-    touched = np.empty(n_items, np.int32)
+    n_users, n_items = len(index.vectors.offsets) - 1, len(index.posting_offsets) - 1
+    scratch = Scratch(
+        np.zeros(n_users),
+        np.zeros(n_users),
+        np.empty(min(k, n_users), np.int32),
+        np.zeros(n_items, np.int64),
+        np.zeros(n_items, np.int64),
+        np.empty(n_items, np.int32),
+    )
+    scores, touched = scratch.scores, scratch.touched
     best_items = np.empty(out_items.shape[1], np.int32)
     best_scores = np.empty(out_items.shape[1], np.int64)
     for query in range(first, last):
-        n_touched, divisor = tifu_scores(
-            query, own_offsets, own_items, own_values, own_weights, users, euclidean,
-            min(k, n_users), user_offsets, user_items, user_values, neighbour_weights,
-            squared_norms, posting_offsets, postings, posting_entries, shared, distance, nearest,
-            touched_by, scores, touched,
-        )  # fmt: skip
+        n_touched, divisor = tifu_scores(query, own, users[query], euclidean, index, scratch)
         n = 0
         for t in range(n_touched):
             item = touched[t]

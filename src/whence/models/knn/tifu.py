@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +24,7 @@ DISTANCE_GRID = 2.0**24
 _QUERIES_PER_TASK = 64
 
 
-@dataclass(frozen=True)
-class UserVectors:
+class UserVectors(NamedTuple):
     """Sparse vectors of users or queries, row by row, items ascending.
 
     Attributes
@@ -46,8 +45,7 @@ class UserVectors:
     neighbour: IntArray
 
 
-@dataclass(frozen=True)
-class UserIndex:
+class UserIndex(NamedTuple):
     """Vectors of the training users, from both sides.
 
     Attributes
@@ -232,7 +230,7 @@ class TIFUKNN(Recommender, name="tifu"):
 
     def _asking(self, queries: Queries, length: int | None) -> _Asking:
         return _Asking(
-            len(queries), self.index_, self.query_vectors(queries), queries.users, self.n_items,
+            len(queries), self.index_, self.query_vectors(queries), queries.arrays.users, self.n_items,
             self.similarity == "euclidean", self.k, length,
         )  # fmt: skip
 
@@ -251,7 +249,7 @@ class _Asking(RowsJob):
 
     def rows(self, start: int, stop: int) -> Rows:
         """See `RowsJob`."""
-        n, own, index, vectors = stop - start, self.own, self.index, self.index.vectors
+        n, own = stop - start, self.own._replace(offsets=self.own.offsets[start : stop + 1])
         lists, list_scores = np.empty((0, 0), dtype=np.int32), np.empty((0, 0))
         all_scores = list_scores
         if self.length is None:
@@ -260,10 +258,7 @@ class _Asking(RowsJob):
             lists = np.full((n, self.length), -1, dtype=np.int32)
             list_scores = np.zeros((n, self.length))
         _tifu_kernels.tifu_run(
-            0, n, own.offsets[start : stop + 1], own.items, own.values, own.own,
-            self.users[start:stop], self.is_euclidean, self.k, self.n_items, vectors.offsets,
-            vectors.items, vectors.values, vectors.neighbour, index.squared_norms,
-            index.posting_offsets, index.postings, index.entries, 1.0 / FIXED_POINT, lists,
-            list_scores, all_scores,
+            0, n, own, self.users[start:stop], self.is_euclidean, self.k, self.index,
+            1.0 / FIXED_POINT, lists, list_scores, all_scores,
         )  # fmt: skip
         return (all_scores,) if self.length is None else (lists, list_scores)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +20,7 @@ from whence.parameters import PositiveInt, field
 _QUERIES_PER_TASK = 512
 
 
-@dataclass(frozen=True)
-class SessionIndex:
+class SessionIndex(NamedTuple):
     """Sessions and their items, from both sides, sessions by *position* (0: most recent).
 
     Attributes
@@ -150,10 +149,7 @@ class VMISKNN(Recommender, name="vmis"):
         return scores
 
     def _asking(self, queries: Queries, length: int | None) -> _Asking:
-        return _Asking(
-            len(queries), self.index_, queries.history_items, queries.history_start,
-            queries.history_end, self.idf, self.m, self.k, length,
-        )  # fmt: skip
+        return _Asking(len(queries), self.index_, queries, self.idf, self.m, self.k, length)
 
 
 @dataclass(frozen=True)
@@ -161,9 +157,7 @@ class _Asking(RowsJob):
     """Lists of `length` items with their scores, or without one the scores of all items."""
 
     index: SessionIndex
-    items: CodeArray
-    start_of: npt.NDArray[np.int64]
-    end_of: npt.NDArray[np.int64]
+    queries: Queries
     idf: bool
     m: int
     k: int
@@ -179,9 +173,6 @@ class _Asking(RowsJob):
             kernel = _kernels.vmis_recommend
             shape = (n, self.length)
             outputs = np.full(shape, -1, dtype=np.int32), np.zeros(shape)
-        kernel(
-            0, n, self.items, self.start_of[start:stop], self.end_of[start:stop],
-            index.n_items, index.posting_offsets, index.postings, index.session_offsets,
-            index.session_items, index.idf, self.idf, self.m, self.k, *outputs,
-        )  # fmt: skip
+        arrays = self.queries.block(start, stop).arrays
+        kernel(0, n, arrays, index, self.idf, self.m, self.k, *outputs)
         return outputs

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whence.engines import Job
-from whence.valuation._solve_kernels import Tally
+from whence.valuation._solve_kernels import Accumulator
 
 IntArray = npt.NDArray[np.int64]
 Block = tuple[int, int]
@@ -19,7 +19,7 @@ _BY_QUERY = ("status", "spread", "work", "value_all", "value_nothing")
 
 
 class Part(NamedTuple):
-    """A tally of one block of queries, without the players that nothing is known of.
+    """A accumulator of one block of queries, without the players that nothing is known of.
 
     Attributes
     ----------
@@ -28,7 +28,7 @@ class Part(NamedTuple):
     players : int64 (p,)
     by_player : list of ndarray (p, ...)
     by_query : list of ndarray (q,)
-        In the order of the fields of `Tally`.
+        In the order of the fields of `Accumulator`.
     """
 
     block: Block
@@ -38,7 +38,7 @@ class Part(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Tallying(Job[Block, Part, Tally]):
+class Accumulation(Job[Block, Part, Accumulator]):
     """Base of the work over queries; a shard is a block of them.
 
     Attributes
@@ -49,30 +49,30 @@ class Tallying(Job[Block, Part, Tally]):
     n_players: int
     n_queries: int
 
-    def fill(self, shard: Block, tally: Tally) -> None:
-        """Add a block of queries to a tally."""
+    def fill(self, shard: Block, accumulator: Accumulator) -> None:
+        """Add a block of queries to an accumulator."""
         raise NotImplementedError
 
     def run(self, shard: Block) -> Part:
-        """Tally one block."""
-        tally = self.start()
-        self.fill(shard, tally)
-        found = tally.appearances > 0
-        for sums in (tally.exact, tally.means, tally.variances):
+        """Accumulator one block."""
+        accumulator = self.start()
+        self.fill(shard, accumulator)
+        found = accumulator.appearances > 0
+        for sums in (accumulator.exact, accumulator.means, accumulator.variances):
             found |= sums.any(axis=1)
         players = np.flatnonzero(found)
         return Part(
             shard,
             players,
-            [getattr(tally, name)[players] for name in _BY_PLAYER],
-            [getattr(tally, name)[slice(*shard)].copy() for name in _BY_QUERY],
+            [getattr(accumulator, name)[players] for name in _BY_PLAYER],
+            [getattr(accumulator, name)[slice(*shard)].copy() for name in _BY_QUERY],
         )
 
-    def start(self) -> Tally:
-        """Return a tally with nothing in it."""
+    def start(self) -> Accumulator:
+        """Return an accumulator with nothing in it."""
         exact, means, variances = (np.zeros((self.n_players, 2)) for _ in range(3))
         spread, work, value_all, value_nothing = (np.zeros(self.n_queries) for _ in range(4))
-        return Tally(
+        return Accumulator(
             exact,
             means,
             variances,
@@ -84,7 +84,7 @@ class Tallying(Job[Block, Part, Tally]):
             value_nothing,
         )
 
-    def add(self, total: Tally, part: Part) -> Tally:
+    def add(self, total: Accumulator, part: Part) -> Accumulator:
         """Add a block."""
         for name, sums in zip(_BY_PLAYER, part.by_player):
             getattr(total, name)[part.players] += sums
@@ -96,6 +96,6 @@ class Tallying(Job[Block, Part, Tally]):
         """Return the number of queries."""
         return shard[1] - shard[0]
 
-    def unpack(self, state: tuple[npt.NDArray[np.generic], ...]) -> Tally:
-        """Return a tally that was kept."""
-        return Tally(*state)
+    def unpack(self, state: tuple[npt.NDArray[np.generic], ...]) -> Accumulator:
+        """Return an accumulator that was kept."""
+        return Accumulator(*state)
