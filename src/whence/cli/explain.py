@@ -40,6 +40,7 @@ def _whose(*names: str, help: str) -> Any:
 def explain(
     given: Given,
     source: options.Trained,
+    *,
     user: Annotated[
         list[str] | None, _whose("--user", help="Id of a user or session; may be repeated.")
     ] = None,
