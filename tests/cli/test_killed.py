@@ -96,16 +96,6 @@ def killed_and_resumed(command, tmp_path, seed):
 VALUE = (
     "value", "--train", "train.csv", "--valid", "validation.csv", "--neighbours", 20, "--m", 50,
 )  # fmt: skip
-    "value",
-    "--train",
-    "train.csv",
-    "--valid",
-    "validation.csv",
-    "--neighbours",
-    20,
-    "--m",
-    50,
-)
 NET = (
     "--model", "GRU4Rec", "--set", "model.embedding_dim=8", "--set", "model.hidden_dim=8",
     "--set", "training.checkpoints=2", "--epochs", 6,

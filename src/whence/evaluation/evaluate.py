@@ -349,5 +349,6 @@ def external_targets(queries: Queries, vocabulary: Vocabulary) -> list[list[Any]
     for start, end in zip(queries.target_start, queries.target_end):
         codes = queries.target_items[start:end]
         other = np.minimum(-1 - np.minimum(codes, -1), len(strangers) - 1)
-        targets.append(np.where(codes >= 0, items[codes], strangers[other]).tolist())
+        known = items[np.maximum(codes, -1)]
+        targets.append(np.where(codes >= 0, known, strangers[other]).tolist())
     return targets
