@@ -1,4 +1,4 @@
-"""What tells models and data from others, for unfinished work that must not be mixed up."""
+"""What tells one fitted model or table from another, so that work on them is not mixed up."""
 
 from __future__ import annotations
 
