@@ -94,7 +94,7 @@ def speed(rows):
 def shared_permutations(model, valid, n, seed):
     """KMC-Shapley's sampling by Whence's kernels: the same permutation for every query."""
     from whence.valuation import rounds
-    from whence.valuation.games import make_games
+    from whence.valuation.families import make_games
 
     method = whence.Shapley("mrr@20", seed=seed, antithetic=False)
     question = method._ask(model, valid, None)

@@ -256,7 +256,6 @@ def test_numbers_with_an_exponent_are_numbers(tmp_path):
 
 
 def test_methods_are_built_with_the_parameters_given():
-
     method = load_config(overrides=["attribution.tolerance=0.3"]).attribution.build(
         "mrr@5", unknown="drop"
     )
@@ -278,7 +277,7 @@ def test_methods_are_built_with_the_parameters_given():
     for name in METHODS:
         if METHODS[name].of_training:
             AttributionConfig.model_validate({"method": name}).build("mrr@5")._check_params()
-    with pytest.raises(ConfigError, match="must be one of .*, not 'explainer'"):
+    with pytest.raises(ConfigError, match=r"must be one of .*, not 'explainer'"):
         load_config(overrides=["attribution.method=explainer"])
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from test_docs import configuration_rows
 
-from whence.config import MODELS
+from whence.cli._options import NOT_OF_METHODS
+from whence.config import METHODS, MODELS
 from whence.config.models import TrainingConfig, own_parameters
 from whence.config.recbole import known_keys, table
 from whence.config.recbole_keys import NOT_OFFERED, WITHOUT_USE
@@ -40,6 +41,11 @@ def shown(value):
     return json.dumps(list(value) if isinstance(value, tuple) else value)
 
 
+def own(registry):
+    """Names that are Whence's own, whatever other tests have registered."""
+    return [name for name in registry if registry[name].__module__.startswith("whence.")]
+
+
 def row_of(name):
     wanted = MODELS[name]
     usual = wanted.parameter_defaults()
@@ -52,10 +58,22 @@ def row_of(name):
 def test_arguments_of_models():
     pytest.importorskip("torch")
     pytest.importorskip("implicit")
-    own = [name for name, model in MODELS.items() if model.__module__.startswith("whence.")]
-    rows = [row_of(name) for name in own]
     head = "| `model.name` | class | arguments in `model` | arguments in `training` |\n"
-    same_table("training.md", f"{head}|---|---|---|---|\n", rows)
+    same_table("training.md", f"{head}|---|---|---|---|\n", [row_of(name) for name in own(MODELS)])
+
+
+def row_of_method(name):
+    method = METHODS[name]
+    takes, usual = method.parameter_types(), method.parameter_defaults()
+    own = [f"`{key}: {shown(usual[key])}`" for key in takes if key not in NOT_OF_METHODS]
+    return f"| `{name}` | `{method.__name__}` | {', '.join(own)} |"
+
+
+def test_parameters_of_methods():
+    pytest.importorskip("torch")
+    names = [name for name in own(METHODS) if METHODS[name].of_training]
+    head = "| method | class | parameters |\n|---|---|---|\n"
+    same_table("cli.md", head, [row_of_method(name) for name in names])
 
 
 @pytest.mark.parametrize(("section", "rows"), list(configuration_rows()))

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 GUIDE = Path(__file__).resolve().parents[1] / "CONTRIBUTING.md"
-BLOCK = re.compile(r"```(?:python|toml)\n# theirs/([\w.]+)(?: \(.*\))?\n(.*?)```", re.DOTALL)
+BLOCK = re.compile(r"```(?:python|toml)\n# theirs/([\w.]+)[^\n]*\n(.*?)```", re.DOTALL)
 
 
 @pytest.fixture(scope="module")

@@ -44,7 +44,7 @@ WORDING = Wording(
             "Ids are Int64; cast them to the same type.",
         ),
         ("This has not been fitted; call model.fit(train) first.", "This has not been fitted."),
-        ("It is in 'a.csv': see whence train run/x.csv.", "It is in 'a.csv': see whence train run/x.csv."),
+        ("It is in 'a.csv': see whence train run.", "It is in 'a.csv': see whence train run."),
     ],
 )  # fmt: skip
 def test_arguments_become_options_and_python_is_left_out(python, said):

@@ -62,7 +62,7 @@ OUTPUT = (
 
 NOT_OF_METHODS = (
     "metric", "seed", "threads", "sustainable_items", "sustainability_weight", "relevant",
-    "unknown", "target",
+    "unknown", "target", "method",
 )  # fmt: skip
 """Parameters of methods that are keys of other sections, or options of their own."""
 

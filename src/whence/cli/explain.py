@@ -76,7 +76,7 @@ def explain(
         Path | None,
         typer.Option(
             "--output", "-o", rich_help_panel="Run", show_default=False,
-            help="Of one: a picture (.png, .svg, .pdf), or values (.parquet). Of several: a folder.",
+            help="Of one: a picture (.png, .svg, .pdf) or values (.parquet). Of several: a folder.",
         ),
     ] = None,
     overwrite: options.Overwrite = False,

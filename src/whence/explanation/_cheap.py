@@ -67,7 +67,7 @@ def integrated_gradients(game: Game, n_steps: int) -> Estimate:
 def _along_the_line(game: Game, off: np.ndarray, n_steps: int) -> np.ndarray:
     import torch
 
-    from whence.explanation._neural import quiet_modules
+    from whence.explanation._askers import quiet_modules
 
     asker = cast("SequentialAsker", game.asker)
     length = len(game.history)

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from whence.data import Interactions
 from whence.errors import UnsupportedError
-from whence.explanation._askers import IntArray, RecommenderAsker, ScoreArray
+from whence.explanation._askers import IntArray, RecommenderAsker, ScoreArray, quiet_modules
 from whence.explanation._games import BoolArray, FloatArray, Game
 from whence.explanation._histories import History
 from whence.explanation._maskings import Masking
-from whence.explanation._neural import quiet_modules, with_parts
+from whence.explanation._neural import with_parts
 from whence.explanation._players import Players
 from whence.explanation._targets import Scalar
 from whence.models.neural.wide_deep import WideDeep, WideDeepModule

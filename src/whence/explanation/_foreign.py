@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from whence.errors import DataError, ParameterError, UnsupportedError
-from whence.explanation._askers import Asker, IntArray, ScoreArray
+from whence.explanation._askers import Asker, IntArray, ScoreArray, quiet_modules
 from whence.explanation._histories import History, as_events
 
 _EXTRA = 1 << 40  # tokens from here on stand for events that are not in the history
@@ -54,8 +54,6 @@ class ForeignAsker(Asker):
             yield
             return
         import torch
-
-        from whence.explanation._neural import quiet_modules
 
         parts = [self.model, *getattr(self.model, "__dict__", {}).values()]
         modules = [part for part in parts if isinstance(part, torch.nn.Module)]

@@ -19,7 +19,7 @@ _BY_QUERY = ("status", "spread", "work", "value_all", "value_nothing")
 
 
 class Part(NamedTuple):
-    """A accumulator of one block of queries, without the players that nothing is known of.
+    """What one block of queries adds up to, without the players that nothing is known of.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class Accumulation(Job[Block, Part, Accumulator]):
         raise NotImplementedError
 
     def run(self, shard: Block) -> Part:
-        """Accumulator one block."""
+        """Add up one block."""
         accumulator = self.start()
         self.fill(shard, accumulator)
         found = accumulator.appearances > 0

@@ -15,7 +15,8 @@ from whence.engines import Checkpoints, Run
 from whence.valuation._solve_kernels import Accumulator, Plan
 from whence.valuation.accumulation import Accumulation, Block
 from whence.valuation.base import Question, Valuation
-from whence.valuation.games import ALL, ONE_MORE, Games, check_games, make_games
+from whence.valuation.families import check_games, make_games
+from whence.valuation.games import ALL, ONE_MORE, Games
 from whence.valuation.rounds import cut
 from whence.valuation.rows import FINE, leave_rows_out
 from whence.valuation.sources import identifying_columns

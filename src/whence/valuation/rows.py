@@ -23,7 +23,8 @@ from whence.valuation._deletions import (
 from whence.valuation._solve_kernels import Accumulator
 from whence.valuation.accumulation import Accumulation, Block
 from whence.valuation.base import Question
-from whence.valuation.games import FIXED, make_games
+from whence.valuation.families import make_games
+from whence.valuation.games import FIXED
 from whence.valuation.sources import INTERACTION, ITEM
 
 FINE = (ITEM, INTERACTION)

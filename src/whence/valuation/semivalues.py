@@ -15,7 +15,7 @@ from whence.errors import ParameterError
 from whence.parameters import NonNegative, Positive, PositiveInt, Seed
 from whence.valuation._solve_kernels import Plan
 from whence.valuation.base import Question, Valuation
-from whence.valuation.games import check_games, make_games
+from whence.valuation.families import check_games, make_games
 from whence.valuation.rounds import Estimate, Sampler, next_units
 from whence.valuation.weights import SUBSETS, CoalitionWeights, beta_size_weights
 

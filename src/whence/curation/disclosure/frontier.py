@@ -66,15 +66,16 @@ def frontier(
     anchor = Anchor(np.ones(len(problem.beta), dtype=np.bool_), quality, problem.values)
     yardstick = None if test is None else Yardstick.of(problem.model, test)
     job = Points(problem, tuple(strategies), tuple(controls), anchor, yardstick)
+    shards = [float(lam) for lam in lams]
     asked = {
-        "lams": [float(lam) for lam in lams],
+        "lams": shards,
         "strategies": list(strategies),
         "controls": list(controls),
         "test": None if test is None else data_identity(test),
     }
     with keeping(problem.run, problem.identity("frontier", **asked), problem.kept) as kept:
         parts = run_job(
-            job, asked["lams"], problem.run.changed(threads=1), message="frontier", kept=kept,
+            job, shards, problem.run.changed(threads=1), message="frontier", kept=kept,
             stage=f"frontier {identity_of(asked)}",
         )  # fmt: skip
     return pl.DataFrame([row for part in parts for row in part])

@@ -121,8 +121,8 @@ class DisclosureProblem:
         """V[u(s), s] at full disclosure, by row of the training table, float64 [n_rows]."""
         measured, method = self.measured, self.settings.own_influence
         if method is None:
-            solver = "block" if factor_loss(self.model) is not None else "cg"
-            method = InfluenceFunction(solver=solver)
+            quick = factor_loss(self.model) is not None
+            method = InfluenceFunction(solver="block" if quick else "cg")
         work = method.work_on(
             self.model, None, objective=measured.objective, question=measured.yardstick.question
         )

@@ -229,10 +229,11 @@ class TIFUKNN(Recommender, name="tifu"):
         return scores
 
     def _asking(self, queries: Queries, length: int | None) -> _Asking:
+        own, users = self.query_vectors(queries), queries.arrays.users
+        euclidean = self.similarity == "euclidean"
         return _Asking(
-            len(queries), self.index_, self.query_vectors(queries), queries.arrays.users, self.n_items,
-            self.similarity == "euclidean", self.k, length,
-        )  # fmt: skip
+            len(queries), self.index_, own, users, self.n_items, euclidean, self.k, length
+        )
 
 
 @dataclass(frozen=True)
