@@ -27,12 +27,6 @@ def work(name, **how):
     return {**WORK, **TORCH}[name](Run(**how))
 
 
-@pytest.fixture
-def keeping(monkeypatch):
-    monkeypatch.setattr(engines.checkpoints, "_SECONDS", 0.0)
-    monkeypatch.setattr(engines.checkpoints, "_LONGEST_SHARE", float("inf"))
-
-
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL here")
 @pytest.mark.parametrize("name", NAMES)
 def test_killed_and_resumed(name, tmp_path):
