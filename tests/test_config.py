@@ -133,10 +133,20 @@ def test_unreadable_files(tmp_path):
     assert load_config(write(tmp_path, "empty.yaml", "")) == Config()
 
 
-@pytest.mark.parametrize("text", ["seed=3", "attribution.seed", "attribution.seed=[", "a.b=1"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "seed=3", "attribution.seed", "attribution.seed=[", "a.b=1", "data.min_rating=2001-99-99",
+        "model.k=!!int ''", "model.k=!!timestamp x", "model.name=[x]", "evaluation.metrics=[]",
+        "evaluation.negatives=-5", "evaluation.negatives=0", "split.seed=18446744073709551616",
+        "attribution.seed=-1", "attribution.threads=0", "split.n=0", "model.k=" + "[" * 3000,
+        "data.train=&a [*a]",
+    ],
+)  # fmt: skip
 def test_wrong_overrides(text):
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError) as error:
         load_config(overrides=[text])
+    assert len(str(error.value)) < 600
 
 
 ILLOOMINATE = (

@@ -77,7 +77,7 @@ class _Main(Commands):
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let Ctrl-C be an interruption whatever it comes out as: an import may turn it into another."""
+    """Let Ctrl-C be an interruption whatever it comes out as, as imports make it other errors."""
     asked = False
 
     def interrupt(number: int, frame: object) -> None:

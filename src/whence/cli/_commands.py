@@ -117,8 +117,8 @@ class Parameters:
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     panel: str = "Method"
 
-    def parameters(self, arguments: list[str]) -> list[inspect.Parameter]:
-        """Return the parameters that Typer makes options of."""
+    def parameters(self, arguments: list[str], taken: set[str]) -> list[inspect.Parameter]:
+        """Return the parameters that Typer makes options of; `taken` are names of others."""
         owner = self.owner(arguments)
         if owner is None:
             return []
@@ -135,6 +135,8 @@ class Parameters:
             if isinstance(default, (int, float, str)) and default != "":
                 help_ += f" ({str(default).lower() if isinstance(default, bool) else default})"
             dashed = f"--{name.strip('_').replace('_', '-')}"
+            if dashed in taken:
+                dashed = f"--{self.panel.lower()}-{dashed[2:]}"
             names = self.names.get(name, (dashed,))
             if plain is bool and name not in self.names:
                 names = (f"{dashed}/--no-{dashed[2:]}",)
@@ -234,9 +236,10 @@ def _built(function: Callable[..., Any], name: str, arguments: list[str]) -> Any
     options = getattr(function, "options", ())
     keys = {one.name: one.keys for one in options if isinstance(one, Key)}
     more = [one.parameter() for one in options if isinstance(one, Key)]
+    taken = {name for one in options if isinstance(one, Key) for name in one.names}
     for group in options:
         if isinstance(group, Parameters):
-            made = group.parameters(arguments)
+            made = group.parameters(arguments, taken)
             more += made
             if group.section:
                 keys |= {one.name: one.name.replace("__", ".", 1) for one in made}
@@ -299,7 +302,7 @@ def _given(values: Mapping[str, Any], keys: Mapping[str, str]) -> Given:
 def _respelt(arguments: list[str], made: Any) -> list[str]:
     """Older spellings of options as they are now."""
     known = {name for one in made.params for name in (*one.opts, *one.secondary_opts)}
-    newer = []
+    newer: list[str] = []
     for place, text in enumerate(arguments):
         if text == "--":
             return [*newer, *arguments[place:]]

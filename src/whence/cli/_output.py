@@ -1,4 +1,4 @@
-"""Folders of results: claimed by one process, marked before the work, whole only when it is done."""
+"""Folders of results: claimed by one process, marked before the work, whole when it is done."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ def disclose(
         )
         if factor_loss(model) is not None:
             model = to_optimum(model)
-        how = {"threads": threads, "folder": folder, "resume": resume}
+        how: dict[str, Any] = {"threads": threads, "folder": folder, "resume": resume}
         identity = {name: part for name, part in question.items() if name != "versions"}
         with working("Disclosing", **how) as run, Checkpoints(run, identity) as kept:
             problem = settings.pose(model, parts.validation, willingness=beta, run=run, kept=kept)

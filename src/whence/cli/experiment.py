@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from whence.cli import _options as options
 from whence.cli._commands import Commands, Given
 from whence.cli._terminal import heading, say, working
+from whence.parameters import PositiveInt
 
 if TYPE_CHECKING:
     from whence.data import Interactions
@@ -41,7 +41,7 @@ def _group() -> None:
 Data = Annotated[
     Path, typer.Argument(metavar="DATA", help="Users with their items, in any format.")
 ]
-Seeds = Annotated[options.PositiveInt, typer.Option(help="Number of seeds.", rich_help_panel="Run")]
+Seeds = Annotated[PositiveInt, typer.Option(help="Number of seeds.", rich_help_panel="Run")]
 Rating = Annotated[
     str | None,
     typer.Option(

@@ -47,8 +47,19 @@ _Loader.add_implicit_resolver(
 
 
 def parse_yaml(text: str) -> Any:
-    """Parse YAML."""
-    return yaml.load(text, Loader=_Loader)
+    """Parse YAML.
+
+    Raises
+    ------
+    yaml.YAMLError
+        If it is none.
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except (ValueError, TypeError, AttributeError, LookupError) as error:  # such as 2001-99-99
+        raise yaml.YAMLError(f"a value is not of its form: {error}") from error
+    except RecursionError as error:
+        raise yaml.YAMLError("it is nested too deeply") from error
 
 
 def read_raw(path: Path) -> dict[str, Any]:
@@ -86,7 +97,8 @@ def as_pairs(overrides: Mapping[str, Any] | Sequence[str]) -> list[tuple[str, An
         try:
             pairs.append((key.strip(), parse_yaml(value)))
         except yaml.YAMLError as error:
-            raise ConfigError(f"The value in --set {text!r} is not valid YAML.") from error
+            shown = text if len(text) < 80 else f"{text[:76]} ..."
+            raise ConfigError(f"The value in --set {shown!r} is not valid YAML.") from error
     return pairs
 
 
@@ -124,7 +136,7 @@ def _parsed(path: Path) -> Any:
     try:
         text = path.read_text(encoding="utf-8")
         if path.suffix == ".toml":
-            return tomllib.loads(text)
+            return _parse_toml(text)
         if path.suffix in (".yaml", ".yml"):
             return parse_yaml(text) or {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, yaml.YAMLError) as error:
@@ -134,6 +146,13 @@ def _parsed(path: Path) -> Any:
         f"A configuration is a .yaml, .yml or .toml file, not {path.name!r}; to evaluate a data "
         "file, name it with --train."
     )
+
+
+def _parse_toml(text: str) -> Any:
+    try:
+        return tomllib.loads(text)
+    except RecursionError as error:
+        raise yaml.YAMLError("it is nested too deeply") from error
 
 
 def _with_paths(raw: dict[str, Any], folder: Path) -> dict[str, Any]:

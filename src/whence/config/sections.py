@@ -122,7 +122,9 @@ class SplitConfig(Section):
 class EvaluationConfig(Section):
     """What is measured, and against what."""
 
-    metrics: tuple[str, ...] = Field(default=("mrr@20",), description="Metrics, each as name@K.")
+    metrics: tuple[str, ...] = Field(
+        default=("mrr@20",), min_length=1, description="Metrics, each as name@K."
+    )
     relevant: Literal["next", "any"] | None = Field(
         default=None, description="For mrr and hitrate: the next item, or the first relevant one."
     )
