@@ -16,7 +16,7 @@ START = [sys.executable, "-c", "from whence.cli import main; main()"]
 
 def test_help_speaks_of_all_five_uses():
     shown = " ".join(CliRunner().invoke(app, ["--help"]).output.split())
-    for use in ("training data is worth", "how good", "taught it", "past events", "withhold"):
+    for use in ("evaluate it", "value its training data", "taught it", "explain", "withhold"):
         assert use in shown.partition("Options")[0]
     for command in ("train", "value", "trace", "explain", "disclose", "warm-up", "whence demo"):
         assert command in shown
