@@ -24,6 +24,7 @@ from whence.valuation._deletions import (
     clicks_of,
     variants_without_items,
     variants_without_rows,
+    vectors_of,
 )
 from whence.valuation.base import Question
 from whence.valuation.games import FIXED, make_games
@@ -112,6 +113,7 @@ def _compiled(question: Question) -> LeaveOut:
             of_sessions(first, last, queries, clicks, utility, values, value_all)
 
         return sessions
+    vectors = vectors_of(games.arrays)
     variants = variants_without_items(model) if items else variants_without_rows(model)
     of_users = (
         _tifu_items_kernels.leave_out_items_of_users
@@ -120,7 +122,7 @@ def _compiled(question: Question) -> LeaveOut:
     )
 
     def users(first: int, last: int, values: FloatArray, value_all: FloatArray) -> None:
-        of_users(first, last, queries, games.arrays, variants, utility, values, value_all)
+        of_users(first, last, queries, vectors, variants, utility, values, value_all)
 
     return users
 
