@@ -25,15 +25,25 @@ ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("WHENCE_DATA", ROOT.parent / "shared" / "data"))
 
 
-def values_of(model, queries, metric):
-    """Value of a metric for each query."""
+def values_of(model, metric):
+    """A function that gives the value of a metric for each query."""
     import whence
 
-    return whence.evaluate(model, queries, metric, threads=1).per_query[metric].to_numpy()
+    def values(queries):
+        return whence.evaluate(model, queries, metric, threads=1).per_query[metric].to_numpy()
+
+    return values
+
+
+def part(queries):
+    """Every fourth query: as many as are needed to see a difference."""
+    import numpy as np
+
+    return queries.take(np.arange(0, len(queries), 4))
 
 
 def sessions():
-    """Measurements on the RSC15 sample: name, and a function that gives an array."""
+    """Queries of the RSC15 sample, and measurements: a function of queries that gives an array."""
     import whence
 
     folder = DATA / "rsc15-100k"
@@ -43,17 +53,17 @@ def sessions():
     items = train.frame["item_id"].unique().to_list()
     sustainable = [item for item in items if str(item) in listed]
     model = whence.VMISKNN(k=100, m=500).fit(train)
-    queries = whence.make_queries(model, valid)
+    queries = part(whence.make_queries(model, valid))
     fixed = {"tolerance": 0, "allocation": "uniform", "threads": 1}
 
     def scores(method):
-        return lambda: method.attribute(model, queries).scores
+        return lambda queries: method.attribute(model, queries).scores
 
     def sampled(kind, metric, permutations, **options):
         return scores(kind(metric, max_permutations=permutations, **fixed, **options))
 
-    return {
-        "evaluate, mrr@20": lambda: values_of(model, queries, "mrr@20"),
+    return queries, {
+        "evaluate, mrr@20": values_of(model, "mrr@20"),
         "Shapley, mrr@20": sampled(whence.Shapley, "mrr@20", 40),
         "Shapley, ndcg@20": sampled(whence.Shapley, "ndcg@20", 20),
         "Shapley, map@20": sampled(whence.Shapley, "map@20", 20),
@@ -72,7 +82,7 @@ def sessions():
 
 
 def baskets():
-    """Measurements on the TaFeng sample."""
+    """Queries of the TaFeng sample, and measurements."""
     import whence
 
     folder = DATA / "tafeng-1k"
@@ -80,17 +90,17 @@ def baskets():
     valid = whence.read_interactions(folder / "valid.csv")
     model = whence.TIFUKNN().fit(train)
     near = whence.TIFUKNN(similarity="euclidean").fit(train)
-    queries = whence.make_queries(model, valid)
+    queries = part(whence.make_queries(model, valid))
     fixed = {"tolerance": 0, "allocation": "uniform", "threads": 1}
 
     def scores(method, of=model):
-        return lambda: method.attribute(of, queries).scores
+        return lambda queries: method.attribute(of, queries).scores
 
     def sampled(kind, permutations, **options):
         return scores(kind("ndcg@20", max_permutations=permutations, **fixed, **options))
 
-    return {
-        "evaluate, ndcg@20": lambda: values_of(model, queries, "ndcg@20"),
+    return queries, {
+        "evaluate, ndcg@20": values_of(model, "ndcg@20"),
         "Shapley, ndcg@20": sampled(whence.Shapley, 40),
         "Shapley, ndcg@20, users as players": sampled(whence.Shapley, 20, own="player"),
         "Beta Shapley, ndcg@20": sampled(whence.BetaShapley, 40),
@@ -106,21 +116,7 @@ def baskets():
     }
 
 
-def ratings():
-    """Fast Influence Analysis on MovieLens-100K."""
-    import numpy as np
-
-    import whence
-    from whence.influence import InfluenceFunction
-
-    train = whence.read_interactions(DATA / "ml-100k" / "ml-100k.inter")
-    model = whence.MF(embedding_dim=16, epochs=3, seed=1).fit(train)
-    queries = whence.make_queries(model, train.take(np.arange(0, 4000, 20)))
-    method = InfluenceFunction(solver="block")
-    return {"influence by blocks": lambda: method.attribute(model, queries).scores}
-
-
-SETS = {"RSC15": sessions, "TaFeng": baskets, "ML-100K": ratings}
+SETS = {"RSC15": sessions, "TaFeng": baskets}
 
 
 def measure(only, match, repeats):
@@ -129,14 +125,15 @@ def measure(only, match, repeats):
     for data, make in SETS.items():
         if not any(wanted in data for wanted in only):
             continue
-        for name, work in make().items():
+        queries, works = make()
+        for name, work in works.items():
             if match not in name:
                 continue
-            values = work()  # compilation is not counted
+            work(queries.block(0, 8))  # compilation is not counted
             seconds = []
             for _ in range(repeats):
                 start = time.process_time()
-                work()
+                values = work(queries)
                 seconds.append(time.process_time() - start)
             digest = hashlib.sha256(values.tobytes()).hexdigest()[:16]
             facts[f"{data}: {name}"] = (seconds, digest)
@@ -165,11 +162,11 @@ COLD = {
 }
 
 
-def environment(tree, cache):
+def environment(tree, **more):
     return {
         **os.environ,
+        **more,
         "PYTHONPATH": str(Path(tree).resolve() / "src"),
-        "NUMBA_CACHE_DIR": str(cache),
         "POLARS_MAX_THREADS": "1",
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
@@ -182,7 +179,8 @@ def cold(tree, code):
     with tempfile.TemporaryDirectory() as cache:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         program = "import whence;" + code.format(data=str(DATA))
-        subprocess.run([sys.executable, "-c", program], check=True, env=environment(tree, cache))
+        here = environment(tree, NUMBA_CACHE_DIR=cache)
+        subprocess.run([sys.executable, "-c", program], check=True, env=here)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
@@ -191,21 +189,22 @@ def compare(arguments):
     trees = {"before": arguments.trees[0], "after": arguments.trees[1]}
     seconds = {which: {} for which in trees}
     digests = {which: {} for which in trees}
-    with tempfile.TemporaryDirectory() as cache:
-        for _ in range(arguments.rounds):
-            for which, tree in trees.items():
-                command = [sys.executable, __file__, "--measure", *arguments.only]
-                command += ["--match", arguments.match, "--repeats", str(arguments.repeats)]
-                here = environment(tree, Path(cache) / which)
-                output = subprocess.run(command, check=True, capture_output=True, env=here).stdout
-                for name, (times, digest) in json.loads(output.splitlines()[-1]).items():
-                    seconds[which].setdefault(name, []).extend(times)
-                    digests[which][name] = digest
+    for _ in range(arguments.rounds):
+        for which, tree in trees.items():
+            command = [sys.executable, __file__, "--measure", *arguments.only]
+            command += ["--match", arguments.match, "--repeats", str(arguments.repeats)]
+            here = environment(tree)
+            output = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=here).stdout
+            for name, (times, digest) in json.loads(output.splitlines()[-1]).items():
+                seconds[which].setdefault(name, []).extend(times)
+                digests[which][name] = digest
+            print(which, json.dumps(seconds[which]), file=sys.stderr, flush=True)
     for name, code in COLD.items():
         if any(wanted in name for wanted in arguments.only):
             for _ in range(arguments.cold):
                 for which, tree in trees.items():
                     seconds[which].setdefault(name, []).append(cold(tree, code))
+                    print(which, name, seconds[which][name][-1], file=sys.stderr, flush=True)
     return seconds, digests
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from whence.models import TIFUKNN, VMISKNN
-from whence.valuation._tifu_variant_kernels import Variants
+from whence.valuation._tifu_kernels import Users
+from whence.valuation._tifu_variant_kernels import Variants, Vectors
 from whence.valuation._vmis_rows_kernels import Clicks
 
 IntArray = npt.NDArray[np.int64]
@@ -57,7 +58,7 @@ def clicks_of(model: VMISKNN) -> Clicks:
     pairs = positions * train.n_items + items
     _, number, counts = np.unique(pairs, return_inverse=True, return_counts=True)
     return Clicks(
-        index,
+        *index[1:],
         model.idf,
         model.k,
         model.m,
@@ -70,6 +71,12 @@ def clicks_of(model: VMISKNN) -> Clicks:
         time_items,
         keys(without, np.arange(n_sessions)),
     )
+
+
+def vectors_of(users: Users) -> Vectors:
+    """A TIFUKNN and the users asked about, as arrays in one tuple."""
+    own, index = users.own, users.train
+    return Vectors(*own[:4], *index.vectors, *index[1:], users.euclidean, users.k)
 
 
 class _Cells:

@@ -173,9 +173,9 @@ def _many_value(game):
     return value
 
 
-@njit(**_INNER)
+@njit(**_INLINE)
 def value_of(game):
-    """Value of the list with the elements now present."""
+    """Value of the list with the elements now present; for inner functions."""
     mode, length, rank_factor, sustainable_factor, empty_value = game.scoring
     tracks = game.coalition.tracks
     if game.coalition.state[N_PRESENT] == 0:

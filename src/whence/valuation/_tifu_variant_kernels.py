@@ -13,15 +13,35 @@ import numpy as np
 from numba import njit
 
 from whence.models.knn._tifu_kernels import nearest_users
+from whence.models.knn.tifu import UserIndex, UserVectors
 from whence.valuation._rows_kernels import begin_board, change, settle
-from whence.valuation._tifu_kernels import Users
 
 _OPTIONS = {"nogil": True, "cache": True, "boundscheck": False}
 # Inner functions allocate nothing: without the runtime, no reference is counted in a loop.
 _INNER = {**_OPTIONS, "_nrt": False}
 
 
-Vectors = Users  # the name of 0.1.0; see `_solve_kernels`
+class Vectors(NamedTuple):
+    """A fitted TIFUKNN and the query users (see whence.models.knn.tifu).
+
+    In one tuple, which is faster than the tuples of tuples that the games are built from.
+    """
+
+    own_offsets: np.ndarray
+    own_items: np.ndarray
+    own_values: np.ndarray
+    own_weights: np.ndarray
+    offsets: np.ndarray
+    items: np.ndarray
+    values: np.ndarray
+    own: np.ndarray
+    neighbour: np.ndarray
+    norms: np.ndarray
+    posting_offsets: np.ndarray
+    postings: np.ndarray
+    entries: np.ndarray
+    euclidean: bool
+    k: int
 
 
 class Variants(NamedTuple):
@@ -122,16 +142,22 @@ def make_scratch(n_users, n_items):
 
 
 @njit(**_OPTIONS)
-def find_nearest(items, values, user, limit, users, scratch):
-    """The `limit` nearest users, in ``scratch.nearest``; returns how many there are."""
+def find_nearest(items, values, user, limit, vectors, scratch):
+    """The `limit` nearest vectors, in ``scratch.nearest``; returns how many there are."""
+    users = UserVectors(
+        vectors.offsets, vectors.items, vectors.values, vectors.own, vectors.neighbour
+    )
+    index = UserIndex(
+        users, vectors.norms, vectors.posting_offsets, vectors.postings, vectors.entries
+    )
     return nearest_users(
-        items, values, user, users.euclidean, limit, users.train, scratch.shared,
-        scratch.distance, scratch.nearest,
+        items, values, user, vectors.euclidean, limit, index, scratch.shared, scratch.distance,
+        scratch.nearest,
     )  # fmt: skip
 
 
 @njit(**_INNER)
-def measure_overlaps(items, values, users, scratch):
+def measure_overlaps(items, values, vectors, scratch):
     """Fill in ``scratch.shared``: what every user has in common with a vector.
 
     Returns
@@ -142,20 +168,14 @@ def measure_overlaps(items, values, users, scratch):
     norm = 0.0
     for e in range(len(items)):
         norm += values[e] * values[e]
-        for p in range(
-            users.train.posting_offsets[items[e]], users.train.posting_offsets[items[e] + 1]
-        ):
-            product = (
-                values[e] * users.train.vectors.values[users.train.entries[p]]
-                if users.euclidean
-                else 1.0
-            )
-            scratch.shared[users.train.postings[p]] += product
+        for p in range(vectors.posting_offsets[items[e]], vectors.posting_offsets[items[e] + 1]):
+            product = values[e] * vectors.values[vectors.entries[p]] if vectors.euclidean else 1.0
+            scratch.shared[vectors.postings[p]] += product
     return norm
 
 
 @njit(**_INNER)
-def variant_distance(user, variant, query, n_own, own_norm, users, variants, scratch):
+def variant_distance(user, variant, query, n_own, own_norm, vectors, variants, scratch):
     """Distance of a user's variant from the query's user; infinite where they are no neighbour.
 
     ``scratch.shared`` holds the overlap with the user as they were, and ``own_mark`` and
@@ -163,17 +183,17 @@ def variant_distance(user, variant, query, n_own, own_norm, users, variants, scr
     """
     shared = scratch.shared[user]
     gone = variants.gone[variant]
-    size = users.train.vectors.offsets[user + 1] - users.train.vectors.offsets[user] - (gone >= 0)
-    if users.euclidean:
+    size = vectors.offsets[user + 1] - vectors.offsets[user] - (gone >= 0)
+    if vectors.euclidean:
         if size == 0:
             return np.inf
         for e in range(variants.entry_offsets[variant], variants.entry_offsets[variant + 1]):
-            item = users.train.vectors.items[variants.entries[e]]
+            item = vectors.items[variants.entries[e]]
             if scratch.own_mark[item] == query + 1:
-                step = variants.values[e] - users.train.vectors.values[variants.entries[e]]
+                step = variants.values[e] - vectors.values[variants.entries[e]]
                 shared += scratch.own_value[item] * step
         return own_norm + variants.norms[variant] - 2.0 * shared
-    if gone >= 0 and scratch.own_mark[users.train.vectors.items[gone]] == query + 1:
+    if gone >= 0 and scratch.own_mark[vectors.items[gone]] == query + 1:
         shared -= 1.0
     if shared <= 0:
         return np.inf
@@ -189,21 +209,21 @@ def comes_after(distance, user, other, scratch):
 
 
 @njit(**_INNER)
-def change_user(board, user, sign, users):
+def change_user(board, user, sign, vectors):
     """Add a user's vector to the scores, or take it away."""
-    for e in range(users.train.vectors.offsets[user], users.train.vectors.offsets[user + 1]):
-        change(board, users.train.vectors.items[e], sign * users.train.vectors.neighbour[e])
+    for e in range(vectors.offsets[user], vectors.offsets[user + 1]):
+        change(board, vectors.items[e], sign * vectors.neighbour[e])
 
 
 @njit(**_INNER)
-def change_to_variant(board, variant, users, variants):
+def change_to_variant(board, variant, vectors, variants):
     """Change the scores as a neighbour becomes their variant."""
     for e in range(variants.entry_offsets[variant], variants.entry_offsets[variant + 1]):
         entry = variants.entries[e]
         change(
             board,
-            users.train.vectors.items[entry],
-            variants.neighbour[e] - users.train.vectors.neighbour[entry],
+            vectors.items[entry],
+            variants.neighbour[e] - vectors.neighbour[entry],
         )
 
 
@@ -217,12 +237,12 @@ def change_own(board, items, weights, times):
 
 
 @njit(**_OPTIONS)
-def own_variant(variant, user, users, variants):
+def own_variant(variant, user, vectors, variants):
     """Items, values and own weights of a user after a deletion."""
-    start, end = users.train.vectors.offsets[user], users.train.vectors.offsets[user + 1]
-    items = users.train.vectors.items[start:end].copy()
-    values = users.train.vectors.values[start:end].copy()
-    weights = users.train.vectors.own[start:end].copy()
+    start, end = vectors.offsets[user], vectors.offsets[user + 1]
+    items = vectors.items[start:end].copy()
+    values = vectors.values[start:end].copy()
+    weights = vectors.own[start:end].copy()
     for e in range(variants.entry_offsets[variant], variants.entry_offsets[variant + 1]):
         values[variants.entries[e] - start] = variants.values[e]
         weights[variants.entries[e] - start] = variants.own[e]
@@ -239,21 +259,21 @@ def own_variant(variant, user, users, variants):
 
 
 @njit(**_OPTIONS)
-def open_query(number, queries, users, utility, board, scratch, limit):
+def open_query(number, queries, vectors, utility, board, scratch, limit):
     """Find the nearest users of a query, settle the scores and measure the overlaps."""
-    start, end = users.own.offsets[number], users.own.offsets[number + 1]
-    items, values = users.own.items[start:end], users.own.values[start:end]
+    start, end = vectors.own_offsets[number], vectors.own_offsets[number + 1]
+    items, values = vectors.own_items[start:end], vectors.own_values[start:end]
     user = queries.users[number]
     begin_board(board, number, queries, utility, -1)
-    found = find_nearest(items, values, user, limit, users, scratch)
-    near = min(found, users.k)
-    change_own(board, items, users.own.own[start:end], max(near, 1))
+    found = find_nearest(items, values, user, limit, vectors, scratch)
+    near = min(found, vectors.k)
+    change_own(board, items, vectors.own_weights[start:end], max(near, 1))
     for j in range(near):
         scratch.rank[scratch.nearest[j]] = number + 1
-        change_user(board, scratch.nearest[j], 1, users)
+        change_user(board, scratch.nearest[j], 1, vectors)
     for e in range(start, end):
-        scratch.own_mark[users.own.items[e]] = number + 1
-        scratch.own_value[users.own.items[e]] = users.own.values[e]
+        scratch.own_mark[vectors.own_items[e]] = number + 1
+        scratch.own_value[vectors.own_items[e]] = vectors.own_values[e]
     value = settle(board, number, utility)
-    norm = measure_overlaps(items, values, users, scratch)
+    norm = measure_overlaps(items, values, vectors, scratch)
     return Query(number, user, found, near, norm, value)

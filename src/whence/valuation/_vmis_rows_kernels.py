@@ -15,7 +15,6 @@ from whence.models.knn._kernels import (
     rank_candidates,
 )
 from whence.models.knn._sort_kernels import stable_argsort
-from whence.models.knn.vmis import SessionIndex
 from whence.valuation._rows_kernels import (
     LISTED,
     N_TOUCHED,
@@ -43,7 +42,8 @@ class Clicks(NamedTuple):
 
     Attributes
     ----------
-    train : SessionIndex
+    session_offsets, session_items, posting_offsets, postings, idf
+        See whence.models.knn.vmis.SessionIndex; in one tuple with the rest, which is faster.
     use_idf : bool; k, m : int
     keys : int64 (positions,), ascending
     row_offsets : int64 (positions + 1,); row_items : int32 (n_rows,)
@@ -56,7 +56,11 @@ class Clicks(NamedTuple):
     time_keys : int64 (positions,), key of the session without that item
     """
 
-    train: SessionIndex
+    session_offsets: np.ndarray
+    session_items: np.ndarray
+    posting_offsets: np.ndarray
+    postings: np.ndarray
+    idf: np.ndarray
     use_idf: bool
     k: int
     m: int
@@ -106,15 +110,13 @@ def _change_session(board, session, weight, clicks, asking, left_out):
     """Add a session's weight to the scores of its items, but for the one left out."""
     if weight == 0:
         return
-    for e in range(
-        clicks.train.session_offsets[session], clicks.train.session_offsets[session + 1]
-    ):
-        item = clicks.train.session_items[e]
+    for e in range(clicks.session_offsets[session], clicks.session_offsets[session + 1]):
+        item = clicks.session_items[e]
         if item == asking.last or item == left_out:
             continue
         value = weight
         if clicks.use_idf:
-            value = weight * np.int64(np.rint(clicks.train.idf[item] * (1 << asking.shift)))
+            value = weight * np.int64(np.rint(clicks.idf[item] * (1 << asking.shift)))
         change(board, item, value)
 
 
@@ -128,10 +130,8 @@ def _without_click(row, size, similarity, weight, clicks, asking, session):
         return similarity, weight
     similarity -= asking.length - asking.recency_of[item]
     newest = asking.length
-    for e in range(
-        clicks.train.session_offsets[session], clicks.train.session_offsets[session + 1]
-    ):
-        other = clicks.train.session_items[e]
+    for e in range(clicks.session_offsets[session], clicks.session_offsets[session + 1]):
+        other = clicks.session_items[e]
         if other != item and asking.seen[other] == asking.number:
             newest = min(newest, asking.recency_of[other])
     return similarity, (RECENT_EVENTS - newest) * similarity if newest < RECENT_EVENTS else 0
@@ -146,13 +146,13 @@ def leave_out_clicks(first, last, queries, clicks, utility, values, value_all):
     values : float64 (n_rows, 2), added to: value with the row minus value without it
     value_all : float64 (Q,), written
     """
-    n_items = len(clicks.train.posting_offsets) - 1
+    n_items = len(clicks.posting_offsets) - 1
     board = make_board(n_items, utility.length)
     seen, recency_of = np.zeros(n_items, np.int64), np.zeros(n_items, np.int64)
     for query in range(first, last):
         asking = _ask(query, queries, clicks, seen, recency_of)
         found, sims, weights = gather_candidates(
-            asking.items, asking.recency, asking.length, clicks.train, clicks.m + 1
+            asking.items, asking.recency, asking.length, clicks, clicks.m + 1
         )
         begin_board(board, query, queries, utility, asking.last)
         n_pool = min(len(found), clicks.m)
@@ -220,7 +220,7 @@ def leave_out_items(first, last, queries, clicks, utility, values, value_all):
     ----------
     values : float64 (n_items, 2), added to; value_all : float64 (Q,), written
     """
-    n_items = len(clicks.train.posting_offsets) - 1
+    n_items = len(clicks.posting_offsets) - 1
     board = make_board(n_items, utility.length)
     seen, recency_of = np.zeros(n_items, np.int64), np.zeros(n_items, np.int64)
     # Items without which the candidates are others, or in another order.
@@ -229,7 +229,7 @@ def leave_out_items(first, last, queries, clicks, utility, values, value_all):
     for query in range(first, last):
         asking = _ask(query, queries, clicks, seen, recency_of)
         found, sims, weights = gather_candidates(
-            asking.items, asking.recency, asking.length, clicks.train, clicks.m + 1
+            asking.items, asking.recency, asking.length, clicks, clicks.m + 1
         )
         begin_board(board, query, queries, utility, asking.last)
         n_pool = min(len(found), clicks.m)
@@ -286,7 +286,7 @@ def _add_neighbours_without(item, board, clicks, asking):
     limit = clicks.m
     while True:
         found, sims, weights = gather_candidates(
-            items[:n_items], recency[:n_items], asking.length, clicks.train, limit
+            items[:n_items], recency[:n_items], asking.length, clicks, limit
         )
         n_moved = 0
         for c in range(len(found)):

@@ -182,9 +182,6 @@ def exact_semivalue(game, players, weights, counts, kinds, values):
     counts : int64 (K,), players of each kind; kinds : int64 (P,), players by kind
     values : float64 (P,), written
     """
-    coalition = game.coalition
-    n_players, owner = len(players.ids), players.owner
-    member_offsets, members = players.offsets, players.members
     n_kinds = len(counts)
     first = np.zeros(n_kinds + 1, np.int64)
     for j in range(n_kinds):
@@ -193,6 +190,19 @@ def exact_semivalue(game, players, weights, counts, kinds, values):
     direction = np.ones(n_kinds, np.int64)
     credit = np.zeros(n_kinds)
     combinations = np.ones(n_kinds)
+    _visit_all(game, players, weights, counts, kinds, first, taken, direction, combinations, credit)
+    for j in range(n_kinds):
+        for i in range(first[j], first[j + 1]):
+            values[kinds[i]] = credit[j] / counts[j]
+
+
+@njit(**_INNER)
+def _visit_all(
+    game, players, weights, counts, kinds, first, taken, direction, combinations, credit
+):
+    """Visit every combination, and credit the kinds; see `exact_semivalue`."""
+    coalition, members = game.coalition, players.members
+    n_kinds, n_players, owner = len(counts), len(players.ids), players.owner
     size = 0
     awake = owner < 0
     reset(coalition)
@@ -224,11 +234,8 @@ def exact_semivalue(game, players, weights, counts, kinds, values):
             player = kinds[first[j] + taken[j]]
         if player == owner:
             awake = direction[j] > 0
-        start, end = member_offsets[player], member_offsets[player + 1]
+        start, end = players.offsets[player], players.offsets[player + 1]
         toggle(members, start, end, direction[j] > 0, coalition)
-    for j in range(n_kinds):
-        for i in range(first[j], first[j + 1]):
-            values[kinds[i]] = credit[j] / counts[j]
 
 
 @njit(**_MERGED)
@@ -301,8 +308,16 @@ def leave_one_out(game, players, values):
     float
         Value with everyone.
     """
-    coalition = game.coalition
-    full, state, members = value_of_all(game), coalition.state, players.members
+    full = value_of_all(game)
+    _leave_each_out(game, players, full, values)
+    return full
+
+
+@njit(**_INNER)
+def _leave_each_out(game, players, full, values):
+    """Remove one player after the other; see `leave_one_out`."""
+    coalition, members = game.coalition, players.members
+    state = coalition.state
     for player in range(len(players.ids)):
         if player == players.owner:
             values[player] = full
@@ -314,7 +329,6 @@ def leave_one_out(game, players, values):
         if state[CHANGED] or state[N_PRESENT] == 0:
             values[player] = full - value_of(game)
         toggle(members, start, end, JOINING, coalition)
-    return full
 
 
 @njit(**_MERGED)
@@ -324,44 +338,46 @@ def sample_in_subsets(game, players, weights, plan, query, first, units, sums, s
     Parameters as in `sample_in_permutations`; where the plan is antithetic, a replicate is a
     subset and its complement.
     """
-    coalition = game.coalition
-    n_players, owner, state = len(players.ids), players.owner, coalition.state
-    member_offsets, members = players.offsets, players.members
+    n_players = len(players.ids)
     flips = np.empty(n_players, np.uint8)
     gained = np.zeros(n_players)
     passes = 2 if plan.antithetic else 1
     for replicate in range(first, first + units):
         coin_flips(flips, n_players, stream(plan.seed, np.uint64(query), np.uint64(replicate)))
-        gained[:] = 0.0
         for _ in range(passes):
-            reset(coalition)
-            size = 0
-            for player in range(n_players):
-                size += flips[player]
-                if flips[player]:
-                    start, end = member_offsets[player], member_offsets[player + 1]
-                    toggle(members, start, end, JOINING, coalition)
-            awake = owner < 0 or flips[owner] == 1
-            value = value_of(game) if awake else 0.0
-            for player in range(n_players):
-                if not awake and player != owner:
-                    continue
-                start, end = member_offsets[player], member_offsets[player + 1]
-                alone = state[N_PRESENT] <= end - start
-                state[CHANGED] = 0
-                toggle(members, start, end, flips[player] == 0, coalition)
-                other = value
-                if player == owner and awake:
-                    other = 0.0
-                elif player == owner or state[CHANGED] or alone:
-                    other = value_of(game)
-                effect = value - other if flips[player] else other - value
-                gained[player] += weights[size - flips[player]] * effect
-                toggle(members, start, end, flips[player] == 1, coalition)
+            _walk_subset(flips, players, weights, gained, game)
             for player in range(n_players):
                 flips[player] = 1 - flips[player]
-        for player in range(n_players):
-            mean = gained[player] / passes
-            sums[player] += mean
-            squares[player] += mean * mean
-    return state[WORK] + float(n_players) * units * passes
+        _close_replicate(gained, passes, sums, squares)
+    return game.coalition.state[WORK] + float(n_players) * units * passes
+
+
+@njit(**_INNER)
+def _walk_subset(flips, players, weights, gained, game):
+    """One subset: add every player's weighted effect to ``gained``."""
+    coalition, members, owner = game.coalition, players.members, players.owner
+    n_players, state = len(players.ids), coalition.state
+    reset(coalition)
+    size = 0
+    for player in range(n_players):
+        size += flips[player]
+        if flips[player]:
+            start, end = players.offsets[player], players.offsets[player + 1]
+            toggle(members, start, end, JOINING, coalition)
+    awake = owner < 0 or flips[owner] == 1
+    value = value_of(game) if awake else 0.0
+    for player in range(n_players):
+        if not awake and player != owner:
+            continue
+        start, end = players.offsets[player], players.offsets[player + 1]
+        alone = state[N_PRESENT] <= end - start
+        state[CHANGED] = 0
+        toggle(members, start, end, flips[player] == 0, coalition)
+        other = value
+        if player == owner and awake:
+            other = 0.0
+        elif player == owner or state[CHANGED] or alone:
+            other = value_of(game)
+        effect = value - other if flips[player] else other - value
+        gained[player] += weights[size - flips[player]] * effect
+        toggle(members, start, end, flips[player] == 1, coalition)

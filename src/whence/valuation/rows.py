@@ -19,6 +19,7 @@ from whence.valuation._deletions import (
     clicks_of,
     variants_without_items,
     variants_without_rows,
+    vectors_of,
 )
 from whence.valuation._solve_kernels import Accumulator
 from whence.valuation.accumulation import Accumulation, Block
@@ -80,5 +81,5 @@ def leave_rows_out(question: Question) -> LeaveRowsOut:
         if by == ITEM:
             kernel = _tifu_items_kernels.leave_out_items_of_users
             variants = variants_without_items
-        arrays = games.queries.arrays, games.arrays, variants(model), games.utility
+        arrays = games.queries.arrays, vectors_of(games.arrays), variants(model), games.utility
     return LeaveRowsOut(len(question.sources), len(queries), kernel, arrays)
