@@ -163,7 +163,7 @@ def test_their_layer_rule_is_the_gradient(theirs, clicks, tmp_path):
     assert float(run_python(theirs, clicks, code)) < 1e-9
     run_whence(
         theirs, clicks, "train", "--train", "train.arrows", "--valid", "valid.arrows",
-        "--test", "valid.arrows", "--model", "mean", "--set", "training.epochs=2", "--set", "training.checkpoints=1",
-        "--output", tmp_path / "run",
+        "--test", "valid.arrows", "--model", "mean", "--set", "training.epochs=2",
+        "--set", "training.checkpoints=1", "--output", tmp_path / "run",
     )  # fmt: skip
     assert "proponents" in run_whence(theirs, clicks, "trace", tmp_path / "run").lower()

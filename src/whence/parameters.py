@@ -15,6 +15,7 @@ import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import field as field
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
@@ -252,9 +253,19 @@ def _misplaced(
     return error
 
 
-@functools.cache
-def _parameters(owner: type[Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+Known = tuple[Mapping[str, Any], Mapping[str, Any]]
+# By class; one that is defined again in a notebook is let go.
+_known: WeakKeyDictionary[type[Any], Known] = WeakKeyDictionary()
+
+
+def _parameters(owner: type[Any]) -> Known:
     """Types and defaults of the parameters of a class, in the order of the constructor."""
+    if owner not in _known:
+        _known[owner] = _read_parameters(owner)
+    return _known[owner]
+
+
+def _read_parameters(owner: type[Any]) -> Known:
     signature = inspect.signature(owner.__init__)
     named = list(signature.parameters.values())[1:]
     rest = [one for one in named if one.kind is one.VAR_KEYWORD]

@@ -103,7 +103,7 @@ def _with_twin(table: pl.DataFrame, source: str, one: str) -> pl.DataFrame:
             highest = int(table[name].max())  # type: ignore[arg-type]
             again = again.with_columns(pl.col(name) + (300 if name == "basket_id" else 0))
             strange = strange.with_columns(pl.lit(highest + 900).alias(name))
-    return pl.concat([table, again, strange.select(table.columns).cast(dict(table.schema))])
+    return pl.concat([table, again, strange.select(table.columns).cast(table.schema)])
 
 
 class _Suite:

@@ -23,10 +23,14 @@ from whence.evaluation import make_queries
 from whence.models.base import Recommender
 from whence.models.files import load_model
 from whence.testing._asserting import expect, expect_close, expect_equal, expect_error
-from whence.testing.examples import example_baskets, example_ratings, example_sessions
+from whence.testing.examples import Pair, example_baskets, example_ratings, example_sessions
 from whence.testing.parameters import check_configurable, clone
 
-_EXAMPLES = {"baskets": example_baskets, "users": example_ratings, "sessions": example_sessions}
+_EXAMPLES: dict[str, Callable[[], Pair]] = {
+    "baskets": example_baskets,
+    "users": example_ratings,
+    "sessions": example_sessions,
+}
 
 
 def check_recommender(model: Recommender, *, saves: bool = True) -> None:

@@ -81,5 +81,6 @@ def leave_rows_out(question: Question) -> LeaveRowsOut:
         if by == ITEM:
             kernel = _tifu_items_kernels.leave_out_items_of_users
             variants = variants_without_items
-        arrays = games.queries.arrays, vectors_of(games.arrays), variants(model), games.utility
+        vectors: Any = games.arrays
+        arrays = games.queries.arrays, vectors_of(vectors), variants(model), games.utility
     return LeaveRowsOut(len(question.sources), len(queries), kernel, arrays)
