@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import gammaln
 
 from whence.errors import ParameterError
 from whence.valuation._solve_kernels import Weights
@@ -90,6 +89,8 @@ class CoalitionWeights(ABC):
 def _log_combinations(n: int) -> FloatArray:
     """Logarithm of the number of coalitions of each size among n - 1; float64 (n,)."""
     sizes = np.arange(n)
+    from scipy.special import gammaln  # here: it takes long to load
+
     return np.asarray(gammaln(n) - gammaln(sizes + 1) - gammaln(n - sizes))
 
 
