@@ -45,6 +45,7 @@ class Coalition(NamedTuple):
     """Who is present, and the keys that result; n elements, L local items, T tracked, E entries.
 
     Inner functions take it whole: without the runtime, taking an array out of it costs nothing.
+    The innermost take what they need, since each array is eight words of the call.
 
     Attributes
     ----------
@@ -136,10 +137,9 @@ def reset(coalition):
 
 
 @njit(**_INNER)
-def _many_value(game):
+def _many_value(step, tracks, state, scoring, gains):
     """Value of the ranks of the tracked items, and of the sustainable share."""
-    mode, length, rank_factor, sustainable_factor, _ = game.scoring
-    step, tracks, gains = game.coalition.limits[3], game.coalition.tracks, game.gains
+    mode, length, rank_factor, sustainable_factor, _ = scoring
     ranks = 0.0
     best = length
     sustainable = 0
@@ -169,31 +169,30 @@ def _many_value(game):
         ranks = gains[best + 1]
     value = rank_factor * ranks
     if sustainable > 0:
-        value += sustainable_factor * (sustainable / min(length, game.coalition.state[N_POSITIVE]))
+        value += sustainable_factor * (sustainable / min(length, state[N_POSITIVE]))
     return value
 
 
 @njit(**_INLINE)
-def value_of(game):
+def value_of(coalition, scoring, gains):
     """Value of the list with the elements now present; for inner functions."""
-    mode, length, rank_factor, sustainable_factor, empty_value = game.scoring
-    tracks = game.coalition.tracks
-    if game.coalition.state[N_PRESENT] == 0:
+    mode, length, rank_factor, sustainable_factor, empty_value = scoring
+    tracks = coalition.tracks
+    if coalition.state[N_PRESENT] == 0:
         return empty_value
     if tracks.shape[1] == 1 and sustainable_factor == 0.0 and mode != AVERAGE_PRECISION:
-        if tracks[TRACKED_KEY, 0] < game.coalition.limits[3] or tracks[ABOVE, 0] >= length:
+        if tracks[TRACKED_KEY, 0] < coalition.limits[3] or tracks[ABOVE, 0] >= length:
             return 0.0
-        return rank_factor * game.gains[tracks[ABOVE, 0] + 1]
-    return _many_value(game)
+        return rank_factor * gains[tracks[ABOVE, 0] + 1]
+    return _many_value(coalition.limits[3], tracks, coalition.state, scoring, gains)
 
 
 @njit(**_INNER)
-def recount(t, coalition):
-    """Count the items above tracked item t afresh."""
-    items, tracks = coalition.items, coalition.tracks
+def recount(t, step, items, tracks):
+    """Count the items above tracked item t afresh; called so often that it takes no more arrays."""
     key = items[KEY, tracks[ITEM, t]]
     tracks[TRACKED_KEY, t] = key
-    if key >= coalition.limits[3]:
+    if key >= step:
         count = 0
         for i in range(items.shape[1]):
             count += items[KEY, i] > key
@@ -223,18 +222,11 @@ def _add_row_past_one(element, sign, key, coalition):
 
 
 @njit(**_INNER)
-def _add_row_past_many(element, sign, coalition):
+def _add_row_past_many(element, sign, step, offsets, entries, items, tracks, state):
     """Add or take away a row where several items are tracked.
 
     Tracked items that the row touches need a recount after.
     """
-    offsets, entries, items, tracks = (
-        coalition.offsets,
-        coalition.entries,
-        coalition.items,
-        coalition.tracks,
-    )
-    step = coalition.limits[3]
     positive = 0
     for e in range(offsets[element], offsets[element + 1]):
         item = entries[ENTRY_ITEM, e]
@@ -245,25 +237,27 @@ def _add_row_past_many(element, sign, coalition):
         for t in range(tracks.shape[1]):
             key = tracks[TRACKED_KEY, t]
             tracks[ABOVE, t] += (new > key) - (old > key)
-    coalition.state[N_POSITIVE] += positive
+    state[N_POSITIVE] += positive
 
 
-@njit(**_INNER)
+@njit(**_INLINE)
 def _recount_row(element, coalition):
     """Count afresh for the tracked items that a row touches."""
+    items, tracks, step = coalition.items, coalition.tracks, coalition.limits[3]
     for e in range(coalition.offsets[element], coalition.offsets[element + 1]):
-        t = coalition.items[TRACKED_OF, coalition.entries[ENTRY_ITEM, e]]
+        t = items[TRACKED_OF, coalition.entries[ENTRY_ITEM, e]]
         if t >= 0:
-            recount(t, coalition)
+            recount(t, step, items, tracks)
 
 
-@njit(**_INNER)
+@njit(**_INLINE)
 def _change_with_many(entering, leaving, coalition):
     """Change the neighbours where several items are tracked, or none."""
+    limits, offsets, entries, _, items, tracks, state = coalition
     if entering >= 0:
-        _add_row_past_many(entering, 1, coalition)
+        _add_row_past_many(entering, 1, limits[3], offsets, entries, items, tracks, state)
     if leaving >= 0:
-        _add_row_past_many(leaving, -1, coalition)
+        _add_row_past_many(leaving, -1, limits[3], offsets, entries, items, tracks, state)
     if entering >= 0 and coalition.elements[RELEVANT, entering]:
         _recount_row(entering, coalition)
     if leaving >= 0 and coalition.elements[RELEVANT, leaving]:
@@ -298,7 +292,7 @@ def change_neighbours(entering, leaving, coalition):
         if leaving >= 0:
             _add_row(leaving, -1, coalition)
         if moves:
-            recount(0, coalition)
+            recount(np.int64(0), coalition.limits[3], coalition.items, tracks)
             state[CHANGED] = 1
         return
     above = 0
@@ -587,13 +581,14 @@ def with_room_for_all(game):
 def _empty_value(empty_scores, game):
     """Value of the list that results when nobody is present."""
     items, step = game.coalition.items, game.coalition.limits[3]
+    tracks, state = game.coalition.tracks, game.coalition.state
     positive = 0
     for i in range(items.shape[1]):
         items[KEY, i] = items[BASE, i] + step * empty_scores[i]
         positive += empty_scores[i] > 0
     if positive == 0:
         return 0.0
-    game.coalition.state[N_POSITIVE] = positive
-    for t in range(game.coalition.tracks.shape[1]):
-        recount(t, game.coalition)
-    return _many_value(game)
+    state[N_POSITIVE] = positive
+    for t in range(tracks.shape[1]):
+        recount(t, step, items, tracks)
+    return _many_value(step, tracks, state, game.scoring, game.gains)

@@ -43,10 +43,10 @@ JOINING, LEAVING = np.bool_(True), np.bool_(False)
 @njit(**_INNER)
 def _walk(order, players, relevant, weights, gained, game):
     """One permutation: add the weighted marginal contributions to ``gained``."""
-    coalition = game.coalition
+    coalition, scoring, gains = game
     reset(coalition)
     n, owner, state = len(order), players.owner, coalition.state
-    value = game.scoring[4] if owner < 0 else 0.0
+    value = scoring[4] if owner < 0 else 0.0
     here = 0
     if players.singles and owner < 0:
         # As long as no tracked item can appear, the value stays what it is.
@@ -68,7 +68,7 @@ def _walk(order, players, relevant, weights, gained, game):
                 awake = True
                 state[CHANGED] = 1
         if awake and (state[CHANGED] or j == 0):
-            new = value_of(game)
+            new = value_of(coalition, scoring, gains)
             gained[player] += weights[j] * (new - value)
             value = new
 
@@ -201,13 +201,14 @@ def _visit_all(
     game, players, weights, counts, kinds, first, taken, direction, combinations, credit
 ):
     """Visit every combination, and credit the kinds; see `exact_semivalue`."""
-    coalition, members = game.coalition, players.members
+    coalition, scoring, gains = game
+    members = players.members
     n_kinds, n_players, owner = len(counts), len(players.ids), players.owner
     size = 0
     awake = owner < 0
     reset(coalition)
     while True:
-        value = value_of(game) if awake else 0.0
+        value = value_of(coalition, scoring, gains) if awake else 0.0
         if value != 0.0:
             multiplicity = 1.0
             for j in range(n_kinds):
@@ -287,10 +288,11 @@ def _same_row(a, b, offsets, entries):
 @njit(**_OPTIONS)
 def value_of_all(game):
     """Make every element present, from the start, and return the value."""
-    reset(game.coalition)
-    everyone = np.arange(game.coalition.limits[0]).astype(np.int64)
-    toggle(everyone, np.int64(0), game.coalition.limits[0], JOINING, game.coalition)
-    return value_of(game)
+    coalition, scoring, gains = game
+    reset(coalition)
+    everyone = np.arange(coalition.limits[0]).astype(np.int64)
+    toggle(everyone, np.int64(0), coalition.limits[0], JOINING, coalition)
+    return value_of(coalition, scoring, gains)
 
 
 @njit(**_MERGED)
@@ -316,7 +318,8 @@ def leave_one_out(game, players, values):
 @njit(**_INNER)
 def _leave_each_out(game, players, full, values):
     """Remove one player after the other; see `leave_one_out`."""
-    coalition, members = game.coalition, players.members
+    coalition, scoring, gains = game
+    members = players.members
     state = coalition.state
     for player in range(len(players.ids)):
         if player == players.owner:
@@ -327,7 +330,7 @@ def _leave_each_out(game, players, full, values):
         toggle(members, start, end, LEAVING, coalition)
         values[player] = 0.0
         if state[CHANGED] or state[N_PRESENT] == 0:
-            values[player] = full - value_of(game)
+            values[player] = full - value_of(coalition, scoring, gains)
         toggle(members, start, end, JOINING, coalition)
 
 
@@ -355,7 +358,8 @@ def sample_in_subsets(game, players, weights, plan, query, first, units, sums, s
 @njit(**_INNER)
 def _walk_subset(flips, players, weights, gained, game):
     """One subset: add every player's weighted effect to ``gained``."""
-    coalition, members, owner = game.coalition, players.members, players.owner
+    coalition, scoring, gains = game
+    members, owner = players.members, players.owner
     n_players, state = len(players.ids), coalition.state
     reset(coalition)
     size = 0
@@ -365,7 +369,7 @@ def _walk_subset(flips, players, weights, gained, game):
             start, end = players.offsets[player], players.offsets[player + 1]
             toggle(members, start, end, JOINING, coalition)
     awake = owner < 0 or flips[owner] == 1
-    value = value_of(game) if awake else 0.0
+    value = value_of(coalition, scoring, gains) if awake else 0.0
     for player in range(n_players):
         if not awake and player != owner:
             continue
@@ -377,7 +381,7 @@ def _walk_subset(flips, players, weights, gained, game):
         if player == owner and awake:
             other = 0.0
         elif player == owner or state[CHANGED] or alone:
-            other = value_of(game)
+            other = value_of(coalition, scoring, gains)
         effect = value - other if flips[player] else other - value
         gained[player] += weights[size - flips[player]] * effect
         toggle(members, start, end, flips[player] == 1, coalition)
