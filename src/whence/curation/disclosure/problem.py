@@ -62,11 +62,6 @@ class DisclosureProblem:
     Attributes
     ----------
     beta : float64 [n_rows]
-    calibration : Calibration or None
-    lam_ref : float or None
-        ``median |V| / median β``, where quality and willingness are about as important.
-    lam : float
-        λ that was asked for, else `lam_ref`.
     """
 
     def __init__(
