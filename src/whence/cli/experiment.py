@@ -98,7 +98,8 @@ def carry_out(
         for file, draw in write(found, folder).items():
             with picture(folder / file, overwrite=True) as axes:
                 draw(ax=axes)
-        write_json({"settings": found.settings}, folder / SUMMARY)
+        settings = getattr(found, "settings", None) or found.metadata
+        write_json({"settings": settings}, folder / SUMMARY)
     names = sorted(path.name for path in folder.iterdir() if path.suffix in (".md", ".csv", ".png"))
     say(f"Written to {folder}: {', '.join(names)}.")
 
