@@ -39,12 +39,15 @@ def test_it_goes_on_and_writes_tables(ratings, tmp_path):
     assert {p.name for p in tmp_path.iterdir()} >= {"table.md", "own-user.png", "total.png"}
     changes = pl.read_csv(tmp_path / "changes.csv")
     assert set(changes["solver"]) == {"cg", "no change", "random"}
-    code, again, err = run(*asked, *model, "--set", "training.weight_decay=0.1")
+    code, again, err = run(*asked, *model, "--set", "training.weight_decay=0.1", "--overwrite")
     assert code == 0, err
     assert again.splitlines()[:12] == out.splitlines()[:12]
     code, _, err = run(*asked)
     assert code == 2
-    assert "made with another model" in err
+    assert "exists already" in err
+    code, _, err = run(*asked, "--damping", 0.5, "--resume")
+    assert code == 2
+    assert "of another experiment.damping" in err
 
 
 @pytest.mark.parametrize(

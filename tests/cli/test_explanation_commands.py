@@ -52,7 +52,7 @@ def test_fidelity_of_a_model_that_is_trained_here(ratings, tmp_path):
     assert "Masking pad, 4 histories: means" in out
     assert "differences from recency (95%)" in out
     written = {path.name for path in (tmp_path / "out").iterdir()}
-    assert written >= {"model.whence", "table.md", "table.csv", "rows.csv", "deletion_auc.png"}
+    assert written >= {"table.md", "table.csv", "rows.csv", "deletion_auc.png"}
     assert pl.read_csv(tmp_path / "out" / "rows.csv").height == 4 * 5
 
 

@@ -85,7 +85,9 @@ def carry_out(
 
     check_free(folder, overwrite=overwrite, resume=resume)
     experiment._check_params()
-    question = marked(f"experiment {name}", data)
+    without = ("model", "seeds", "threads")  # more seeds may follow
+    params = {key: str(value) for key, value in experiment.params.items() if key not in without}
+    question = marked(f"experiment {name}", data, experiment=params)
     results = Results(folder, question, overwrite=overwrite, resume=resume)
     with results.open():
         with working(name.capitalize(), threads=threads, folder=folder, resume=resume) as run:
@@ -98,7 +100,8 @@ def carry_out(
         for file, draw in write(found, folder).items():
             with picture(folder / file, overwrite=True) as axes:
                 draw(ax=axes)
-        write_json({"settings": found.settings}, folder / SUMMARY)
+        settings = getattr(found, "settings", None) or found.metadata
+        write_json({"settings": settings}, folder / SUMMARY)
     names = sorted(path.name for path in folder.iterdir() if path.suffix in (".md", ".csv", ".png"))
     say(f"Written to {folder}: {', '.join(names)}.")
 
