@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ from whence.valuation._deletions import (
     variants_without_rows,
     vectors_of,
 )
+from whence.valuation._tifu_kernels import Users
 from whence.valuation.base import Question
 from whence.valuation.games import FIXED, make_games
 from whence.valuation.progress import reporter
@@ -113,7 +114,7 @@ def _compiled(question: Question) -> LeaveOut:
             of_sessions(first, last, queries, clicks, utility, values, value_all)
 
         return sessions
-    vectors = vectors_of(games.arrays)
+    vectors = vectors_of(cast(Users, games.arrays))
     variants = variants_without_items(model) if items else variants_without_rows(model)
     of_users = (
         _tifu_items_kernels.leave_out_items_of_users
