@@ -272,7 +272,11 @@ def _read_parameters(owner: type[Any]) -> Known:
     named = [one for one in named if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)]
     hints = _hints(owner)
     home = next(part for part in owner.__mro__ if "__init__" in part.__dict__)
-    own = {} if dataclasses.is_dataclass(home) and not rest else _hints_of(vars(home)["__init__"], home)
+    own = (
+        {}
+        if dataclasses.is_dataclass(home) and not rest
+        else _hints_of(vars(home)["__init__"], home)
+    )
     kinds = {one.name: own.get(one.name, hints.get(one.name, Any)) for one in named}
     defaults = {one.name: one.default for one in named if one.default is not one.empty}
     factories = {

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+import whence
 from whence.attribution import METHODS
+from whence.curation.disclosure.strategies import SIZED, STRATEGIES
 from whence.models.base import MODELS
-from whence.testing import check_attributor, check_recommender
+from whence.testing import (
+    check_attributor,
+    check_disclosure,
+    check_explainer,
+    check_recommender,
+)
 
 # Parameters that suit the small examples of the suites, where a model or method has them.
 SMALL = {"epochs": 1, "batch_size": 16, "embedding_dim": 4, "hidden_dim": 4, "k": 3, "m": 6}
@@ -34,6 +41,17 @@ def test_recommenders(name):
 def test_attributors(name):
     kind = METHODS[name]
     check_attributor(kind(**{**small(kind, FEW), **FEWER.get(name, {})}))
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in OF_TRAINING])
+def test_explainers(name):
+    check_explainer(METHODS[name](k=3))
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_disclosures(strategy):
+    size = {"n": 40} if strategy in SIZED else {}
+    check_disclosure(whence.Disclosure(strategy=strategy, calibrate=False, **size))
 
 
 def test_everything_is_found():

@@ -8,13 +8,17 @@ no test runner; with pytest they are one line::
 """
 
 from whence.testing.attributor import check_attributor
+from whence.testing.disclosure import check_disclosure
 from whence.testing.examples import example_baskets, example_ratings, example_sessions
+from whence.testing.explainer import check_explainer
 from whence.testing.parameters import check_configurable
 from whence.testing.recommender import check_recommender
 
 __all__ = [
     "check_attributor",
     "check_configurable",
+    "check_disclosure",
+    "check_explainer",
     "check_recommender",
     "example_baskets",
     "example_ratings",

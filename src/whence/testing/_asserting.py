@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -44,6 +45,17 @@ def expect_error(
             f"{type(error).__name__}: {error}"
         ) from error
     raise AssertionError(f"{what} should be refused, but nothing is raised.")
+
+
+def interrupting(stop: int) -> Callable[[float, float, str], None]:
+    """Progress that interrupts the work at its nth report."""
+    reports = itertools.count(1)
+
+    def report(done: float, total: float, message: str) -> None:
+        if next(reports) == stop:
+            raise KeyboardInterrupt
+
+    return report
 
 
 def _is_float(value: Any) -> bool:

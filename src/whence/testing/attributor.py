@@ -22,8 +22,8 @@ from whence.errors import (
     WhenceError,
 )
 from whence.models.base import Recommender
-from whence.testing._asserting import expect, expect_close, expect_equal, expect_error
-from whence.testing.examples import example_baskets, example_ratings, example_sessions
+from whence.testing._asserting import expect, expect_close, expect_equal, expect_error, interrupting
+from whence.testing.examples import example_baskets, example_ratings, example_sessions, other_frames
 from whence.testing.parameters import check_configurable, clone
 
 Example = tuple[Recommender, pl.DataFrame]
@@ -189,7 +189,7 @@ class _Suite:
         """Broken off at any report of progress and resumed, the values are the same bits."""
         with tempfile.TemporaryDirectory() as folder:
             for stop in range(1, 8):
-                run = Run(folder=folder, progress=_interrupting(stop), resume=stop > 1)
+                run = Run(folder=folder, progress=interrupting(stop), resume=stop > 1)
                 try:
                     self.attribute(run)
                 except KeyboardInterrupt:
@@ -205,7 +205,7 @@ class _Suite:
         table = self.model.train_.frame
         if "differentiable" in self.model.levels:
             return
-        for other in _other_frames(table):
+        for other in other_frames(table):
             model = clone(self.model).fit(other)
             found = clone(self.method).attribute(model, self.data).to_frame()
             kinds = f"{type(other).__name__} in, {type(found).__name__} out"
@@ -266,22 +266,3 @@ class _Suite:
 
     def _same(self, found: Attribution, wanted: Attribution, what: str) -> None:
         expect(found.frame.equals(wanted.frame), f"{self.name} must give the same after {what}.")
-
-
-def _interrupting(stop: int) -> Any:
-    """Progress that interrupts the work at its nth report."""
-    reports = iter(range(1, 1_000_000))
-
-    def report(done: float, total: float, message: str) -> None:
-        if next(reports) == stop:
-            raise KeyboardInterrupt
-
-    return report
-
-
-def _other_frames(table: pl.DataFrame) -> list[Any]:
-    """The table as the data frames that are installed."""
-    try:
-        return [table.to_pandas(), table.to_arrow()]
-    except ImportError:
-        return []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 
@@ -51,6 +53,14 @@ def example_baskets(seed: int = 0, *, n_users: int = 12, n_items: int = 12) -> P
     rng = np.random.default_rng(seed)
     train = _baskets(rng, n_users, n_items, 4, 0)
     return train, _baskets(rng, n_users + 2, n_items, 1, 500)
+
+
+def other_frames(table: pl.DataFrame) -> list[Any]:
+    """Return a table as the other kinds of data frame that are installed."""
+    try:
+        return [table.to_pandas(), table.to_arrow()]
+    except ImportError:
+        return []
 
 
 def _sessions(rng: np.random.Generator, n: int, n_items: int, first: int) -> pl.DataFrame:

@@ -23,7 +23,13 @@ from whence.evaluation import make_queries
 from whence.models.base import Recommender
 from whence.models.files import load_model
 from whence.testing._asserting import expect, expect_close, expect_equal, expect_error
-from whence.testing.examples import Pair, example_baskets, example_ratings, example_sessions
+from whence.testing.examples import (
+    Pair,
+    example_baskets,
+    example_ratings,
+    example_sessions,
+    other_frames,
+)
 from whence.testing.parameters import check_configurable, clone
 
 _EXAMPLES: dict[str, Callable[[], Pair]] = {
@@ -158,7 +164,7 @@ class _Suite:
         same, _ = plain.recommend(self.asked(plain), k=3)
         for row, wanted in zip(items, same):
             expect_equal(row - 2**60, wanted, f"{name} with large ids")
-        for other in _other_frames(train):
+        for other in other_frames(train):
             found = self.fitted(other).vocabulary.items.to_list()
             wanted = plain.vocabulary.items.to_list()
             expect(found == wanted, f"{name} must number items alike for every data frame.")
@@ -235,11 +241,3 @@ class _Suite:
         for row in codes:
             items = set(part.vocabulary.items.gather(row[row >= 0]).to_list())
             expect(items <= known, f"{name} must not recommend items of sources it did not see.")
-
-
-def _other_frames(table: pl.DataFrame) -> list[Any]:
-    """The table as the data frames that are installed."""
-    try:
-        return [table.to_pandas(), table.to_arrow()]
-    except ImportError:
-        return []
