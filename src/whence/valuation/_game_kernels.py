@@ -240,7 +240,7 @@ def _add_row_past_many(element, sign, step, offsets, entries, items, tracks, sta
     state[N_POSITIVE] += positive
 
 
-@njit(**_INLINE)
+@njit(**_INNER)
 def _recount_row(element, coalition):
     """Count afresh for the tracked items that a row touches."""
     items, tracks, step = coalition.items, coalition.tracks, coalition.limits[3]
@@ -250,7 +250,7 @@ def _recount_row(element, coalition):
             recount(t, step, items, tracks)
 
 
-@njit(**_INLINE)
+@njit(**_INNER)
 def _change_with_many(entering, leaving, coalition):
     """Change the neighbours where several items are tracked, or none."""
     limits, offsets, entries, _, items, tracks, state = coalition
