@@ -29,8 +29,7 @@ def too_long(path: Path) -> list[str]:
     found = []
     for function in functions(path):
         count = len(function.args.posonlyargs) + len(function.args.args)
-        # Arguments of constructors are given by name.
-        if count > limit and function.name != "__init__":
+        if count > limit:
             found.append(f"{path.relative_to(SOURCE)}:{function.lineno} {function.name}: {count}")
     return found
 

@@ -18,8 +18,6 @@ from whence.valuation.weights import SUBSETS, WeightTable, sampling_weights
 class Binomial(Semivalue):
     """Each of the others is there with probability 0.3."""
 
-    method = "binomial"
-
     def size_weights(self, n):
         s = np.arange(n)
         return 0.3**s * 0.7 ** (n - 1 - s)
