@@ -361,8 +361,8 @@ def test_repr_and_summary_are_for_people():
         "1,234 evaluation queries, 3 of them with nothing known to the model; 7 evaluation rows "
         "have an item unknown to it.",
         "mrr@20 is 0.1732 with all of them and 0.0000 with none.",
-        "2 sessions (50.0%) have a negative value, 1 (25.0%) have none, and 1 a positive one; 1 "
-        "are negative by more than two standard errors.",
+        "2 sessions (50.0%) have a negative value, 1 (25.0%) has none, and 1 a positive one; 1 "
+        "is negative by more than two standard errors.",
         "The mean standard error is 9.9% of the mean |value|; the requested precision was reached "
         "after 2.3 s.",
     ]

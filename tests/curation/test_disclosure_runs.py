@@ -64,6 +64,7 @@ def test_killed_and_resumed_a_plan_ends_with_the_same_bits(data, tmp_path, saves
     assert not list(tmp_path.rglob("*.npz"))
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_a_comparison_ends_with_the_same_bits(data, tmp_path):
     model, validation, test = data
     kill_after(40, SCRIPT + "disclosure.compare(model, validation, **compared, **asked)", tmp_path)

@@ -21,6 +21,12 @@ from whence.errors import OutputExistsError, ParameterError
 NAMES = [*WORK, *TORCH]
 
 
+def some(quick):
+    """All names; those that are not among the quick ones are slow: each is a process of its own."""
+    assert set(quick) <= set(NAMES)
+    return [pytest.param(one, marks=() if one in quick else pytest.mark.slow) for one in NAMES]
+
+
 def work(name, **how):
     if name in TORCH:
         pytest.importorskip("torch")
@@ -28,7 +34,7 @@ def work(name, **how):
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL here")
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", some(("shapley", "leave-one-out", "tracin")))
 def test_killed_and_resumed(name, tmp_path):
     if name in TORCH:
         pytest.importorskip("torch")

@@ -113,6 +113,7 @@ def test_an_experiment_goes_on_where_it_stopped(data, small, result, tmp_path):
     assert [done for done, _, _ in told] == list(range(15, 45))
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_it_ends_with_the_same_bits(data, small, result, tmp_path):
     script = """
 import whence

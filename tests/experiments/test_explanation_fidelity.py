@@ -161,6 +161,7 @@ def test_it_goes_on_where_it_stopped(data, small, result, tmp_path):
     assert not model.exists()
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_it_ends_with_the_same_bits(data, small, result, tmp_path):
     script = """
 import whence

@@ -95,6 +95,7 @@ def test_it_goes_on_where_it_stopped(data, result, tmp_path):
     assert again.table.equals(result.table)
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_it_ends_with_the_same_bits(data, result, tmp_path):
     script = """
 import whence

@@ -86,6 +86,7 @@ def test_killed_training_goes_on_as_if_it_had_not_been(tmp_path, optimizer):
     assert not list(tmp_path.rglob("*.part"))
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment(tmp_path):
     """Also in the middle of an epoch, or of writing."""
     options = {**SMALL, "epochs": 6, "dropout": 0.3}
