@@ -29,6 +29,7 @@ import typer
 import typer.main
 from typer.core import TyperCommand, TyperGroup
 
+from whence.cli._descriptions import described
 from whence.cli._terminal import Wording, terminal
 from whence.errors import ConfigError
 
@@ -388,28 +389,6 @@ def _plain(kind: Any, default: Any) -> tuple[Any, tuple[Any, ...]]:
         inner, choices = _plain(next(iter(get_args(kind)), str), None)
         return list[inner], choices  # type: ignore[valid-type]
     return (type(default) if type(default) in (int, float, bool) else str), ()
-
-
-def described(owner: Any) -> dict[str, str]:
-    """Return what the docstrings of a class and its bases say of each parameter."""
-    found: dict[str, str] = {}
-    for part in reversed(owner.__mro__):
-        lines = inspect.cleandoc(part.__dict__.get("__doc__") or "").splitlines()
-        if "Parameters" not in lines:
-            continue
-        names: list[str] = []
-        for line, below in zip(
-            lines[lines.index("Parameters") + 2 :], [*lines, ""][lines.index("Parameters") + 3 :]
-        ):
-            if below.startswith("---"):
-                break
-            if line and not line.startswith(" "):
-                names = [name.strip() for name in line.partition(" : ")[0].split(",")]
-                found |= dict.fromkeys(names, "")
-            else:
-                for name in names:
-                    found[name] = f"{found[name]} {line.strip()}".strip()
-    return {name: text.replace("`", "") for name, text in found.items()}
 
 
 def chosen_by(option: str, key: str, usual: str) -> Callable[[list[str]], str]:

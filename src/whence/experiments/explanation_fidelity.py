@@ -48,7 +48,7 @@ class ExplanationFidelityExperiment(Configurable):
         Of `whence.explain`. What cannot be done under a masking, such as integrated gradients where
         events are removed, is left out, and the result says why.
     maskings : sequence
-        As in `whence.explain`.
+        Of those that `Explainer` takes as its ``masking``.
     n_users : int
         Users whose recommendations are explained, drawn at random from those with enough items.
     n_events : int
@@ -60,7 +60,7 @@ class ExplanationFidelityExperiment(Configurable):
     budget : int
         Sets of events that the methods that draw may ask for.
     target : default "mean"
-        As in `whence.explain`.
+        As in `Explainer`.
     epochs : int, optional
         Of the fit, instead of the model's own.
     seed : int
