@@ -191,7 +191,8 @@ def test_experiments(folder, name):
 
 
 def test_an_interruption_keeps_what_is_done_and_says_how_to_go_on(folder):
-    command = (*VALUE, "--tolerance", 0, "--set", "attribution.max_permutations=20000")
+    # Longer than anybody would wait for, so that it is at work when it is interrupted.
+    command = (*VALUE, "--tolerance", 0, "--set", "attribution.max_permutations=50000000")
     running = process(*command, "-o", "values")
     while not (folder / "values" / "unfinished").is_dir() and running.poll() is None:
         time.sleep(0.01)

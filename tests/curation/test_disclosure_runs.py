@@ -49,7 +49,7 @@ def same(plan, other):
 
 
 # One state is the influences; calibration keeps its retrainings; then come the anchors.
-@pytest.mark.parametrize("saves", [1, 9, 24])
+@pytest.mark.parametrize("saves", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in (9, 24))])
 def test_killed_and_resumed_a_plan_ends_with_the_same_bits(data, tmp_path, saves):
     model, validation, _ = data
     kill_after(saves, SCRIPT + "disclosure.solve(model, validation, **asked)", tmp_path)

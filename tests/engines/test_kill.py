@@ -54,7 +54,7 @@ def test_killed_and_resumed(name, tmp_path):
     assert digest(resumed) == digest(work(name))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", some(("shapley", "leave-one-out", "tracin", "trak")))
 def test_threads_do_not_matter(name):
     digests = {digest(work(name, threads=threads)) for threads in (1, 2, 3)}
     assert len(digests) == 1

@@ -116,6 +116,7 @@ def test_it_goes_on_where_it_stopped(data, small, result, tmp_path):
     assert [done for done, _, _ in told] == [7, 8, 9, 10]
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_it_ends_with_the_same_bits(data, small, result, tmp_path):
     script = """
 import whence

@@ -25,11 +25,23 @@ FEWER = {
 OF_TRAINING = [name for name in METHODS if METHODS[name].of_training]
 
 
+SLOW_MODELS = {"als"}
+SLOW_METHODS = {"retraining-shapley", "influence-function", "tracin-projection"}
+SLOW_STRATEGIES = {"mirror", "budget", "threshold", "none", "all"}
+SLOW = SLOW_MODELS | SLOW_METHODS | SLOW_STRATEGIES
+
+
+def some(names):
+    """Names as parameters; those of a suite that takes long are slow."""
+    marks = {True: pytest.mark.slow, False: ()}
+    return [pytest.param(name, marks=marks[name in SLOW]) for name in names]
+
+
 def small(kind, given):
     return {name: value for name, value in given.items() if name in kind.parameter_types()}
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", some(MODELS))
 def test_recommenders(name):
     kind = MODELS[name]
     given = SMALL if name != "tifu" else {**SMALL, "m": 3}
@@ -37,7 +49,7 @@ def test_recommenders(name):
 
 
 @pytest.mark.filterwarnings("ignore::whence.errors.DataWarning")
-@pytest.mark.parametrize("name", OF_TRAINING)
+@pytest.mark.parametrize("name", some(OF_TRAINING))
 def test_attributors(name):
     kind = METHODS[name]
     check_attributor(kind(**{**small(kind, FEW), **FEWER.get(name, {})}))
@@ -48,7 +60,7 @@ def test_explainers(name):
     check_explainer(METHODS[name](k=3))
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", some(STRATEGIES))
 def test_disclosures(strategy):
     size = {"n": 40} if strategy in SIZED else {}
     check_disclosure(whence.Disclosure(strategy=strategy, calibrate=False, **size))

@@ -105,9 +105,13 @@ def describe_run(
     return plain
 
 
-@cache  # reading them takes longer than a small attribution
 def versions() -> dict[str, str]:
     """Return the versions of Whence, Python and the packages its numbers depend on."""
+    return dict(_versions())
+
+
+@cache  # reading them takes longer than a small attribution
+def _versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for package in ("whence", "numpy", "numba", "polars"):
         try:

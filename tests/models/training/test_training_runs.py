@@ -56,7 +56,7 @@ whence.GRU4Rec(**options).fit(
 """
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adam", pytest.param("sgd", marks=pytest.mark.slow)])
 def test_killed_training_goes_on_as_if_it_had_not_been(tmp_path, optimizer):
     options = {**SMALL, "epochs": 5, "dropout": 0.3, "optimizer": optimizer, "decay": 0.9}
     command = [sys.executable, "-c", PROGRAM, str(tmp_path), json.dumps(options), "3"]
