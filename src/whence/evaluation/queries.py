@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -96,7 +97,7 @@ class Queries:
         empty: npt.NDArray[np.bool_] = self.history_start == self.history_end
         return empty & (self.users < 0) if self.kind == "baskets" else empty
 
-    @property
+    @cached_property
     def arrays(self) -> QueryArrays:
         """What the kernels take: views of the same types for all data, so that they compile once.
 

@@ -28,6 +28,8 @@ FloatArray = npt.NDArray[np.float64]
 class LeaveOut(Accumulation):
     """Leave-one-out values of the games of queries."""
 
+    estimates = False
+
     games: Games
     plan: Plan
 

@@ -43,6 +43,8 @@ class LeaveRowsOut(Accumulation):
         What it takes.
     """
 
+    estimates = False
+
     kernel: Callable[..., None]
     arrays: tuple[Any, ...]
 
