@@ -100,13 +100,15 @@ class Registry(Generic[Entry]):
         """Return the error that says that there is no such name, and which was meant."""
         known = self.names()
         lacking = sorted(set(self._lacking.values()))
+        # Where some could not be imported, the one that is meant may be among them.
+        hint = did_you_mean(name, [*known, *self._aliases], cutoff=0.8 if lacking else 0.6)
         missing = "".join(
             f" Others need {package}, which is not installed; install it with "
             f"pip install 'whence[{package}]'."
             for package in lacking
         )
         return ParameterError(
-            f"There is no {self.noun} {name!r}.{did_you_mean(name, [*known, *self._aliases])} "
+            f"There is no {self.noun} {name!r}.{hint} "
             f"There are {', '.join(known)}.{missing}"
         )
 
