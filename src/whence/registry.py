@@ -108,8 +108,7 @@ class Registry(Generic[Entry]):
             for package in lacking
         )
         return ParameterError(
-            f"There is no {self.noun} {name!r}.{hint} "
-            f"There are {', '.join(known)}.{missing}"
+            f"There is no {self.noun} {name!r}.{hint} There are {', '.join(known)}.{missing}"
         )
 
     def __contains__(self, name: object) -> bool:
