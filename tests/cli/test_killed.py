@@ -49,6 +49,8 @@ def results(folder):
         if path.suffix in (".parquet", ".csv") and path.name != "previous.parquet":
             read = pl.read_parquet if path.suffix == ".parquet" else pl.read_csv
             frame = read(path)
+            if "measure" in frame.columns:
+                frame = frame.filter(~pl.col("measure").is_in(TIMES))
             found[name] = frame.drop([c for c in frame.columns if c in TIMES]).to_dicts()
         elif path.suffix == ".json" and path.name != "run.json":
             found[name] = timeless(json.loads(path.read_text()))
