@@ -165,6 +165,8 @@ class Checkpoints:
     def finish(self) -> None:
         """Remove what was kept: the result is complete."""
         if self._folder is not None:
+            # First what says that there is something, should this be broken off.
+            (self._folder / _IDENTITY).unlink(missing_ok=True)
             for path in self._folder.iterdir():
                 if path.name != _LOCK:
                     path.unlink() if path.is_file() else shutil.rmtree(path)
@@ -174,7 +176,7 @@ class Checkpoints:
         if not path.exists():
             for left in folder.glob("*.npz"):
                 left.unlink()
-            path.write_text(json.dumps(self._identity, indent=1), encoding="utf-8")
+            _write_whole(json.dumps(self._identity, indent=1).encode(), path)
             return
         if not self._resume:
             raise OutputExistsError(
@@ -241,9 +243,14 @@ def write_state(state: Any, path: Path) -> None:
     structure = json.dumps(_without_arrays(state, arrays))
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, structure=np.array(structure), **arrays)
+    _write_whole(buffer.getbuffer(), path)
+
+
+def _write_whole(content: bytes | memoryview, path: Path) -> None:
+    """Write a file, whole or not at all, whenever the process is killed."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
-        temporary.write_bytes(buffer.getbuffer())
+        temporary.write_bytes(content)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
