@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from whence.attribution.record import OWN_COLUMNS
 from whence.data import Interactions
 from whence.data._frames import to_polars
 from whence.data.vocabulary import family
@@ -109,9 +110,9 @@ def _column(
     attribution: Attribution, columns: list[str], interactions: Interactions | None
 ) -> str | None:
     """Column of the interactions that holds the sources; None where sources are rows."""
-    source = attribution.source
-    if source == "row":
+    if attribution.source == "row":
         return None
+    source = attribution.column
     if source in columns:
         return source
     if interactions is not None:  # the same role under another name, as in a file renamed since
@@ -128,8 +129,8 @@ def _column(
 
 def _identifying(attribution: Attribution, columns: list[str]) -> list[str]:
     """Columns of the interactions that a table of single rows carries beside the row numbers."""
-    values = {"row", "score", "std_error", "own_score", "own_std_error", "n_queries"}
-    return [name for name in attribution.frame.columns if name in columns and name not in values]
+    found = attribution.frame.columns
+    return [name for name in found if name in columns and name not in OWN_COLUMNS]
 
 
 def _rows_of(

@@ -11,6 +11,11 @@ from typing import Any
 
 import numpy as np
 
+OWN_COLUMNS = (
+    "row", "score", "std_error", "own_score", "own_std_error", "n_queries", "rank", "corrupted",
+)  # fmt: skip
+"""Columns of tables of values that are not of ids; see `whence.data.Columns.beside`."""
+
 
 def describe_run(
     method: str,

@@ -12,12 +12,14 @@ import polars as pl
 
 from whence._html import ShownAsTable
 from whence.attribution.method import METHODS
+from whence.attribution.record import OWN_COLUMNS
 from whence.errors import ParameterError, UnsupportedError, check_choice, check_int
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["Attribution", "as_backend"]
+
 
 FloatArray = npt.NDArray[np.float64]
 State = Mapping[str, npt.NDArray[Any]]
@@ -36,8 +38,9 @@ class Attribution(ShownAsTable):
         ``score``), ``own_score`` (what a user contributes through their own history) and further
         columns.
     source : str
-        Column that identifies a source, named as in the caller's data; ``"row"`` where sources
-        are single interactions, numbered as the rows of the caller's table.
+        Column that identifies a source, named as in the caller's data, or by its role where it is
+        called there as one of the others is (``metadata["source"]`` has the name there);
+        ``"row"`` where sources are single interactions, numbered as the rows of the caller's table.
     metadata : mapping
         How the values came about; see `describe_run`.
     backend : {"polars", "pandas", "pyarrow"}
@@ -72,6 +75,10 @@ class Attribution(ShownAsTable):
                     f"An attribution table needs the columns {source!r} and 'score'; {column!r} is "
                     f"not among {table.columns}."
                 )
+        if source in OWN_COLUMNS[1:]:
+            raise ParameterError(
+                f"source={source!r} names a column of values, not of ids; call the ids otherwise."
+            )
         check_choice("backend", backend, ("polars", "pandas", "pyarrow"))
         self.frame = table
         self.source = source
@@ -107,6 +114,11 @@ class Attribution(ShownAsTable):
         """What the sources are, in the plural."""
         by = str(self.metadata.get("by") or self.source.removesuffix("_id"))
         return {"row": "interactions", "interaction": "interactions"}.get(by.lower(), f"{by}s")
+
+    @property
+    def column(self) -> str:
+        """Name of the column of the sources in the data; `source` is that in this table."""
+        return str(self.metadata.get("source") or self.source)
 
     @property
     def ids(self) -> pl.Series:

@@ -63,9 +63,11 @@ def prune(
     if not kept.height:
         raise ParameterError("Nothing would be left of the training data; remove less of it.")
     write_interactions(kept, output, overwrite=overwrite)
-    column = attribution.source
+    column = attribution.column
     gone = table.height - kept.height
-    removed = gone if column == "row" else table[column].n_unique() - kept[column].n_unique()
+    removed = (
+        gone if attribution.source == "row" else table[column].n_unique() - kept[column].n_unique()
+    )
     say(
         f"Removed {removed:,} of {len(attribution):,} {attribution.noun} ({gone:,} of "
         f"{counted(table.height, 'row')}); the rest is in {output}."

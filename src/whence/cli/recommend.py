@@ -101,14 +101,14 @@ def _frame(model: Any, lists: list[tuple[str, Any, Any]]) -> pl.DataFrame:
     """One row per recommendation: for whom, rank, item, title where there is one, and score."""
     import polars as pl
 
-    columns = model.train_.columns
-    source = columns.source if columns.source != columns.item else "query"
+    columns, own = model.train_.columns, ("rank", "title", "score")
+    source, item = (columns.beside(name, own) for name in (columns.source, columns.item))
     frame = pl.DataFrame(
         {
             source: pl.Series([label for label, items, _ in lists for _ in items], dtype=pl.String),
             "rank": [rank for _, items, _ in lists for rank in range(1, len(items) + 1)],
-            columns.item: pl.Series(
-                [item for _, items, _ in lists for item in items.tolist()],
+            item: pl.Series(
+                [one for _, items, _ in lists for one in items.tolist()],
                 dtype=model.vocabulary.items.dtype,
             ),
             "score": pl.Series(
@@ -118,7 +118,7 @@ def _frame(model: Any, lists: list[tuple[str, Any, Any]]) -> pl.DataFrame:
     )
     titles = model.train_.item_titles
     if titles is not None:
-        numbers = model.vocabulary.item_codes(frame[columns.item])
+        numbers = model.vocabulary.item_codes(frame[item])
         frame = frame.insert_column(3, titles.gather(numbers).alias("title"))
     return frame
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import polars as pl
@@ -114,6 +115,30 @@ class Columns:
             "negatives": self.negatives,
         }
         return {role: name for role, name in roles.items() if name is not None}
+
+    def beside(self, name: str, own: Collection[str]) -> str:
+        """Name that a column of ids has in a table of results.
+
+        Parameters
+        ----------
+        name : str
+            Of the column in the data.
+        own : collection of str
+            Columns that such a table has whatever the data are, such as ``score``.
+
+        Returns
+        -------
+        str
+            The same name; where it would be one of `own`, the role of the column, such as
+            ``session`` or ``session_id``, so that values never stand in the place of ids.
+        """
+        if name not in own:
+            return name
+        roles = self.as_arguments()
+        role = next((role for role, column in roles.items() if column == name), "group")
+        taken = {*own, *roles.values(), *self.extras}
+        more = (f"{role}_{number}" for number in itertools.count(2))
+        return next(one for one in itertools.chain((role, f"{role}_id"), more) if one not in taken)
 
 
 def resolve_columns(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -202,6 +202,17 @@ class Interactions:
     def by_user(self) -> bool:
         """Whether these are the items of users, with neither sessions nor baskets."""
         return self.kind == "sessions" and self.columns.user == self.columns.source
+
+    def ids_beside(self, own: Collection[str]) -> dict[str, pl.Series]:
+        """Return the source and the item of each row, named as `Columns.beside` says.
+
+        Parameters
+        ----------
+        own : collection of str
+            Columns that the table has which they are put into.
+        """
+        names = (self.columns.source, self.columns.item)
+        return {self.columns.beside(name, own): self.frame.get_column(name) for name in names}
 
     @property
     def n_rows(self) -> int:

@@ -16,6 +16,7 @@ from whence.evaluation.queries import (
     Queries,
     Target,
     Unknown,
+    id_name_of,
     positions_of_windows,
     user_queries,
 )
@@ -174,7 +175,7 @@ def _session_queries(
     history_start = known_before[starts[session]]
     history_end = known_before[split]
     session_end = starts[session] + lengths[session]
-    id_name = data.columns.source
+    id_name = id_name_of(data)
     return Queries(
         kind="sessions",
         history_items=np.ascontiguousarray(items[is_known], dtype=np.int32),
@@ -225,7 +226,7 @@ def _queries_of_users(
             "so that nothing is known of them; check that both use the same ids, or ask with "
             "protocol='prefixes'."
         )
-    queries = user_queries(train, codes, pl.DataFrame({data.columns.source: names}))
+    queries = user_queries(train, codes, pl.DataFrame({id_name_of(data): names}))
     if history is not None:
         queries = _with_later_rows(queries, train, history, names)
     has_rows = np.diff(train.sequences.offsets) > 0
@@ -310,7 +311,7 @@ def _basket_queries(
         target_start=(ends - sizes).astype(np.int64),
         target_end=ends.astype(np.int64),
         users=users,
-        ids=pl.DataFrame({data.columns.source: data.vocabulary.sources.gather(asked)}),
+        ids=pl.DataFrame({id_name_of(data): data.vocabulary.sources.gather(asked)}),
         n_unknown_rows=n_unknown_rows,
         n_empty=int((users < 0).sum()),
         unknown_items=_unknown_items(data, numbers),

@@ -19,6 +19,14 @@ Unknown = Literal["ignore", "drop"]
 Target = Literal["rest", "next"]
 Protocol = Literal["prefixes", "users"]
 
+_OWN = ("query", "position", "target", "sequence", "n_asked")
+"""Columns that tables of queries have beside the ids of the data."""
+
+
+def id_name_of(data: Interactions) -> str:
+    """Name that the ids of sessions or users have in tables of queries."""
+    return data.columns.beside(data.columns.source, _OWN)
+
 
 class QueryArrays(NamedTuple):
     """Histories and targets of queries as the kernels take them; see `Queries`."""

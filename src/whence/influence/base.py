@@ -169,7 +169,7 @@ class InfluenceMethod(Attributor):
         **facts: Any,
     ) -> Influence:
         """Wrap scores of training examples into the result type."""
-        source, table = credited(problem.train, problem.examples, scores, self.by)
+        column, source, table = credited(problem.train, problem.examples, scores, self.by)
         comparison = problem.comparison
         skipped = ("checkpoints", "by", "threads")
         params = {name: value for name, value in self.params.items() if name not in skipped}
@@ -179,7 +179,7 @@ class InfluenceMethod(Attributor):
             method or self.name,
             title=title or self.title,
             by=self.by,
-            source=source,
+            source=column,
             model=problem.model,
             params=params,
             seed=params.get("seed"),
@@ -200,7 +200,8 @@ class InfluenceMethod(Attributor):
         def recompute(query: int) -> Influence:
             if scores_of is None:
                 raise ParameterError("These values are not about queries.")
-            source, table = credited(problem.train, problem.examples, scores_of(query), self.by)
+            scores = scores_of(query)
+            _, source, table = credited(problem.train, problem.examples, scores, self.by)
             one = {**metadata, "n_queries": 1, "query": query}
             return Influence(table, source=source, metadata=one, backend=backend)
 

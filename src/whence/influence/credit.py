@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from whence.attribution import OWN_COLUMNS
 from whence.data import Interactions
 from whence.errors import ColumnError, UnsupportedError, check_choice
 
@@ -18,8 +19,8 @@ _CHUNK = 1 << 15
 
 def credited(
     train: Interactions | None, examples: Any, scores: FloatArray, by: str
-) -> tuple[str, pl.DataFrame]:
-    """Name of the column of sources, and the table of an attribution.
+) -> tuple[str, str, pl.DataFrame]:
+    """Name of the column of sources in the data, the same in the table, and the table.
 
     The score of an example goes to its session or user; to single interactions and items it goes
     in equal shares for the rows that the example is made of, so that all tables have one sum.
@@ -41,7 +42,7 @@ def credited(
     """
     check_choice("by", by, BY)
     if by == "example":
-        return "example", example_table(train, examples, scores)
+        return "example", "example", example_table(train, examples, scores)
     if train is None:
         raise UnsupportedError(f"by={by!r} needs examples made of interactions; take by='example'.")
     if by in ("session", "user") and _is_source(train, by):
@@ -49,19 +50,30 @@ def credited(
         for numbers in _chunks(len(scores)):
             np.add.at(totals, examples.sources(numbers), scores[numbers])
         ids = train.source_ids
-        return ids.name, pl.DataFrame({ids.name: ids, "score": totals})
+        return _named(train, ids, totals)
     shares = _by_row(train, examples, scores)
     if by == "interaction":
-        names = [train.columns.source, train.columns.item]
-        known = {name: train.frame[name] for name in names if name not in ("row", "score")}
-        return "row", pl.DataFrame({"row": np.arange(train.n_rows), **known, "score": shares})
+        return "row", "row", row_table(train, shares)
     if by == "item":
         codes, ids = train.item_codes, train.item_ids
-        sums = np.bincount(codes, weights=shares[train.rows], minlength=len(ids))
-        return ids.name, pl.DataFrame({ids.name: ids, "score": sums})
-    name = _user_column(train)
-    table = pl.DataFrame({name: train.frame[name], "score": shares})
-    return name, table.group_by(name, maintain_order=True).agg(pl.col("score").sum())
+        sums = np.bincount(codes, weights=shares[train.rows], minlength=len(ids)).astype(np.float64)
+        return _named(train, ids, sums)
+    users = train.frame[_user_column(train)]
+    column, name, table = _named(train, users, shares)
+    return column, name, table.group_by(name, maintain_order=True).agg(pl.col("score").sum())
+
+
+def row_table(train: Interactions, scores: FloatArray) -> pl.DataFrame:
+    """A table of single rows, with what identifies them."""
+    known = train.ids_beside(OWN_COLUMNS)
+    return pl.DataFrame({"row": np.arange(train.n_rows), **known, "score": scores})
+
+
+def _named(
+    train: Interactions, ids: pl.Series, scores: FloatArray
+) -> tuple[str, str, pl.DataFrame]:
+    name = train.columns.beside(ids.name, OWN_COLUMNS)
+    return ids.name, name, pl.DataFrame({name: ids, "score": scores})
 
 
 def example_table(train: Interactions | None, examples: Any, scores: FloatArray) -> pl.DataFrame:
@@ -73,8 +85,10 @@ def example_table(train: Interactions | None, examples: Any, scores: FloatArray)
             sources.append(examples.sources(numbers))
             of_examples, offsets = examples.rows(numbers)
             rows.append(of_examples[offsets[1:] - 1])
-        columns[train.columns.source] = train.source_ids[np.concatenate(sources)]
-        columns[train.columns.item] = train.frame[train.columns.item][np.concatenate(rows)]
+        own, named = (*OWN_COLUMNS, "example"), train.columns
+        ids = train.source_ids[np.concatenate(sources)]
+        columns[named.beside(named.source, own)] = ids
+        columns[named.beside(named.item, own)] = train.frame[named.item][np.concatenate(rows)]
     columns["score"] = scores
     return pl.DataFrame(columns)
 

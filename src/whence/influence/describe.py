@@ -13,6 +13,7 @@ import polars as pl
 from whence.data import Interactions
 
 IntArray = npt.NDArray[np.int64]
+_OWN = ("rank", "score", "example", "target", "sequence")
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Describer:
         codes = code_of_row[rows]
         windows = [codes[a:b] for a, b in itertools.pairwise(offsets)]
         return {
-            source.name: source,
+            self.train.columns.beside(source.name, _OWN): source,
             "target": self._names(np.array([w[-1] for w in windows], dtype=np.int64)),
             "sequence": self._lists([window[:-1] for window in windows]),
         }

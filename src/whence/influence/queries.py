@@ -15,7 +15,7 @@ import torch
 from whence.data import Interactions
 from whence.errors import DataError, DataWarning, UnsupportedError, check_choice
 from whence.evaluation import Queries, make_queries
-from whence.evaluation.queries import positions_of_windows
+from whence.evaluation.queries import id_name_of, positions_of_windows
 from whence.influence.checkpoints import check_model
 from whence.models.training import Batch, PairExamples, RatingExamples, WindowExamples
 from whence.models.training._kernels import padded_windows, sample_negatives
@@ -230,7 +230,7 @@ def _pairs(
     table: Interactions | None,
 ) -> QueryExamples:
     users = queries.users.astype(np.int64)
-    source = model.train_.columns.source
+    source = id_name_of(model.train_)
     if (users < 0).all() and source in queries.ids.columns:
         users = model.train_.vocabulary.source_codes(queries.ids[source]).astype(np.int64)
     good = (asked.targets >= 0) & (users[asked.query] >= 0)

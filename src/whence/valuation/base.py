@@ -153,7 +153,7 @@ class Valuation(Attributor):
             self.name,
             title=self.title,
             by=sources.by,
-            source=sources.name,
+            source=sources.column,
             metric=question.metric.name,
             model=question.model,
             params=params,

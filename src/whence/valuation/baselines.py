@@ -80,7 +80,7 @@ class Baseline(Attributor):
             self.name,
             title=self.title,
             by=sources.by,
-            source=sources.name,
+            source=sources.column,
             model=None if model is train else model,
             params=params,
             seed=params.get("seed"),

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from whence.attribution import OWN_COLUMNS
 from whence.data import Interactions
 from whence.errors import ColumnError, DataError, UnsupportedError, did_you_mean
 
@@ -23,17 +24,20 @@ class Sources:
     by : str
         What a player is: "session", "user", "item", "interaction", or the name of a column.
     name : str
-        Name of the column of their ids; "row" for interactions.
+        Name of the column of their ids in tables of values; "row" for interactions.
     ids : polars.Series
         Their external ids, in number order; row numbers of the caller's table for interactions.
     group_of : ndarray of int32
         Player of each session or user of the training data, where players are groups; else empty.
+    column : str
+        Name of that column in the training data.
     """
 
     by: str
     name: str
     ids: pl.Series
     group_of: npt.NDArray[np.int32]
+    column: str
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -65,7 +69,8 @@ def resolve_sources(train: Interactions, by: str | None, *, fine: bool = False) 
     whole = "user" if train.kind == "baskets" else "session"
     if by is None or by in (whole, columns.source):
         nobody = np.empty(0, dtype=np.int32)
-        return Sources(whole, columns.source, train.vocabulary.sources, nobody)
+        name = columns.beside(columns.source, OWN_COLUMNS)
+        return Sources(whole, name, train.vocabulary.sources, nobody, columns.source)
     if by in (ITEM, columns.item, INTERACTION):
         return _fine_sources(train, INTERACTION if by == INTERACTION else ITEM, fine)
     column = columns.user if by == "user" and columns.user is not None else by
@@ -96,7 +101,7 @@ def resolve_sources(train: Interactions, by: str | None, *, fine: bool = False) 
             f"Column {column!r} has several values within {whole} {source!r}; groups are made of "
             f"whole {whole}s, so give each {whole} one value."
         )
-    return Sources(by, column, ids, group_of)
+    return Sources(by, columns.beside(column, OWN_COLUMNS), ids, group_of, column)
 
 
 def _fine_sources(train: Interactions, by: str, fine: bool) -> Sources:
@@ -108,8 +113,10 @@ def _fine_sources(train: Interactions, by: str, fine: bool) -> Sources:
         )
     nobody = np.empty(0, dtype=np.int32)
     if by == ITEM:
-        return Sources(ITEM, train.columns.item, train.vocabulary.items, nobody)
-    return Sources(INTERACTION, "row", pl.Series(np.arange(train.n_rows)), nobody)
+        column = train.columns.item
+        name = train.columns.beside(column, OWN_COLUMNS)
+        return Sources(ITEM, name, train.vocabulary.items, nobody, column)
+    return Sources(INTERACTION, "row", pl.Series(np.arange(train.n_rows)), nobody, "row")
 
 
 def players_of_rows(train: Interactions, sources: Sources) -> npt.NDArray[np.int64]:
@@ -128,6 +135,4 @@ def identifying_columns(train: Interactions, sources: Sources) -> dict[str, pl.S
     """What says which interaction a row number is: its source and its item; else nothing."""
     if sources.by != INTERACTION:
         return {}
-    taken = ("row", "score", "std_error", "own_score")
-    names = [name for name in (train.columns.source, train.columns.item) if name not in taken]
-    return {name: train.frame.get_column(name) for name in names}
+    return train.ids_beside(OWN_COLUMNS)

@@ -178,12 +178,10 @@ def made_plan(
 ) -> DisclosurePlan:
     """A plan for the training data of a model, and how it came about."""
     train: Interactions = model.train_
-    columns = train.columns
-    names = [name for name in (columns.source, columns.item) if name not in _OWN]
     table = pl.DataFrame(
         {
             "row": np.arange(train.n_rows),
-            **{name: train.frame[name] for name in names},
+            **train.ids_beside(_OWN),
             "disclosed": mask,
             "V": values,
             "beta": beta,

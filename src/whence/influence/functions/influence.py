@@ -11,11 +11,11 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
-from whence.attribution import Attribution, Attributor, describe_run
+from whence.attribution import OWN_COLUMNS, Attribution, Attributor, describe_run
 from whence.data import Interactions
 from whence.engines import Checkpoints, Run, identity_of, settled
 from whence.errors import DataError, UnsupportedError
-from whence.influence.credit import credited
+from whence.influence.credit import credited, row_table
 from whence.influence.functions.closed import als_prediction, ease_influence
 from whence.influence.functions.objective import FloatArray, IntArray, Objective
 from whence.influence.functions.outcomes import Question, ask
@@ -177,7 +177,7 @@ class InfluenceFunction(
         problem = self.work_on(model, data, run=run)
         with _keeping(problem, "own") as kept:
             own = problem.own(kept)
-        return credited(model.train_, model.examples_, own, "interaction")[1]["score"].to_numpy()
+        return credited(model.train_, model.examples_, own, "interaction")[2]["score"].to_numpy()
 
     def effects(
         self, model: Any, data: Any, removals: list[IntArray], *, run: Run | None = None
@@ -251,9 +251,9 @@ class InfluenceFunction(
         else:
             prediction = float(objective.item_scores(np.array([who]))[0, what])
             scores, facts = of_prediction(objective, self._settings(run), who, what)
-            table = credited(train, model.examples_, scores, "interaction")[1]
+            table = credited(train, model.examples_, scores, "interaction")[2]
         if own:
-            table = table.filter(table[train.columns.source] == train.source_ids[who])
+            table = table.filter(train.frame[train.columns.source] == train.source_ids[who])
         metadata = describe_run(
             self.name,
             title=self.title,
@@ -338,8 +338,9 @@ class InfluenceFunction(
             **facts,
         )
         ids = train.source_ids
-        table = pl.DataFrame({ids.name: ids, "score": scores})
-        return Influence(table, source=ids.name, metadata=metadata, backend=train.backend)
+        name = train.columns.beside(ids.name, OWN_COLUMNS)
+        table = pl.DataFrame({name: ids, "score": scores})
+        return Influence(table, source=name, metadata=metadata, backend=train.backend)
 
     def _described(self, run: Run) -> dict[str, Any]:
         skipped = ("by", "threads", "outcome")
@@ -371,12 +372,12 @@ class InfluenceFunction(
         **more: Any,
     ) -> Influence:
         train = problem.model.train_
-        source, table = credited(train, problem.model.examples_, scores, self.by)
+        column, source, table = credited(train, problem.model.examples_, scores, self.by)
         metadata = describe_run(
             self.name,
             title=self.title,
             by=self.by,
-            source=source,
+            source=column,
             metric=self.outcome,
             model=problem.model,
             params=self._described(problem.run),
@@ -419,18 +420,10 @@ class About:
         train: Interactions = self.model.train_
         rows, offsets = self.model.examples_.rows(numbers)
         last = rows[offsets[1:] - 1]
-        columns = {train.columns.source: train.frame[train.columns.source][last]}
-        columns[train.columns.item] = train.frame[train.columns.item][last]
-        return columns
+        ids = train.ids_beside((*OWN_COLUMNS, "example"))
+        return {name: column[last] for name, column in ids.items()}
 
     def queries(self) -> pl.DataFrame:
         """One row per query: its number, the user or session, and how many items are asked."""
         counts = np.diff(self.question.starts)
         return self.question.ids.with_row_index("query").with_columns(n_asked=pl.Series(counts))
-
-
-def row_table(train: Interactions, scores: FloatArray) -> pl.DataFrame:
-    """A table of single rows with what identifies them."""
-    names = (train.columns.source, train.columns.item)
-    known = {name: train.frame[name] for name in names if name not in ("row", "score")}
-    return pl.DataFrame({"row": np.arange(train.n_rows), **known, "score": scores})

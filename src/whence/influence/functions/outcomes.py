@@ -11,7 +11,7 @@ import polars as pl
 from whence.data import Interactions
 from whence.errors import DataError, UnsupportedError, check_choice
 from whence.evaluation import make_queries
-from whence.evaluation.queries import positions_of_windows
+from whence.evaluation.queries import id_name_of, positions_of_windows
 from whence.influence.functions.factors import FactorObjective
 from whence.influence.functions.objective import Arrays, FloatArray, IntArray, Objective
 from whence.influence.functions.terms import Terms
@@ -169,7 +169,7 @@ def _losses(model: Any, validation: Any) -> Question:
     examples = validation if hasattr(validation, "arrays") else query_examples(model, validation)
     train: Interactions = model.train_
     name = next(
-        n for n in (train.columns.source, examples.ids.columns[0]) if n in examples.ids.columns
+        n for n in (id_name_of(train), examples.ids.columns[0]) if n in examples.ids.columns
     )
     owners = examples.ids.get_column(name)
     queries = owners.unique(maintain_order=True)

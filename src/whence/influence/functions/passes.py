@@ -201,7 +201,7 @@ class _Matrix(_OfProblem):
 
     def _credit(self, scores: FloatArray) -> FloatArray:
         model = self.problem.model
-        table = credited(model.train_, model.examples_, scores, self.by)[1]
+        table = credited(model.train_, model.examples_, scores, self.by)[2]
         return table["score"].to_numpy()
 
 
