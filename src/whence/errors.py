@@ -9,7 +9,13 @@ from __future__ import annotations
 import difflib
 import math
 import numbers
-from collections.abc import Iterable
+import os
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
 
 
 class WhenceError(Exception):
@@ -72,6 +78,17 @@ class CacheWarning(WhenceWarning):
     """Compiled kernels cannot be kept where they usually are."""
 
 
+UNREADABLE = (
+    OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError, RuntimeError,
+    struct.error, zlib.error, zipfile.BadZipFile,
+)  # fmt: skip
+"""What reading a damaged file of arrays or JSON ends in, whichever library reads it."""
+
+
+_LARGEST = 2**63 - 1
+"""Integer that arrays and compiled loops can hold."""
+
+
 def did_you_mean(word: object, options: Iterable[object], cutoff: float = 0.6) -> str:
     """Return a hint at the option nearest to a word, ready to be appended to a sentence.
 
@@ -130,6 +147,8 @@ def check_int(
     """
     if isinstance(value, numbers.Integral) and not isinstance(value, bool):
         number = int(value)
+        if maximum is None and number > _LARGEST:
+            maximum = _LARGEST
         if (minimum is None or number >= minimum) and (maximum is None or number <= maximum):
             return number
     raise ParameterError(f"{name} must be an integer{_bounds(minimum, maximum)}, not {value!r}.")
@@ -166,6 +185,42 @@ def check_float(
     inner, outer = _bounds(minimum, maximum), _bounds(above, below, "above", "below")
     limits = f"{inner} and{outer}" if inner and outer else inner + outer
     raise ParameterError(f"{name} must be a number{limits}, not {value!r}.")
+
+
+def check_path(name: str, value: object) -> Path:
+    """Return `value` as a `Path` if it is the name of a file or folder.
+
+    Raises
+    ------
+    ParameterError
+        Otherwise.
+    """
+    if isinstance(value, (str, os.PathLike)) and "\0" not in (text := os.fspath(value)):
+        return Path(text)
+    raise ParameterError(f"{name} must be the path of a file, not {value!r}.")
+
+
+def check_list(name: str, value: object, of: str) -> list[Any]:
+    """Return `value` as a list if it is a collection of things; a text is none, nor a mapping.
+
+    Parameters
+    ----------
+    name : str
+        For the message.
+    value : object
+    of : str
+        What it is a list of, in the plural.
+
+    Raises
+    ------
+    ParameterError
+        Otherwise.
+    """
+    alone = isinstance(value, (str, bytes, Mapping)) or getattr(value, "ndim", 1) == 0
+    if isinstance(value, Iterable) and not alone:
+        return list(value)
+    example = f"; give [{value!r}]" if isinstance(value, str) else ""
+    raise ParameterError(f"{name} must be a list of {of}, not {value!r}{example}.")
 
 
 def _bounds(

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import io
 import json
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from whence.attribution.record import plain_values
+from whence.attribution.record import BACKENDS, OWN_COLUMNS, plain_values, wrong_entry
 from whence.data.files import (
+    UNREADABLE,
     atomic_path,
     read_parquet_with_metadata,
     write_parquet_with_metadata,
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
     from whence.attribution.result import Attribution
 
 _FORMAT = "whence-attribution-1"
+_HEADER = {"source": str, "backend": str, "schema": dict, "metadata": dict}
+_NUMBERS = ("score", "std_error", "own_score", "own_std_error")
 
 
 def save(attribution: Attribution, path: Path, *, overwrite: bool) -> Path:
@@ -60,11 +61,7 @@ def load(path: Path) -> dict[str, Any]:
     else:
         table, entries = read_parquet_with_metadata(path)
         header, packed = _check_header(entries.get("whence"), path), entries.get("whence.state")
-    missing = [name for name in (header["source"], "score") if name not in table.columns]
-    if missing:
-        raise FileFormatError(
-            f"{path} lacks the column {missing[0]!r} that it was saved with; save the values again."
-        )
+    _check_table(table, header["source"], path)
     return {
         "table": table,
         "source": header["source"],
@@ -87,8 +84,10 @@ def _header(attribution: Attribution) -> dict[str, Any]:
 def _check_header(text: str | None, path: Path) -> dict[str, Any]:
     try:
         header = json.loads(text or "null")
-        ours = header["format"] == _FORMAT and {"source", "backend", "schema"} <= header.keys()
-    except (json.JSONDecodeError, TypeError, KeyError, AttributeError):
+        ours = header["format"] == _FORMAT and all(
+            isinstance(header.get(name), kind) for name, kind in _HEADER.items()
+        )
+    except UNREADABLE:
         ours = False
     if not ours:
         raise FileFormatError(
@@ -96,7 +95,33 @@ def _check_header(text: str | None, path: Path) -> dict[str, Any]:
             "or Attribution.save."
         )
     checked: dict[str, Any] = header
+    wrong = wrong_entry(checked["metadata"])
+    if wrong is None and checked["backend"] not in BACKENDS:
+        wrong = f"has {checked['backend']!r} as its 'backend'"
+    if wrong is None and checked["source"] in OWN_COLUMNS[1:]:
+        wrong = f"has {checked['source']!r} as its 'source'"
+    if wrong is not None:
+        raise FileFormatError(f"{path} is damaged: it {wrong}; save the values again.")
     return checked
+
+
+def _check_table(table: pl.DataFrame, source: str, path: Path) -> None:
+    missing = [name for name in (source, "score") if name not in table.columns]
+    if missing:
+        raise FileFormatError(
+            f"{path} lacks the column {missing[0]!r} that it was saved with; save the values again."
+        )
+    numbers = [name for name in _NUMBERS if name in table.columns]
+    for name in numbers:
+        if not table.schema[name].is_numeric():
+            raise FileFormatError(
+                f"{path} is damaged: its column {name!r} holds {table.schema[name]}, not numbers; "
+                "save the values again."
+            )
+    if source in numbers or table.schema[source].is_nested():
+        raise FileFormatError(
+            f"{path} is damaged: its column {source!r} holds no ids; save the values again."
+        )
 
 
 def _read_header(path: Path) -> dict[str, Any]:
@@ -117,7 +142,7 @@ def _read_header(path: Path) -> dict[str, Any]:
 
 
 def _read_csv(path: Path, schema: dict[str, str]) -> pl.DataFrame:
-    simple = {name: getattr(pl, dtype, None) for name, dtype in schema.items()}
+    simple = {name: getattr(pl, str(dtype), None) for name, dtype in schema.items()}
     # Types with parameters (dates with a time zone, enumerations) are left to what polars infers.
     known = {
         name: dtype
@@ -126,7 +151,7 @@ def _read_csv(path: Path, schema: dict[str, str]) -> pl.DataFrame:
     }
     try:
         return pl.read_csv(path, schema_overrides=known, try_parse_dates=True)
-    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
+    except UNREADABLE as error:
         raise FileFormatError(
             f"{path} is not a readable CSV file of values; save the values again."
         ) from error
@@ -142,7 +167,7 @@ def _unpack(packed: str, path: Path) -> dict[str, npt.NDArray[Any]]:
     try:
         with np.load(io.BytesIO(base64.b64decode(packed, validate=True))) as arrays:
             return {name: arrays[name] for name in arrays.files}
-    except (binascii.Error, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise FileFormatError(
             f"The state to resume from in {path} is damaged; run the method anew without resuming."
         ) from error

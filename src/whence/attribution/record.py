@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import metadata as packages
 from typing import Any
@@ -15,6 +15,9 @@ OWN_COLUMNS = (
     "row", "score", "std_error", "own_score", "own_std_error", "n_queries", "rank", "corrupted",
 )  # fmt: skip
 """Columns of tables of values that are not of ids; see `whence.data.Columns.beside`."""
+
+BACKENDS = ("polars", "pandas", "pyarrow")
+"""Kinds of data frame that a caller is given back."""
 
 
 def describe_run(
@@ -108,6 +111,36 @@ def describe_run(
     }
     plain: dict[str, Any] = plain_values(described)
     return plain
+
+
+_TEXT, _MAPPING, _NUMBER, _COUNT = (str,), (Mapping,), (int, float), (int,)
+_KINDS: dict[str, tuple[type, ...]] = {
+    "method": _TEXT, "title": _TEXT, "metric": _TEXT, "model": _TEXT, "by": _TEXT,
+    "source": _TEXT, "stopped": _TEXT, "model_params": _MAPPING, "params": _MAPPING,
+    "versions": _MAPPING, "fingerprint": _MAPPING, "elapsed_seconds": _NUMBER,
+    "value_all": _NUMBER, "value_nothing": _NUMBER, "relative_error": _NUMBER,
+    "n_queries": _COUNT, "n_empty_queries": _COUNT, "n_unknown_rows": _COUNT,
+}  # fmt: skip
+
+
+def wrong_entry(metadata: Mapping[str, Any], needed: Iterable[str] = ()) -> str | None:
+    """Say which entry of metadata cannot be one of `describe_run`; None where all can.
+
+    Parameters
+    ----------
+    metadata : mapping
+        As it was read from a file.
+    needed : iterable of str
+        Entries that must be there, and not null.
+    """
+    for name in needed:
+        if metadata.get(name) is None:
+            return f"has no {name!r}"
+    for name, kinds in _KINDS.items():
+        value = metadata.get(name)
+        if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
+            return f"has {value!r} as its {name!r}"
+    return None
 
 
 def versions() -> dict[str, str]:

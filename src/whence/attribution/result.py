@@ -12,8 +12,8 @@ import polars as pl
 
 from whence._html import ShownAsTable
 from whence.attribution.method import METHODS
-from whence.attribution.record import OWN_COLUMNS
-from whence.errors import ParameterError, UnsupportedError, check_choice, check_int
+from whence.attribution.record import BACKENDS, OWN_COLUMNS
+from whence.errors import ParameterError, UnsupportedError, check_choice, check_int, check_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -79,7 +79,7 @@ class Attribution(ShownAsTable):
             raise ParameterError(
                 f"source={source!r} names a column of values, not of ids; call the ids otherwise."
             )
-        check_choice("backend", backend, ("polars", "pandas", "pyarrow"))
+        check_choice("backend", backend, BACKENDS)
         self.frame = table
         self.source = source
         self.metadata: dict[str, Any] = dict(metadata)
@@ -299,7 +299,7 @@ class Attribution(ShownAsTable):
         """
         from whence.attribution.files import save
 
-        return save(self, Path(path), overwrite=overwrite)
+        return save(self, check_path("path", path), overwrite=overwrite)
 
     @classmethod
     def load(cls, path: str | Path) -> Attribution:
@@ -312,7 +312,7 @@ class Attribution(ShownAsTable):
         """
         from whence.attribution.files import load
 
-        return cls(**load(Path(path)))
+        return cls(**load(check_path("path", path)))
 
 
 def as_backend(frame: pl.DataFrame, backend: str) -> Any:

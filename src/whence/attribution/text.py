@@ -50,7 +50,7 @@ def _headline(attribution: Attribution) -> str:
     if about.get("metric"):
         line += f" for {about['metric']}"
     if about.get("model"):
-        params = {k: v for k, v in about["model_params"].items() if v is not None}
+        params = {k: v for k, v in (about.get("model_params") or {}).items() if v is not None}
         few = list(params.items())[:_FEW]
         given = ", ".join(f"{name}={value}" for name, value in few)
         given += ", …" if len(params) > _FEW else ""

@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from whence.data.interactions import Interactions
-from whence.errors import DataError, ParameterError
+from whence.errors import DataError, ParameterError, check_list
 
 
 def check_fractions(fractions: Sequence[float]) -> NDArray[np.float64]:
@@ -23,7 +23,12 @@ def check_fractions(fractions: Sequence[float]) -> NDArray[np.float64]:
     ParameterError
         There are fewer than two, one is not above 0, or they do not sum to 1.
     """
-    shares = np.asarray(list(fractions), dtype=np.float64)
+    try:
+        shares = np.asarray(check_list("fractions", fractions, "numbers"), dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ParameterError(f"fractions must be a list of numbers, not {fractions!r}.") from error
+    if shares.ndim != 1:
+        raise ParameterError(f"fractions must be a list of numbers, not {fractions!r}.")
     if len(shares) < 2 or not (np.isfinite(shares).all() and (shares > 0).all()):
         raise ParameterError(f"fractions must be two or more numbers above 0, not {fractions!r}.")
     if abs(float(shares.sum()) - 1.0) > 1e-9:
@@ -71,7 +76,7 @@ def points_in_time(interactions: Interactions, at: Sequence[Any]) -> pl.Series:
     if interactions.columns.time is None:
         raise ParameterError("There is no time column to split at; split by fractions instead.")
     dtype = interactions.frame.schema[interactions.columns.time]
-    listed = list(at)
+    listed = check_list("at", at, "points in time")
     try:
         if not listed:
             raise ValueError("none given")
@@ -83,7 +88,7 @@ def points_in_time(interactions: Interactions, at: Sequence[Any]) -> pl.Series:
         ordered = points.to_list()
         if not all(earlier < later for earlier, later in itertools.pairwise(ordered)):
             raise ValueError("they do not increase")
-    except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
+    except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
         raise ParameterError(
             f"at must be increasing points in time of type {dtype}, as the column "
             f"{interactions.columns.time!r} has, not {at!r} ({error})."
@@ -94,6 +99,8 @@ def points_in_time(interactions: Interactions, at: Sequence[Any]) -> pl.Series:
 def _number(point: Any) -> float | int:
     if isinstance(point, bool) or not isinstance(point, (int, float, np.integer, np.floating)):
         raise TypeError(f"{point!r} is no number")
+    if abs(point) > 2**63:  # no column has it
+        raise ValueError(f"{point!r} is no point in time")
     return point.item() if isinstance(point, np.generic) else point
 
 

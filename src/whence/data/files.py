@@ -10,7 +10,11 @@ from pathlib import Path
 
 import polars as pl
 
-from whence.errors import FileFormatError, OutputExistsError
+from whence import errors
+from whence.errors import FileFormatError, OutputExistsError, check_path
+
+UNREADABLE = (*errors.UNREADABLE, pl.exceptions.PolarsError)
+"""What reading a damaged file of arrays, tables or JSON ends in."""
 
 
 @contextmanager
@@ -24,7 +28,7 @@ def atomic_path(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
     OSError
         With the name of `path`, if it cannot be written, on a full disk for example.
     """
-    path = Path(path)
+    path = check_path("path", path)
     if path.exists() and not overwrite:
         raise OutputExistsError(
             f"{path} exists already; choose another name or ask to overwrite it."
@@ -60,7 +64,7 @@ def read_parquet_with_metadata(path: str | Path) -> tuple[pl.DataFrame, dict[str
     FileFormatError
         If there is no such file, or it is truncated or not Parquet.
     """
-    path = Path(path)
+    path = check_path("path", path)
     if not path.is_file():
         raise FileFormatError(f"There is no file {path}; check the path.")
     try:

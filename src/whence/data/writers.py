@@ -12,7 +12,7 @@ from whence.data._frames import to_polars
 from whence.data.files import atomic_path
 from whence.data.formats import format_to_write
 from whence.data.interactions import Interactions
-from whence.errors import DataError
+from whence.errors import DataError, check_path
 
 
 def write_interactions(
@@ -55,7 +55,7 @@ def write_interactions(
     atomic files, time, rating and floats are ``float``, lists of floats ``float_seq``, other lists
     ``token_seq``, all else ``token``; dates are seconds since 1970.
     """
-    path = Path(path)
+    path = check_path("path", path)
     chosen = format_to_write(path, format)
     given: Interactions | pl.DataFrame
     given = interactions if isinstance(interactions, Interactions) else to_polars(interactions)[0]

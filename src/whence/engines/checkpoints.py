@@ -9,7 +9,6 @@ import os
 import shutil
 import time
 import uuid
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from whence.errors import FileFormatError, OutputExistsError, ParameterError
+from whence.errors import UNREADABLE, FileFormatError, OutputExistsError, ParameterError
 
 if TYPE_CHECKING:
     from whence.engines.runs import Run
@@ -267,7 +266,7 @@ def read_state(path: Path) -> Any:
     try:
         with np.load(path, allow_pickle=False) as content:
             return _with_arrays(json.loads(str(content["structure"])), content)
-    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise FileFormatError(
             f"{path} is not unfinished work of Whence, or it is truncated; remove it to begin anew."
         ) from error

@@ -12,7 +12,14 @@ import numpy.typing as npt
 import polars as pl
 
 from whence.data import Interactions, Vocabulary
-from whence.errors import DataError, DataWarning, MetricError, UnsupportedError, check_int
+from whence.errors import (
+    DataError,
+    DataWarning,
+    MetricError,
+    UnsupportedError,
+    check_int,
+    check_list,
+)
 from whence.evaluation._names import WHOLE_NAMES, external_ids
 from whence.evaluation.asking import make_queries
 from whence.evaluation.catalogue import average_popularity, coverage, gini
@@ -156,7 +163,8 @@ def _parse_all(
     metrics: Any, sustainable_items: Any, sustainability_weight: float, relevant: str | None
 ) -> list[Metric]:
     """Metrics in the order given, repetitions left out."""
-    given = [metrics] if isinstance(metrics, (str, Metric)) or callable(metrics) else list(metrics)
+    alone = isinstance(metrics, (str, Metric)) or callable(metrics)
+    given = [metrics] if alone else check_list("metrics", metrics, "names such as 'mrr@20'")
     if not given:
         raise MetricError("There is no metric to evaluate: name at least one, such as 'mrr@20'.")
     if sustainable_items is not None and not isinstance(sustainable_items, Sequence):

@@ -10,7 +10,7 @@ import polars as pl
 
 from whence._html import ShownAsTable
 from whence.data.files import atomic_path
-from whence.errors import ParameterError, check_choice
+from whence.errors import ParameterError, check_choice, check_path
 from whence.explanation.result import Explanation
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class Explanations(ShownAsTable, Sequence[Explanation]):
         ParameterError
             If the name ends in neither ``.parquet`` nor ``.csv``.
         """
-        path = Path(path)
+        path = check_path("path", path)
         if path.suffix not in (".parquet", ".csv"):
             raise ParameterError(
                 f"Explanations are written to a .parquet or .csv file, not to {path.name!r}; "

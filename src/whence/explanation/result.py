@@ -11,7 +11,8 @@ import numpy.typing as npt
 import polars as pl
 
 from whence.attribution import Attribution
-from whence.errors import ParameterError, UnsupportedError, check_choice
+from whence.attribution.record import wrong_entry
+from whence.errors import ParameterError, UnsupportedError, check_choice, check_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,7 +74,8 @@ class Explanation(Attribution):
         """The recommended items, frozen before any event was touched: item, title, score."""
         frozen = self.metadata["items"]
         columns = [name for name in ("item", "title", "score") if name in frozen[0]]
-        return pl.DataFrame({name: [entry[name] for entry in frozen] for name in columns})
+        values = ([entry[name] for entry in frozen] for name in columns)
+        return pl.DataFrame([pl.Series(n, v, strict=False) for n, v in zip(columns, values)])
 
     @property
     def value_all(self) -> float:
@@ -258,12 +260,15 @@ class Explanation(Attribution):
         from whence.attribution.files import load
         from whence.errors import FileFormatError
 
-        found = load(Path(path))
+        found = load(check_path("path", path))
         if "items" not in found["metadata"]:
             raise FileFormatError(
                 f"{path} holds values of training data, not an explanation; use "
                 "whence.Attribution.load."
             )
+        wrong = _wrong_part(found)
+        if wrong is not None:
+            raise FileFormatError(f"{path} is damaged: it {wrong}; explain again.")
         interactions = (found["state"] or {}).get("interactions")
         return cls(
             found["table"],
@@ -271,6 +276,34 @@ class Explanation(Attribution):
             metadata=found["metadata"],
             interactions=interactions,
         )
+
+
+def _wrong_part(found: Mapping[str, Any]) -> str | None:
+    """What of a saved explanation cannot be; None where all can."""
+    table, metadata = found["table"], found["metadata"]
+    items = metadata["items"]
+    if not (isinstance(items, list) and items and all(_is_item(entry) for entry in items)):
+        return f"has {items!r} as its 'items'"
+    if len({frozenset(entry) for entry in items}) > 1:
+        return "has items of several kinds"
+    if found["source"] not in ("event", "group", "feature", "cell"):
+        return f"has {found['source']!r} as its 'source'"
+    words = ("label", "item", "feature") if found["source"] == "cell" else ("label",)
+    for name in words:
+        if table.schema.get(name) != pl.String:
+            return f"has no column {name!r} of words"
+    if found["source"] == "cell" and not table.schema.get("event", pl.String()).is_integer():
+        return "has no column 'event' of places"
+    return wrong_entry(metadata, ("metric", "value_all", "value_nothing", "model", "masking"))
+
+
+def _is_item(entry: Any) -> bool:
+    plain = (str, int, float, type(None))
+    return (
+        isinstance(entry, dict)
+        and "item" in entry
+        and all(isinstance(entry.get(name), plain) for name in ("item", "title", "score"))
+    )
 
 
 def table_of(problem: Problem, phi: FloatArray, std_error: FloatArray | None,

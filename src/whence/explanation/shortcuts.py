@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from whence.engines import Run
+from whence.errors import check_list
 from whence.explanation.explainer import SEVERAL, Explainer
 from whence.explanation.many import Explanations
 from whence.explanation.result import Explanation
@@ -75,7 +76,9 @@ def explain_many(
     -------
     Explanations
     """
-    several: Any = histories if isinstance(histories, SEVERAL) else dict(enumerate(histories))
+    several: Any = histories
+    if not isinstance(histories, SEVERAL):
+        several = dict(enumerate(check_list("histories", histories, "histories")))
     found: Explanations = Explainer(**settings).attribute(
         model, several, run=run, items=items, titles=titles
     )

@@ -12,7 +12,7 @@ import polars as pl
 
 from whence.attribution import Attribution, as_backend
 from whence.attribution.result import State
-from whence.errors import ParameterError, UnsupportedError, check_int
+from whence.errors import FileFormatError, ParameterError, UnsupportedError, check_int
 
 
 class Influence(Attribution):
@@ -112,6 +112,7 @@ class Influence(Attribution):
     def load(cls, path: str | Path) -> Influence:
         """Read what `save` wrote: the table and the lists, without the model behind them."""
         plain = Attribution.load(path)
+        _check_lists(plain, path)
         return cls(
             plain.frame,
             source=plain.source,
@@ -155,6 +156,28 @@ class Influence(Attribution):
         if last < 0:
             raise UnsupportedError("These values are not about queries.")
         return check_int("query", query, 0, last)
+
+
+def _check_lists(found: Attribution, path: str | Path) -> None:
+    """Refuse lists of strongest examples that cannot be.
+
+    Raises
+    ------
+    FileFormatError
+        If one is missing, or they are not of all queries.
+    """
+    state = found.state or {}
+    n_queries = found.metadata.get("n_queries") or 0
+    for side in ("top", "bottom") if state else ():
+        lists = [state.get(f"{side}_{what}") for what in ("examples", "scores")]
+        shapes = {None if array is None else array.shape for array in lists}
+        numbers = all(array is not None and array.dtype.kind in "iuf" for array in lists)
+        shape = shapes.pop() or ()
+        if shapes or not numbers or len(shape) != 2 or shape[0] != n_queries:
+            raise FileFormatError(
+                f"{path} is damaged: its lists of the strongest examples are not those of "
+                f"{n_queries:,} queries; trace again."
+            )
 
 
 _NOT_AT_HAND = (

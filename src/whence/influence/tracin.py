@@ -12,7 +12,7 @@ import torch
 
 from whence import engines
 from whence.engines import Checkpoints, Run, part_of, reporter, settled
-from whence.errors import OutputExistsError, ParameterError, check_int
+from whence.errors import OutputExistsError, ParameterError, check_int, check_path
 from whence.influence.base import InfluenceMethod, Problem
 from whence.influence.passes import (
     SIDES,
@@ -360,7 +360,7 @@ def _ordered(arrays: Arrays) -> Arrays:
 
 
 def _new_file(path: str | Path) -> Path:
-    path = Path(path)
+    path = check_path("path", path)
     if path.suffix != ".npy":
         raise ParameterError(f"The matrix is written to a .npy file, not to {path.name!r}.")
     if path.exists():

@@ -21,6 +21,7 @@ from whence.errors import (
     ParameterError,
     UnsupportedError,
     check_int,
+    check_list,
     did_you_mean,
 )
 from whence.evaluation.queries import Queries
@@ -315,16 +316,17 @@ class Recommender(Configurable, ABC):
             If the lengths differ.
         """
         self._check_fitted()
+        users, items = (check_list(n, v, "ids") for n, v in (("users", users), ("items", items)))
         if len(users) != len(items):
             raise ParameterError(
                 f"There are {len(users)} users and {len(items)} items; give pairs of equal number."
             )
-        who = self.vocabulary.source_codes(pl.Series(list(users), strict=False))
-        what = self.vocabulary.item_codes(pl.Series(list(items), strict=False))
+        who = self.vocabulary.source_codes(pl.Series(users, strict=False))
+        what = self.vocabulary.item_codes(pl.Series(items, strict=False))
         return self.predict_codes(who.astype(np.int32), what.astype(np.int32))
 
     def _known_items(self, items: Sequence[Any]) -> npt.NDArray[np.int64]:
-        wanted = pl.Series(list(items))
+        wanted = pl.Series(check_list("items", items, "ids"), strict=False)
         codes = self.vocabulary.item_codes(wanted)
         if (codes < 0).any():
             first = wanted[int(np.flatnonzero(codes < 0)[0])]
@@ -350,12 +352,13 @@ class Recommender(Configurable, ABC):
             ``n_unknown_rows``.
         """
         self._check_fitted()
+        given = [_events_of(history) for history in check_list("histories", histories, "histories")]
         if self.train_.kind == "sessions":
-            flat = [list(history) for history in histories]
-            return self._encode(flat, None)
-        flat = [[item for basket in history for item in basket] for history in histories]
+            return self._encode(given, None)
+        split = [[_events_of(basket) for basket in history] for history in given]
+        flat = [[item for basket in history for item in basket] for history in split]
         baskets = [
-            number for history in histories for number, basket in enumerate(history) for _ in basket
+            number for history in split for number, basket in enumerate(history) for _ in basket
         ]
         return self._encode(flat, np.asarray(baskets, dtype=np.int32))
 
@@ -391,8 +394,9 @@ class Recommender(Configurable, ABC):
         if self.train_.kind == "baskets" or (self.asks == "users" and not _are_histories(queries)):
             single = not _is_sequence(queries)
             return self.user_queries([queries] if single else queries), single
-        single = not any(_is_sequence(history) for history in queries)
-        return self.fold_in([queries] if single else queries), single
+        several = _events_of(queries)
+        single = not any(_is_sequence(history) for history in several)
+        return self.fold_in([several] if single else several), single
 
     def user_queries(self, users: Any) -> Queries:
         """Queries of users (or sessions) of the training data, each with all of its history.
@@ -412,7 +416,7 @@ class Recommender(Configurable, ABC):
             If a user is not in the training data.
         """
         self._check_fitted()
-        ids = pl.Series(list(users), strict=False)
+        ids = pl.Series(check_list("users", users, "ids"), strict=False)
         codes = self.vocabulary.source_codes(ids).astype(np.int32)
         if (codes < 0).any():
             first = ids[int(np.flatnonzero(codes < 0)[0])]
@@ -498,6 +502,32 @@ def require(model: Any, level: str, method: str) -> None:
         )
 
 
+def restored(
+    state: Mapping[str, npt.NDArray[Any]], name: str, shape: tuple[int | None, ...]
+) -> npt.NDArray[Any]:
+    """Return an array of a saved state.
+
+    Parameters
+    ----------
+    state : mapping
+    name : str
+    shape : tuple
+        What it must have; None where any length will do.
+
+    Raises
+    ------
+    ValueError
+        If it has another shape, or holds no numbers.
+    """
+    array = state[name]
+    same = len(array.shape) == len(shape) and all(
+        wanted in (None, length) for wanted, length in zip(shape, array.shape)
+    )
+    if not same or array.dtype.kind != "f":
+        raise ValueError(f"{name} is {array.dtype} of shape {array.shape}, not {shape}")
+    return array
+
+
 def _check_columns(owner: type[Any], columns: Mapping[str, Any]) -> None:
     """Raise ParameterError where a word that `fit` was given is no column's role."""
     roles = [name for name in signature(Interactions.from_frame).parameters if name != "frame"]
@@ -513,6 +543,17 @@ def _check_columns(owner: type[Any], columns: Mapping[str, Any]) -> None:
 
 def _is_sequence(value: Any) -> bool:
     return isinstance(value, (list, tuple, np.ndarray, pl.Series)) or hasattr(value, "to_list")
+
+
+def _events_of(history: Any) -> list[Any]:
+    """A history, or several, as a list."""
+    try:
+        return check_list("history", history, "item ids")
+    except ParameterError as error:
+        raise DataError(
+            f"A history is a list of item ids, oldest first, not {history!r}; give [item, ...], or "
+            "ask for users of the training data with model.user_queries([id])."
+        ) from error
 
 
 def _are_histories(queries: Any) -> bool:

@@ -16,8 +16,8 @@ import numpy as np
 import polars as pl
 
 from whence.data import Interactions, Vocabulary
-from whence.data.files import atomic_path
-from whence.errors import FileFormatError, ParameterError, WhenceError
+from whence.data.files import UNREADABLE, atomic_path
+from whence.errors import FileFormatError, ParameterError, WhenceError, check_path
 from whence.models._registered import MODELS
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ _TYPES: dict[str, type] = {
     "has_state": bool,
 }
 """Of the metadata that a file must have."""
+_DAMAGED = (WhenceError, MemoryError, OverflowError, *UNREADABLE)
+"""What making a model of damaged parts ends in."""
 
 
 def write_model(model: Recommender, path: str | Path, *, overwrite: bool = False) -> Path:
@@ -112,18 +114,22 @@ def read_model(path: str | Path, wanted: type[Model] | None, arguments: Mapping[
     FileFormatError
         See `load_model`.
     """
-    path = Path(path)
+    path = check_path("path", path)
     metadata, tables, state = _read(path)
     model_class = _class_of(metadata, wanted, path)
     params = _as_given(model_class, {**metadata["params"], **arguments})
     try:
-        vocabulary = Vocabulary(tables["items"].to_series(), tables["sources"].to_series())
+        items, sources = (tables[name].to_series() for name in ("items", "sources"))
+        if items.n_unique() < len(items) or sources.n_unique() < len(sources):
+            raise ValueError("an id is there twice")
+        vocabulary = Vocabulary(items, sources)
         train = Interactions.from_frame(
             tables["train"], kind=metadata["kind"], vocabulary=vocabulary, **metadata["columns"]
         ).with_tables(items=tables.get("item_table"), users=tables.get("user_table"))
-    except (WhenceError, KeyError, TypeError, ValueError, pl.exceptions.PolarsError) as error:
+    except _DAMAGED as error:
+        why = " ".join(str(error).split()) or type(error).__name__
         raise FileFormatError(
-            f"{path} is damaged: its training data cannot be read ({error}); save the model again."
+            f"{path} is damaged: its training data cannot be read ({why}); save the model again."
         ) from error
     unknown = [name for name in params if name not in model_class.parameter_types()]
     if unknown:
@@ -131,15 +137,15 @@ def read_model(path: str | Path, wanted: type[Model] | None, arguments: Mapping[
             f"{path} has the parameter {unknown[0]!r}, which {model_class.__name__} does not "
             "take; it was saved by another version of that class."
         )
-    model = model_class(**params)
     try:
+        model = model_class(**params)
         model._check_params()
-    except ParameterError as error:
+    except (ParameterError, TypeError, ValueError, AttributeError) as error:
         raise FileFormatError(f"{path} has parameters that cannot be: {error}") from error
     model.train_ = train
     try:
         model._restore(state if metadata["has_state"] else {})
-    except (KeyError, RuntimeError, ValueError, IndexError) as error:
+    except _DAMAGED as error:
         why = " ".join(str(error).split())
         raise FileFormatError(
             f"{path} does not hold what a {model_class.__name__} has learned ({why}); it is "
@@ -208,14 +214,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, pl.DataFrame], dict[str
             }
             with np.load(io.BytesIO(archive.read("state.npz")), allow_pickle=False) as arrays:
                 state = dict(arrays)
-    except (
-        zipfile.BadZipFile,
-        OSError,
-        EOFError,
-        ValueError,
-        KeyError,
-        pl.exceptions.PolarsError,
-    ) as error:
+    except UNREADABLE as error:
         raise FileFormatError(
             f"{path} is not a model saved by Whence, or it is truncated; give a file written by "
             "model.save."

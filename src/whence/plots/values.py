@@ -52,7 +52,7 @@ def distribution(
     DataError
         If there is no value.
     """
-    scores = _column(values, "score")
+    scores = _scores(values)
     check_int("bins", bins, minimum=1)
     edges = _edges(scores, bins)
     counts, _ = np.histogram(scores, edges)
@@ -109,7 +109,7 @@ def ranked(
     DataError
         If there is no value.
     """
-    scores = _column(values, "score")
+    scores = _scores(values)
     errors = _column(values, "std_error") if "std_error" in _names(values) else None
     order = np.argsort(scores, kind="stable")
     shown = scores[order]
@@ -145,6 +145,17 @@ def ranked(
 
 def _names(values: Any) -> list[str]:
     return list(getattr(values, "columns", ()))
+
+
+def _scores(values: Any) -> FloatArray:
+    scores = _column(values, "score")
+    strange = int((~np.isfinite(scores)).sum())
+    if strange:
+        raise DataError(
+            f"{strange:,} of {len(scores):,} values are not finite numbers, which cannot be drawn; "
+            "leave them out."
+        )
+    return scores
 
 
 def _column(values: Any, name: str) -> FloatArray:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from whence import engines
 from whence.engines import Checkpoints, Run
+from whence.errors import ParameterError
 from whence.valuation._solve_kernels import EXACT, SAMPLED, Accumulator, Plan
 from whence.valuation.accumulation import Accumulation, Block
 from whence.valuation.games import Games
@@ -145,9 +146,31 @@ class Estimate:
         }  # fmt: skip
 
     @classmethod
-    def from_state(cls, state: dict[str, npt.NDArray[np.generic]]) -> Estimate:
-        """Take up what `to_state` gave."""
-        arrays = {name: np.array(array) for name, array in state.items() if name != "version"}
+    def from_state(
+        cls, state: dict[str, npt.NDArray[np.generic]], n_players: int, n_queries: int
+    ) -> Estimate:
+        """Take up what `to_state` gave.
+
+        Raises
+        ------
+        ParameterError
+            If it cannot be the state of so many players and queries.
+        """
+        nothing = cls.nothing(n_players, n_queries).to_state()
+        n_rounds = np.size(state.get("weights", ()))
+        for name, usual in nothing.items():
+            array = state.get(name)
+            length = n_rounds if name in ("units", "weights") else len(usual)
+            if (
+                array is None
+                or array.shape != (length, *usual.shape[1:])
+                or not np.can_cast(array.dtype, usual.dtype, "same_kind")
+            ):
+                raise ParameterError(
+                    f"These values cannot be resumed: {name!r} in the state of the sampling is "
+                    "missing or damaged; value again without them."
+                )
+        arrays = {name: np.array(state[name]) for name in nothing if name != "version"}
         units = [row.astype(np.int64) for row in arrays.pop("units")]
         weights = [float(weight) for weight in arrays.pop("weights")]
         return cls(**arrays, units=units, weights=weights)

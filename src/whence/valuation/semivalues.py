@@ -122,7 +122,7 @@ class Semivalue(CoalitionWeights, Valuation):
         with Checkpoints(question.run, identity) as kept:
             before = kept.load("estimate")
             if before is not None:
-                estimate = Estimate.from_state(before)
+                estimate = Estimate.from_state(before, len(question.sources), len(question.queries))
             sampler = Sampler(games, games.weigh(self, self.exact), question.run, kept)
             estimate, stopped = self._sample(sampler, question, estimate)
             kept.is_finished = stopped != "interrupted"
@@ -200,7 +200,7 @@ class Semivalue(CoalitionWeights, Valuation):
             name
             for name, value in now["params"].items()
             if name not in ("tolerance", "max_permutations", "seed")
-            and then["params"].get(name) != value
+            and (then.get("params") or {}).get(name) != value
         }
         if changed or previous.state is None:
             raise ParameterError(
@@ -211,7 +211,7 @@ class Semivalue(CoalitionWeights, Valuation):
                     else "the state of the sampling is not in the file; save to .parquet."
                 )
             )
-        return Estimate.from_state(previous.state)
+        return Estimate.from_state(previous.state, n_players, n_queries)
 
     # The answer
 

@@ -19,7 +19,7 @@ from whence.curation.disclosure.strategies import SIZED, STRATEGIES
 from whence.data.files import write_parquet_with_metadata
 from whence.engines import ListJob, identity_of, keeping
 from whence.engines import run as run_job
-from whence.errors import DataWarning, ParameterError, check_choice, check_int
+from whence.errors import DataWarning, ParameterError, check_choice, check_int, check_path
 from whence.models.identity import data_identity, told_apart
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Comparison(ShownAsTable):
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write the runs to a Parquet file, λ in its metadata."""
         facts = json.dumps({"lam": self.lam, "lam_ref": self.lam_ref})
-        target = Path(path)
+        target = check_path("path", path)
         return write_parquet_with_metadata(
             self.runs, target, {"whence": facts}, overwrite=overwrite
         )

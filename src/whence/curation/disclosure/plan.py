@@ -14,11 +14,15 @@ import polars as pl
 
 from whence._html import ShownAsTable
 from whence.attribution import as_backend
-from whence.attribution.record import describe_run, plain_values
+from whence.attribution.record import BACKENDS, describe_run, plain_values
 from whence.data import Interactions
 from whence.data._frames import to_polars
-from whence.data.files import read_parquet_with_metadata, write_parquet_with_metadata
-from whence.errors import DataError, FileFormatError
+from whence.data.files import (
+    UNREADABLE,
+    read_parquet_with_metadata,
+    write_parquet_with_metadata,
+)
+from whence.errors import DataError, FileFormatError, check_path
 
 FloatArray = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -129,7 +133,7 @@ class DisclosurePlan(ShownAsTable):
         FileFormatError
             If the name does not end in ``.parquet``.
         """
-        target = Path(path)
+        target = check_path("path", path)
         if target.suffix != ".parquet":
             raise FileFormatError(
                 f"A plan is written to a .parquet file, not to {target.name!r}; change the ending, "
@@ -152,11 +156,15 @@ class DisclosurePlan(ShownAsTable):
         FileFormatError
             If the file is missing, unreadable or not a plan.
         """
-        table, entries = read_parquet_with_metadata(Path(path))
+        table, entries = read_parquet_with_metadata(path)
         try:
             header = json.loads(entries.get("whence", "null"))
             ours = header["format"] == _FORMAT and set(_OWN) <= set(table.columns)
-        except (json.JSONDecodeError, TypeError, KeyError):
+            ours = ours and isinstance(header["metadata"], dict) and header["backend"] in BACKENDS
+            kinds = [table.schema[name] for name in _OWN]
+            ours = ours and kinds[1] == pl.Boolean and all(k.is_numeric() for k in kinds[2:])
+            ours = ours and not table["disclosed"].has_nulls()
+        except UNREADABLE:
             ours = False
         if not ours:
             raise FileFormatError(

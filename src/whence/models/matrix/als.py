@@ -17,7 +17,7 @@ from whence.errors import DataError, UnsupportedError, check_int
 from whence.evaluation.queries import Queries
 from whence.models._histories import history_counts
 from whence.models._user_items import close, confidences, has_rows
-from whence.models.base import Recommender
+from whence.models.base import Recommender, restored
 from whence.models.matrix._products import factor_scores, one_blas_thread
 from whence.parameters import Positive, PositiveInt, Seed, field
 
@@ -119,8 +119,8 @@ class ALS(Recommender, name="als"):
 
     def _restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         self._prepare(self.train_)
-        self.user_factors_ = state["user_factors"]
-        self.item_factors_ = state["item_factors"]
+        self.user_factors_ = restored(state, "user_factors", (self.train_.n_sources, self.factors))
+        self.item_factors_ = restored(state, "item_factors", (self.n_items, self.factors))
 
     def score_codes(self, queries: Queries, *, threads: int | None = None) -> Factors:
         """Score every item for every query, float32 [Q, n_items]; see `Recommender`.

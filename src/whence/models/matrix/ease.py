@@ -16,7 +16,7 @@ from whence.errors import DataError
 from whence.evaluation.queries import Queries
 from whence.models._histories import history_rows, incidence
 from whence.models._user_items import close, has_rows
-from whence.models.base import Recommender
+from whence.models.base import Recommender, restored
 from whence.parameters import Positive, PositiveInt, field
 
 FloatArray = npt.NDArray[np.float64]
@@ -86,7 +86,7 @@ class EASE(Recommender, name="ease"):
 
     def _restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         self._learned = has_rows(self.train_)
-        self.weights_ = state["weights"]
+        self.weights_ = restored(state, "weights", (self.n_items, self.n_items))
 
     def score_codes(self, queries: Queries, *, threads: int | None = None) -> FloatArray:
         """Score every item for every query, float64 [Q, n_items]; see `Recommender`."""

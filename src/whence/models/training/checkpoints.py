@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from whence.data.files import atomic_path
-from whence.errors import FileFormatError
+from whence.data.files import UNREADABLE, atomic_path
+from whence.errors import FileFormatError, check_path
 
 _FORMAT = "whence-checkpoint-1"
 LAST, BEST = "last.pt", "best.pt"
+_BEST = ("epoch", "value")
 
 
 @dataclass(frozen=True)
@@ -94,13 +95,14 @@ class Checkpoint:
         FileFormatError
             If there is no such file, or it is truncated or not a checkpoint of Whence.
         """
-        path = Path(path)
+        path = check_path("path", path)
         if not path.is_file():
             raise FileFormatError(f"There is no checkpoint {path}; check the folder.")
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
             wrong = not isinstance(content, Mapping) or content.get("format") != _FORMAT
-        except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError):
+            wrong = wrong or not all(fits(content.get(name)) for name, fits in _FITS.items())
+        except (*UNREADABLE, pickle.UnpicklingError):
             wrong = True
         if wrong:
             raise FileFormatError(
@@ -108,6 +110,46 @@ class Checkpoint:
                 "or take another checkpoint."
             )
         return cls(**{name: content[name] for name in cls.__dataclass_fields__})
+
+
+def _is_named(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(name, str) for name in value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_record(value: Any) -> bool:
+    """Whether this is the record of an epoch."""
+    numbers = ("epoch", "step", "loss", "learning_rate", "seconds")
+    metrics = _is_named(value) and value.get("metrics", {})
+    return _is_named(metrics) and all(_is_number(value.get(name)) for name in numbers)
+
+
+_FITS: Mapping[str, Callable[[Any], bool]] = {
+    "model": lambda value: isinstance(value, str),
+    "params": _is_named,
+    "epoch": _is_count,
+    "step": _is_count,
+    "learning_rate": _is_number,
+    "module": lambda value: (
+        _is_named(value) and all(isinstance(part, Tensor) for part in value.values())
+    ),
+    "seed": _is_count,
+    "fingerprint": lambda value: isinstance(value, str),
+    "optimizer": _is_named,
+    "scheduler": _is_named,
+    "history": lambda value: isinstance(value, list) and all(map(_is_record, value)),
+    "best": lambda value: (
+        value == {} or (_is_named(value) and all(map(_is_number, map(value.get, _BEST))))
+    ),
+}
+"""What each part of a checkpoint must be."""
 
 
 def checkpoint_name(epoch: int) -> str:
@@ -123,7 +165,7 @@ def load_checkpoints(folder: str | Path) -> list[Checkpoint]:
     FileFormatError
         If there is none, or one is unreadable.
     """
-    folder = Path(folder)
+    folder = check_path("folder", folder)
     inner = folder / "checkpoints"
     folder = inner if inner.is_dir() else folder
     names = sorted(path for path in folder.glob("epoch-*.pt") if re.search(r"-\d+\.pt$", path.name))
@@ -133,6 +175,54 @@ def load_checkpoints(folder: str | Path) -> list[Checkpoint]:
             "every n-th."
         )
     return [Checkpoint.load(path) for path in names]
+
+
+def check_states(optimizer: Any, scheduler: Any, checkpoint: Checkpoint) -> None:
+    """Refuse states of an optimiser and a schedule that are not of their kind.
+
+    Raises
+    ------
+    ValueError
+        If an entry is missing, or of another type or shape.
+    """
+    if not _alike(scheduler.state_dict(), checkpoint.scheduler):
+        raise ValueError("the state of the schedule is of another kind")
+    groups = checkpoint.optimizer.get("param_groups")
+    if not _alike(optimizer.state_dict()["param_groups"], groups):
+        raise ValueError("the settings of the optimiser are of another kind")
+    one = torch.nn.Parameter(torch.zeros(2))
+    one.grad = torch.zeros(2)
+    usual = type(optimizer)([one], lr=0.1)
+    usual.param_groups[0].update(optimizer.defaults)
+    usual.step()
+    places = dict(enumerate(_parameters_of(optimizer)))
+    states = checkpoint.optimizer.get("state")
+    if not (isinstance(states, Mapping) and set(states) <= set(places)):
+        raise ValueError("the state of the optimiser is of other parameters")
+    for number, state in states.items():
+        if not isinstance(state, Mapping) or set(state) != set(usual.state[one]):
+            raise ValueError("the state of the optimiser is of another kind")
+        for name, entry in usual.state[one].items():
+            shape = places[number].shape if entry.ndim else entry.shape
+            if not isinstance(state[name], Tensor) or state[name].shape != shape:
+                raise ValueError(f"{name} of the optimiser is of another shape")
+
+
+def _parameters_of(optimizer: Any) -> list[Tensor]:
+    return [part for group in optimizer.param_groups for part in group["params"]]
+
+
+def _alike(usual: Any, given: Any) -> bool:
+    """Whether two trees have the same keys, lengths and kinds of values."""
+    if isinstance(usual, Mapping):
+        same = isinstance(given, Mapping) and set(usual) == set(given)
+        return same and all(_alike(usual[key], given[key]) for key in usual)
+    if isinstance(usual, (list, tuple)):
+        same = isinstance(given, (list, tuple)) and len(usual) == len(given)
+        return same and all(map(_alike, usual, given))
+    if isinstance(usual, (int, float)) and not isinstance(usual, bool):
+        return _is_number(given)
+    return usual is None or isinstance(given, type(usual))
 
 
 def copied(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -22,7 +22,14 @@ import torch
 
 from whence.engines import claimed, kept_memory
 from whence.errors import FileFormatError, OutputExistsError, ParameterError, TrainingError
-from whence.models.training.checkpoints import BEST, LAST, Checkpoint, checkpoint_name, copied
+from whence.models.training.checkpoints import (
+    BEST,
+    LAST,
+    Checkpoint,
+    check_states,
+    checkpoint_name,
+    copied,
+)
 from whence.models.training.logs import Log
 from whence.models.training.settings import TrainingSettings
 
@@ -215,7 +222,7 @@ class Training:
         free = {"epochs": None, "device": None}
         ours = {**model._recorded_params(), **free}
         theirs = {**model.parameter_defaults(), **last.params, **free}
-        changed = [name for name, value in ours.items() if theirs.get(name) != value]
+        changed = [name for name, value in ours.items() if not _is_same(theirs.get(name), value)]
         if last.model != type(model).__name__ or changed:
             raise ParameterError(
                 f"The checkpoint is of {last.model} with another "
@@ -227,9 +234,16 @@ class Training:
                 "The checkpoint was made from other training data or examples (its fingerprint "
                 "differs); resume with the same data, or choose another folder."
             )
-        model.module_.load_state_dict(last.module)
-        self.optimizer.load_state_dict(last.optimizer)
-        self.scheduler.load_state_dict(last.scheduler)
+        try:
+            check_states(self.optimizer, self.scheduler, last)
+            model.module_.load_state_dict(last.module)
+            self.optimizer.load_state_dict(last.optimizer)
+            self.scheduler.load_state_dict(last.scheduler)
+        except (RuntimeError, ValueError, KeyError, TypeError) as error:
+            why = " ".join(str(error).split())
+            raise FileFormatError(
+                f"{self._path(LAST)} is damaged ({why}); train anew in another folder."
+            ) from error
         self.epoch, self.step = last.epoch, last.step
         self.history, self.best = list(last.history), dict(last.best)
         self._good = last.module
@@ -257,6 +271,14 @@ class Training:
             f"after it are lost, {kept}. Lower the learning rate (now {rate:g}) or set "
             "gradient_clip."
         )
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Whether two parameters are equal; an array, as a damaged file may hold, is none."""
+    try:
+        return bool(one == other)
+    except (RuntimeError, ValueError):
+        return False
 
 
 def batch_order(n: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
