@@ -99,7 +99,7 @@ def points_in_time(interactions: Interactions, at: Sequence[Any]) -> pl.Series:
 def _number(point: Any) -> float | int:
     if isinstance(point, bool) or not isinstance(point, (int, float, np.integer, np.floating)):
         raise TypeError(f"{point!r} is no number")
-    if abs(point) > 2**63:  # no column has it
+    if abs(float(point)) > 2**63:  # no column has it
         raise ValueError(f"{point!r} is no point in time")
     return point.item() if isinstance(point, np.generic) else point
 
