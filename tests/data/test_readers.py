@@ -13,9 +13,11 @@ from whence.data import Interactions, read_interactions, read_table, write_inter
 from whence.errors import (
     ColumnError,
     DataError,
+    DataWarning,
     FileFormatError,
     OutputExistsError,
     ParameterError,
+    WhenceError,
 )
 
 TABLE = pl.DataFrame(
@@ -129,8 +131,8 @@ def test_timestamps_in_text_are_parsed(tmp_path, texts, kind):
     assert data.vocabulary.sources.to_list() == [2, 1]
 
 
-@pytest.mark.parametrize("text", ["07/04/2014", "07/04/2014 10:00", "20140407x", "2014-13-01"])
-def test_dates_that_could_be_two_are_not_guessed(tmp_path, text):
+@pytest.mark.parametrize("text", ["07/04/14", "April 7 2014", "20140407x", "2014-13-01"])
+def test_dates_that_are_not_known_are_not_guessed(tmp_path, text):
     path = put(tmp_path / "t.csv", f"session,item,time\n1,1,{text}\n")
     with pytest.raises(DataError, match="'time' has text, not timestamps"):
         read_interactions(path)
@@ -162,7 +164,7 @@ def test_session_lines(tmp_path):
         read_interactions(words)
     named = read_interactions(words, format="session-lines")
     assert named.vocabulary.items.to_list() == ["milk", "bread"]
-    padded = put(tmp_path / "p.txt", "7 007\n")
+    padded = put(tmp_path / "p.txt", "7 007\n7\n")
     assert read_interactions(padded).vocabulary.items.to_list() == ["7", "007"]
 
 
@@ -176,8 +178,11 @@ def test_user_lines_are_read_by_their_name_alone(tmp_path):
     names = put(tmp_path / "n.txt.gz", "ann tea 007\nbob tea\n")
     data = read_interactions(names, format="user-lines")
     assert data.frame.rows() == [("ann", "tea"), ("ann", "007"), ("bob", "tea")]
-    with pytest.raises(FileFormatError, match=r"Line 2 of .* has one word, 'bob', where a user"):
-        read_interactions(put(tmp_path / "w.txt", "ann tea\nbob\n"), format="user-lines")
+    alone = put(tmp_path / "w.txt", "ann tea\nbob\n")
+    with pytest.warns(DataWarning, match=r"1 of 2 lines of .* no item, the first 'bob' in line 2"):
+        assert read_interactions(alone, format="user-lines").frame.rows() == [("ann", "tea")]
+    with pytest.raises(FileFormatError, match=r"Line 1 of .* has one word, 'bob', where a user"):
+        read_interactions(put(tmp_path / "w.txt", "bob\n"), format="user-lines")
 
 
 @pytest.mark.parametrize("format", [None, "rechorus", "tsv"])
@@ -277,7 +282,8 @@ def test_basket_json(tmp_path):
     ("content", "message"),
     [
         ('{"1": [[1, 2]', "not valid JSON .*truncated"),
-        ("[[1, 2]]", "not baskets of users"),
+        ("[[1, 2]]", "columns have no names; name them in their order, as in columns='user item'"),
+        ("[1, 2]", "is JSON, but no rows"),
         ('{"1": [1, 2]}', "not baskets of users"),
         ('{"1": 5}', "not baskets of users"),
         ('{"1": [[[1]]]}', "not baskets of users"),
@@ -287,7 +293,7 @@ def test_basket_json(tmp_path):
     ],
 )
 def test_bad_basket_json(tmp_path, content, message):
-    with pytest.raises((FileFormatError, DataError), match=message):
+    with pytest.raises(WhenceError, match=message):
         read_interactions(put(tmp_path / "b.json", content))
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def describe(interactions: Interactions) -> dict[str, Any]:
-    """Return counts: rows, sources, items, baskets, duplicates, lengths and span of time."""
+    """Return counts: rows, sources, items, baskets, duplicates, ties, lengths and span of time."""
     lengths = np.bincount(interactions.source_codes, minlength=interactions.n_sources)
     lengths = lengths[lengths > 0]
     counts: dict[str, Any] = {
@@ -23,6 +23,8 @@ def describe(interactions: Interactions) -> dict[str, Any]:
     if interactions.basket_codes is not None:
         counts["baskets"] = len(np.unique(interactions.basket_codes))
     counts["duplicate_rows"] = interactions.n_duplicates
+    if interactions.columns.time is not None:
+        counts["tied_rows"] = interactions.n_ties
     if interactions.n_rows:
         counts["shortest"] = int(lengths.min())
         counts["median_length"] = float(np.median(lengths))

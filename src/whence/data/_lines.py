@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -193,6 +195,34 @@ def check_fields(text: str, separator: str, n_fields: int, path: Path, header: b
             f"Line {number} of {path} has {found} field{'s' * (found != 1)} separated by "
             f"{separator!r} where {n_fields} are needed{hint}; correct that line."
         )
+
+
+def check_quoted_fields(text: str, separator: str, n_fields: int | None, path: Path) -> None:
+    """Refuse a text with quotes of which a row has another number of fields than is said.
+
+    Where it is not said, the first row has as many as are needed.
+
+    Raises
+    ------
+    FileFormatError
+        It names the first line of the first such row.
+    """
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    number = 1
+    try:
+        for row in rows:
+            n_fields = n_fields or len(row) or None
+            if row and len(row) != n_fields:
+                raise FileFormatError(
+                    f"Line {number} of {path} has {len(row)} field{'s' * (len(row) != 1)} "
+                    f"separated by {separator!r} where {n_fields} are needed; correct that line."
+                )
+            number = rows.line_num + 1
+    except csv.Error as error:
+        raise FileFormatError(
+            f"The quotes that begin in line {number} of {path} do not close as they should "
+            f"({error}); correct that line."
+        ) from error
 
 
 def _numbered(text: str, header: bool) -> Iterator[tuple[int, str]]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from whence.data._warning import warn
 from whence.data.columns import Columns
 from whence.data.vocabulary import family, number_by_first_appearance
-from whence.errors import DataError, DataWarning
+from whence.errors import DataError
 
 IntegerArray = NDArray[np.int64]
 
@@ -32,9 +32,8 @@ def check_times(times: pl.Series, name: str) -> None:
         )
     if family(dtype) == "text":
         raise DataError(
-            f"Column {name!r} has text, not timestamps; parse it first, e.g. with "
-            f"pl.col({name!r}).str.to_datetime() in polars or pandas.to_datetime(), "
-            "or cast it to numbers."
+            f"Column {name!r} has text, not timestamps, such as {times.cast(pl.String)[0]!r}; say "
+            "how it is written, as in time_format='%d.%m.%Y %H:%M', or make it dates or numbers."
         )
     if not (dtype.is_numeric() or isinstance(dtype, (pl.Datetime, pl.Date))):
         raise DataError(
@@ -49,7 +48,7 @@ def check_times(times: pl.Series, name: str) -> None:
 
 
 def canonical_order(
-    table: pl.DataFrame, columns: Columns
+    table: pl.DataFrame, columns: Columns, tie_seed: int | None = None
 ) -> tuple[IntegerArray, IntegerArray, NDArray[np.int32] | None]:
     """Sort the rows of a table, stably.
 
@@ -59,6 +58,8 @@ def canonical_order(
     columns : Columns
         With a basket, rows are ordered by the time of their basket (its first row's, if they
         differ), then by basket id; else by time; else as they are.
+    tie_seed : int, optional
+        Put rows of equal time (all, where there is no time) in a random order.
 
     Returns
     -------
@@ -71,11 +72,13 @@ def canonical_order(
     """
     n = table.height
     if columns.basket is None:
+        rows = np.arange(n, dtype=np.int64)
+        if tie_seed is not None:
+            rows = np.random.Generator(np.random.PCG64(tie_seed)).permutation(rows)
         if columns.time is None:
-            rows = np.arange(n, dtype=np.int64)
-            return rows, rows.copy(), None
+            return rows, np.arange(n, dtype=np.int64), None
         key = _key(table[columns.time])
-        rows = _stable_argsort(key)
+        rows = rows[_stable_argsort(key[rows])]
         return rows, dense(key[rows]), None
     return _basket_order(table, columns, columns.basket)
 
@@ -95,7 +98,7 @@ def _basket_order(
     ids = table[basket]
     _, basket_id = number_by_first_appearance(ids)
     _, pair = number_by_first_appearance(pl.Series(source * (basket_id.max() + 1) + basket_id))
-    id_rank = _rank_of_ids(ids, warn=columns.time is None)
+    id_rank = _rank_of_ids(ids, alone=columns.time is None)
     rank = id_rank
     if columns.time is not None:
         key = _dense_any(_key(table[columns.time]))
@@ -109,7 +112,7 @@ def _basket_order(
     return rows, moments, baskets.astype(np.int32)
 
 
-def _rank_of_ids(ids: pl.Series, warn: bool) -> IntegerArray:
+def _rank_of_ids(ids: pl.Series, alone: bool) -> IntegerArray:
     """Return the dense rank of basket ids in their own order; numbers in text count as numbers."""
     if family(ids.dtype) != "text":
         return _ranks(ids)
@@ -119,12 +122,10 @@ def _rank_of_ids(ids: pl.Series, warn: bool) -> IntegerArray:
         # "1" and "01" are one number but two baskets: the text decides between them.
         by_text = _ranks(text)
         return _dense_any(_ranks(numbers) * (by_text.max() + 1) + by_text)
-    if warn:
-        warnings.warn(
+    if alone:
+        warn(
             f"The basket ids in {ids.name!r} are text and there is no time column, so baskets "
             "are in alphabetical order; name a time column if that is not their order.",
-            DataWarning,
-            stacklevel=6,
         )
     return _ranks(text)
 

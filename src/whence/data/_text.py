@@ -3,56 +3,35 @@
 from __future__ import annotations
 
 import csv
-import gzip
-import zlib
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import polars as pl
 
+from whence.data._times import NULLS
+from whence.data._warning import warn
+from whence.data.columns import is_usual_name
 from whence.errors import FileFormatError, ParameterError
 
 SEPARATORS = ("\t", ",", ";", "|")
 _SAMPLED_LINES = 50
-_NULLS = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "<NA>")
+_ASCENDING = 8  # steps upwards, which sessions take by chance once in 40,000 times
 _MAGIC = {
     b"\x1f\x8b": "gzip-compressed (rename it to end in .gz)",
     b"PAR1": "a Parquet file (rename it to end in .parquet)",
     b"ARROW1": "an Arrow file (rename it to end in .arrow)",
-    b"PK\x03\x04": "a zip archive (unpack it first)",
+    b"PK\x03\x04": "a zip archive (rename it to end in .zip)",
+    b"BZh": "bzip2-compressed (rename it to end in .bz2)",
+    b"\xfd7zXZ\x00": "xz-compressed (rename it to end in .xz)",
+    b"\x28\xb5\x2f\xfd": "Zstandard-compressed (rename it to end in .zst)",
+    b"SQLite format 3": "an SQLite database (write its table as CSV or Parquet)",
+    b"\x89HDF": "an HDF5 file (write its table as CSV or Parquet)",
+    b"\x93NUMPY": "a NumPy array (load it, and give the array)",
     b"\xff\xfe": "UTF-16 text (save it as UTF-8)",
     b"\xfe\xff": "UTF-16 text (save it as UTF-8)",
 }
-
-
-def read_bytes(path: Path) -> bytes:
-    """Return the content of a file, decompressed where its name ends in ``.gz``.
-
-    Raises
-    ------
-    FileFormatError
-        It cannot be read, is empty, or is not (wholly) gzip although its name says so.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise FileFormatError(f"{path} cannot be read ({error.strerror}).") from error
-    if path.suffix.lower() == ".gz" and content:
-        if not content.startswith(b"\x1f\x8b"):
-            raise FileFormatError(
-                f"{path} is not gzip-compressed although its name ends in .gz; rename it."
-            )
-        try:
-            content = gzip.decompress(content)
-        except (EOFError, OSError, zlib.error) as error:
-            raise FileFormatError(
-                f"{path} is truncated or damaged and cannot be decompressed; fetch it again."
-            ) from error
-    if not content:
-        raise FileFormatError(f"{path} is empty.")
-    return content
 
 
 def decode(content: bytes, path: Path) -> str:
@@ -68,11 +47,20 @@ def decode(content: bytes, path: Path) -> str:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise FileFormatError(
-            f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8."
+            f"Line {_line_at(content, error.start)} of {path} is not UTF-8 text (byte "
+            f"{error.start}); save it as UTF-8."
         ) from error
     if "\0" in text:
-        raise FileFormatError(f"{path} has NUL bytes, so it is no text file; check the format.")
-    return text
+        raise FileFormatError(
+            f"Line {_line_at(content, content.index(0))} of {path} has NUL bytes, so it is no text "
+            "file; check the format."
+        )
+    # Old Macs end lines by carriage returns alone; in other files these are part of a field.
+    return text.replace("\r", "\n") if "\r" in text and "\n" not in text else text
+
+
+def _line_at(content: bytes, place: int) -> int:
+    return content.count(b"\n", 0, place) + 1
 
 
 def refuse_binary(content: bytes, path: Path) -> None:
@@ -114,7 +102,8 @@ def sniff(text: str, path: Path, separator: str | None = None) -> Sniffed:
     ParameterError
         The separator is not one character.
     """
-    lines = [line for line in text[:200_000].splitlines()[:_SAMPLED_LINES] if line.strip()]
+    lines = [line.rstrip("\r") for line in text[:200_000].split("\n")[:_SAMPLED_LINES]]
+    lines = [line for line in lines if line.strip()]
     if not lines:
         raise FileFormatError(f"{path} has blank lines only.")
     header = lines[0]
@@ -139,11 +128,14 @@ def sniff(text: str, path: Path, separator: str | None = None) -> Sniffed:
 
 def _check_header(header: str, separator: str, path: Path) -> None:
     cells = [cell.strip() for cell in next(csv.reader([header], delimiter=separator))]
-    if all(_is_number(cell) for cell in cells):
+    values = [cell for cell in cells if _is_value(cell)]
+    if values and not any(map(is_usual_name, cells)):
+        all_numbers = all(map(_is_number, cells))
+        what = "only numbers" if all_numbers else f"values such as {values[0]!r}"
         raise FileFormatError(
-            f"The first line of {path}, {_shown(header)}, has only numbers, so the columns have "
-            "no names; put a header line above it, e.g. session_id,item_id,timestamp, "
-            "or say format='session-lines'."
+            f"The first line of {path}, {_shown(header)}, has {what}, so the columns have "
+            "no names; if there is no header line, name them all in their order, as in "
+            f"columns={_example(len(cells))!r}."
         )
     if twice := sorted({cell for cell in cells if cells.count(cell) > 1}):
         raise FileFormatError(f"{path} has several columns named {twice[0]!r}; rename all but one.")
@@ -184,24 +176,69 @@ def parse_session_lines(text: str) -> pl.DataFrame:
     )
 
 
-def parse_user_lines(text: str, path: Path) -> pl.DataFrame:
-    """Return a text of ``user item item ...`` per line as columns ``user_id`` and ``item_id``.
+def refuse_unclear_lines(sessions: pl.DataFrame, path: Path) -> None:
+    """Refuse lines of numbers that are a table, or the items of users, rather than sessions.
+
+    Parameters
+    ----------
+    sessions : polars.DataFrame
+        As of `parse_session_lines`.
+    path : Path
+        For messages.
 
     Raises
     ------
     FileFormatError
-        A line has a user and no item.
+        All lines have the same two to four numbers, or the first numbers are in ascending order.
+    """
+    lines = sessions.group_by("session_id", maintain_order=True).agg(
+        pl.len().alias("length"), pl.col("item_id").first().cast(pl.Int128, strict=False)
+    )
+    lengths = lines["length"].unique().to_list()
+    if len(lengths) == 1 and 2 <= lengths[0] <= 4:
+        raise FileFormatError(
+            f"Each line of {path} has {lengths[0]} numbers, as rows of a table have and sessions "
+            "do not; name its columns in their order, as in "
+            f"columns={_example(lengths[0])!r}, or say format='session-lines'."
+        )
+    steps = lines["item_id"].diff().drop_nulls()
+    numbered = len(steps) and (steps == 1).all()
+    ascending = len(steps) >= _ASCENDING and (steps > 0).all()
+    if max(lengths) > 1 and (numbered or ascending):
+        raise FileFormatError(
+            f"The first number of each line of {path} is above that of the line before, as ids of "
+            "users are; say format='user-lines' if it is one, and format='session-lines' if it is "
+            "an item."
+        )
+
+
+def parse_user_lines(text: str, path: Path) -> pl.DataFrame:
+    """Return a text of ``user item item ...`` per line as columns ``user_id`` and ``item_id``.
+
+    Lines of a user without items, of which there are some in LightGCN's files, are left out with a
+    warning.
+
+    Raises
+    ------
+    FileFormatError
+        No line has an item.
     """
     lines = pl.Series(text.replace("\r", "").split("\n")).str.replace_all(r"[ \t]+", " ")
     words = lines.str.strip_chars(" ").str.split(" ")
     empty = words.list.len() == 1
     alone = empty & (lines.str.strip_chars(" ") != "")
-    if alone.any():
+    if empty.all():
         number = int(alone.arg_max() or 0)
         raise FileFormatError(
             f"Line {number + 1} of {path} has one word, {_shown(words[number][0])}, where a user "
-            "and at least one item are needed; correct that line, or say format='session-lines' "
-            "if the lines have no users."
+            "and at least one item are needed, and no line has more; say format='session-lines' if "
+            "the lines have no users."
+        )
+    if n_alone := int(alone.sum()):
+        number = int(alone.arg_max() or 0)
+        warn(
+            f"{n_alone:,} of {int((~empty).sum()) + n_alone:,} lines of {path} have a user and no "
+            f"item, the first {_shown(words[number][0])} in line {number + 1}; they are left out.",
         )
     words = words.filter(~empty)
     table = pl.DataFrame({"user_id": words.list.first(), "item_id": words.list.slice(1)})
@@ -219,31 +256,27 @@ def parse_lists(column: pl.Series) -> pl.Series:
 
 
 def infer_types(
-    table: pl.DataFrame,
-    ids: Collection[str] = (),
-    times: Collection[str] = (),
-    texts: Collection[str] = (),
+    table: pl.DataFrame, ids: Collection[str] = (), texts: Collection[str] = ()
 ) -> pl.DataFrame:
     """Turn columns of text into numbers where nothing is lost.
 
     A column becomes integers if every value is one as Python would print it, so that ``007`` and
     numbers beyond 64 bits stay text. Other columns of numbers become floats, unless they are ids,
-    where 1.1 and 1.10 may be two. Columns in `times` may also be dates and times; those in `texts`
-    stay text.
+    where 1.1 and 1.10 may be two. Columns in `texts` stay text.
     """
     return table.with_columns(
-        _infer(table[name], name in ids, name in times)
+        _infer(table[name], name in ids)
         for name, dtype in table.schema.items()
         if dtype == pl.String and name not in texts
     )
 
 
-def _infer(column: pl.Series, is_id: bool, is_time: bool) -> pl.Series:
+def _infer(column: pl.Series, is_id: bool) -> pl.Series:
     integers = _integers(column)
     if integers is not None:
         return integers
     # What stands for "no value" is one only if all else are numbers: an item may be called NA.
-    values = column.set(column.is_in(_NULLS), None)
+    values = column.set(column.is_in(NULLS), None)
     if values.null_count() == len(values):
         return column
     integers = _integers(values)
@@ -253,7 +286,7 @@ def _infer(column: pl.Series, is_id: bool, is_time: bool) -> pl.Series:
         floats = values.cast(pl.Float64, strict=False)
         if floats.null_count() == values.null_count():
             return floats
-    return _parse_times(values) if is_time else column
+    return column
 
 
 def integers_or_text(column: pl.Series) -> pl.Series:
@@ -274,24 +307,19 @@ def _integers(values: pl.Series) -> pl.Series | None:
     return None
 
 
-def _parse_times(column: pl.Series) -> pl.Series:
-    """Return text as dates or datetimes, if all of it begins with the year.
-
-    Whether 07/04/2014 is in April or July is not for us to guess: that stays text.
-    """
-    if not column.str.contains(r"^[0-9]{4}[-/][0-9]{1,2}[-/][0-9]{1,2}").all():
-        return column
-    try:
-        if (column.str.len_bytes() <= 10).all():
-            return column.str.to_date()
-        unit: Literal["ns", "us"] = "ns" if column.str.contains(r"\.[0-9]{7}").any() else "us"
-        return column.str.to_datetime(time_unit=unit)
-    except pl.exceptions.PolarsError:
-        return column
-
-
 def _is_integer(token: str) -> bool:
     return token.isdecimal() and token.isascii()
+
+
+def _is_value(token: str) -> bool:
+    """Whether this is a number or a date, and so no name of a column."""
+    return _is_number(token) or re.match(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}", token) is not None
+
+
+def _example(n_columns: int) -> str:
+    """Return how so many columns could be named."""
+    usual = ("user", "item", "rating", "time")
+    return " ".join([*usual[:n_columns], *["_"] * (n_columns - len(usual))])
 
 
 def _is_number(token: str) -> bool:

@@ -85,7 +85,9 @@ def write_atomic(interactions: Interactions | pl.DataFrame, path: Path, overwrit
 
 def stem_of(path: Path) -> str:
     """Return the name of an atomic file without its endings."""
-    return re.sub(r"(\.(inter|item|user))?(\.gz)?$", "", path.name, flags=re.IGNORECASE)
+    return re.sub(
+        r"(\.(inter|item|user))?(\.(gz|bz2|xz|zst|zip))?$", "", path.name, flags=re.IGNORECASE
+    )
 
 
 def _parts(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import difflib
 import itertools
-import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import polars as pl
 
-from whence.errors import ColumnError, DataWarning, check_choice, did_you_mean
+from whence.data._warning import warn
+from whence.errors import ColumnError, check_choice, did_you_mean
 
 KINDS = ("sessions", "baskets")
 
@@ -20,7 +20,16 @@ LAST_RESORT_TIME = "order"
 # Compared without case, spaces, '_', '-' and '.'; within a role the first that is found is taken.
 USUAL_NAMES: dict[str, tuple[str, ...]] = {
     "session": ("sessionid", "session", "visitid", "sid"),
-    "user": ("userid", "user", "customerid", "customer", "visitorid", "memberid", "uid"),
+    "user": (
+        "userid",
+        "user",
+        "customerid",
+        "customer",
+        "visitorid",
+        "memberid",
+        "uid",
+        "reviewerid",
+    ),
     "basket": (
         "basketid",
         "basket",
@@ -56,12 +65,13 @@ USUAL_NAMES: dict[str, tuple[str, ...]] = {
         "eventtimestamp",
         "unixtimestamp",
         "createdat",
+        "unixreviewtime",
         "date",
         "eventdate",
         "orderdate",
         LAST_RESORT_TIME,
     ),
-    "rating": ("rating", "ratings", "stars"),
+    "rating": ("rating", "ratings", "stars", "overall"),
     "negatives": (
         "negitems",
         "negitem",
@@ -317,6 +327,8 @@ def _not_recognised(
     what = " or ".join(roles)
     near = _nearest(names, found, roles, cutoff=0.6)
     hint = f" Did you mean {near!r}?" if near is not None else ""
+    if all(name.removeprefix("column_").isdecimal() for name in names):
+        hint = " Or name all of them in their order with columns='user item rating time'."
     return ColumnError(
         f"No {what} column is recognised among {_listed(names)}; "
         f"name it with {argument}='...'.{hint}"
@@ -333,11 +345,9 @@ def _warn_of_near_misses(names: Sequence[str], found: Mapping[str, str | None], 
             continue
         near = _nearest(names, found, (role,), cutoff=0.85)
         if near is not None:
-            warnings.warn(
+            warn(
                 f"No {role} column is recognised, so {consequence}; "
                 f"if {near!r} is the {role}, say {role}={near!r}.",
-                DataWarning,
-                stacklevel=4,
             )
 
 
@@ -376,6 +386,12 @@ def _refuse_double_roles(roles: Mapping[str, str | None]) -> None:
 def plain_name(name: str) -> str:
     """Return a name as it is compared: without case, blanks, ``_``, ``-`` and ``.``."""
     return name.lower().translate(str.maketrans("", "", " _-."))
+
+
+def is_usual_name(name: str) -> bool:
+    """Whether a column of this name is recognised as anything."""
+    plain = plain_name(name)
+    return any(plain in usual for usual in USUAL_NAMES.values())
 
 
 def _listed(names: Sequence[str], most: int = 12) -> str:

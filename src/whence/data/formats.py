@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from whence.data import _text
+from whence.data._compression import ENDINGS as COMPRESSED
 from whence.data._lines import decode_titles
 from whence.errors import FileFormatError, ParameterError, check_choice
 from whence.registry import Registry
@@ -32,12 +33,18 @@ class Source:
         Between columns, where the caller says so.
     latin : bool
         Whether it may be text in latin-1, as tables of titles are.
+    columns : tuple of str or None
+        Names of all columns, where the caller says that the file has none.
+    name : Path or None
+        What the file is called without its compression; `path` if absent.
     """
 
     path: Path
     content: bytes
     separator: str | None = None
     latin: bool = False
+    columns: tuple[str, ...] | None = None
+    name: Path | None = None
 
     @cached_property
     def text(self) -> str:
@@ -48,7 +55,7 @@ class Source:
         FileFormatError
             If it is no text.
         """
-        if self.latin or self.path.suffix.lower() in (".item", ".user"):
+        if self.latin or ending_of(self.name or self.path) in (".item", ".user"):
             return decode_titles(self.content, self.path)
         return _text.decode(self.content, self.path)
 
@@ -76,6 +83,7 @@ class Format:
     written_endings: tuple[str, ...] = ()
     compressed: bool = False
     write_files: Callable[[Any, Path, bool], None] | None = None
+    takes_names: bool = False
 
     def takes(self, source: Source) -> bool:
         """Whether a file is of this format whatever its ending says."""
@@ -111,6 +119,7 @@ def register_format(
     written_endings: tuple[str, ...] | None = None,
     compressed: bool = False,
     write_files: Callable[[Any, Path, bool], None] | None = None,
+    takes_names: bool = False,
 ) -> Format:
     """Make a format known to `whence.read_interactions` and `whence.write_interactions`.
 
@@ -138,6 +147,8 @@ def register_format(
     write_files : callable, optional
         ``write_files(interactions, path, overwrite)`` instead of `write`, for formats of several
         files, which are whole or not there.
+    takes_names : bool
+        Whether a file may lack names of columns, which are then `Source.columns`.
 
     Returns
     -------
@@ -160,7 +171,9 @@ def register_format(
     written = endings if write or write_files else ()
     if written_endings is not None:
         written = written_endings
-    entry = Format(name, endings, parse, write, sniff, typed, written, compressed, write_files)
+    entry = Format(
+        name, endings, parse, write, sniff, typed, written, compressed, write_files, takes_names
+    )
     for other in FORMATS.loaded():
         shared = set(endings) & set(FORMATS[other].endings)
         if shared and other != name:
@@ -190,7 +203,7 @@ def format_to_read(path: Path, format: str | None) -> Format:
     known = [one for name in FORMATS.names() for one in FORMATS[name].endings]
     raise FileFormatError(
         f"The format of {path} is not known by its ending; it should be one of "
-        f"{', '.join(known)} (or these with .gz), or say format=..."
+        f"{', '.join(known)} (or these with {', '.join(COMPRESSED)}), or say format=..."
     )
 
 
@@ -230,6 +243,6 @@ def _named(format: str, able: str) -> Format:
 def ending_of(path: Path) -> str:
     """Return the ending of a file's name in lower case, that of compression left out."""
     endings = [suffix.lower() for suffix in path.suffixes]
-    if endings[-1:] == [".gz"]:
+    if endings and endings[-1] in COMPRESSED:
         endings.pop()
     return endings[-1] if endings else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -14,13 +14,18 @@ from numpy.typing import NDArray
 from whence.data._describe import describe, one_line
 from whence.data._fingerprint import fingerprint
 from whence.data._frames import Native, to_polars
+from whence.data._headerless import column_names
 from whence.data._numbering import renumber
+from whence.data._objects import is_plain
 from whence.data._order import canonical_order, check_times, dense
+from whence.data._preparing import prepared
 from whence.data._sequences import Sequences, group_by_source, rank_by_recency
 from whence.data._side_tables import side_table, titles
-from whence.data.columns import Columns, resolve_columns, settle_by_type
+from whence.data._ties import count_ties, tie_seed, warn_of_order
+from whence.data._units import warn_of_times
+from whence.data.columns import Columns
 from whence.data.vocabulary import Vocabulary, check_ids, number_by_first_appearance
-from whence.errors import DataError
+from whence.errors import DataError, UnsupportedError
 
 __all__ = ["Columns", "Interactions", "Sequences", "Vocabulary"]
 
@@ -30,9 +35,10 @@ class Interactions:
     """Sessions of items, or baskets of users; made by `from_frame` and never changed.
 
     All rows have one canonical order: a stable sort by timestamp, and without a time column the
-    order of the table (baskets: by the time of the basket, then by basket id). Items and sources
-    are numbered by first appearance in it. Ids are encoded once here and never lose anything:
-    the `vocabulary` has them in the caller's own dtype.
+    order of the table (baskets: by the time of the basket, then by basket id), or with
+    ``ties="random"`` a random order where timestamps are equal. Items and sources are numbered by
+    first appearance in it. Ids are encoded once here and never lose anything: the `vocabulary` has
+    them in the caller's own dtype.
 
     Attributes
     ----------
@@ -89,20 +95,39 @@ class Interactions:
         rating: str | None = None,
         negatives: str | None = None,
         kind: str | None = None,
+        columns: str | Sequence[str] | None = None,
+        time_format: str | None = None,
+        ties: str = "order",
+        seed: int = 42,
         vocabulary: Vocabulary | None = None,
     ) -> Interactions:
         """Make interactions of a table.
 
         Parameters
         ----------
-        frame : pandas, polars or pyarrow table, polars.LazyFrame, or Interactions
-            One row per interaction. Interactions are returned as they are.
-        session, user, item, time, basket, rating, negatives : str, optional
+        frame : table, object or Interactions
+            One row per interaction: a pandas, polars (also lazy) or pyarrow table, a relation of
+            DuckDB or anything else with Arrow's C stream; a list of tuples or of dicts, a dict of
+            columns or of ``{user: {item: rating}}``, a NumPy array, a sparse matrix of users and
+            items. Where the item column has lists, one row per list, they are taken apart,
+            and with them lists of times and ratings. Interactions are returned as they are.
+        session, user, item, time, basket, rating, negatives : str or int, optional
             Names of columns. Those not given are recognised by their usual names, whatever
             their case (``session_id``, ``SessionId``, ``user``, ``item_id``, ``timestamp``, ...);
             negatives only where they are lists.
         kind : {"sessions", "baskets"}, optional
-            Default: baskets where there is a basket column, else sessions.
+            Default: baskets where there is a basket column, else sessions. A basket (or session)
+            column that is empty in half of the rows or more is not taken for one, with a warning.
+        columns : str or sequence of str, optional
+            Names of all columns in their order, such as ``"user item rating time"``, of what has
+            none: tuples, arrays, frames whose columns are numbers. ``_`` is left out.
+        time_format : str, optional
+            How times in text are written, as of ``strftime``: ``"%d.%m.%Y %H:%M"``.
+        ties : {"order", "random"}, default "order"
+            Rows of equal time are in the order of the table, or in a random one. Where there is
+            no time, all rows are of equal time.
+        seed : int, default 42
+            Of the random order; the same seed and table give the same order.
         vocabulary : Vocabulary, optional
             Number ids by this vocabulary, which must know them all, not by first appearance.
 
@@ -117,6 +142,14 @@ class Interactions:
         DataError
             The table is empty, or has null ids or timestamps, NaN or infinite timestamps, or
             columns of a type that cannot be ids or timestamps.
+        UnsupportedError
+            Ties of baskets are to be random.
+
+        Warns
+        -----
+        DataWarning
+            Times look as if they were not what they should be, or rows of equal time follow the
+            ids of their items.
 
         Examples
         --------
@@ -132,7 +165,7 @@ class Interactions:
                     f"make {kind} of their table with Interactions.from_frame(data.frame, ...)."
                 )
             return frame
-        table, native = to_polars(frame)
+        table, native = to_polars(frame, column_names(columns))
         given = {
             "session": session,
             "user": user,
@@ -142,9 +175,33 @@ class Interactions:
             "rating": rating,
             "negatives": negatives,
         }
-        kind, columns = resolve_columns(table.columns, given, kind)
-        columns = settle_by_type(table, columns, given)
-        return cls._build(table, kind, columns, native, vocabulary)
+        return cls._read(
+            table, native, given, kind, vocabulary, time_format=time_format,
+            written=is_plain(frame), tie_seed=tie_seed(ties, seed),
+        )  # fmt: skip
+
+    @classmethod
+    def _read(
+        cls,
+        table: pl.DataFrame,
+        native: Native,
+        given: Mapping[str, Any],
+        kind: str | None,
+        vocabulary: Vocabulary | None = None,
+        *,
+        tie_seed: int | None = None,
+        **how: Any,
+    ) -> Interactions:
+        """Make interactions of a table that was given; `how` is for `prepared`."""
+        named = {role: _as_name(name) for role, name in given.items()}
+        found = prepared(table, named, kind, **how)
+        if found.rows is not None:
+            native = native.take(found.rows)
+        data = cls._build(found.table, found.kind, found.columns, native, vocabulary, tie_seed)
+        warn_of_times(data)
+        if tie_seed is None:
+            warn_of_order(data)
+        return data
 
     @classmethod
     def _build(
@@ -154,7 +211,13 @@ class Interactions:
         columns: Columns,
         native: Native,
         vocabulary: Vocabulary | None = None,
+        tie_seed: int | None = None,
     ) -> Interactions:
+        if tie_seed is not None and kind == "baskets":
+            raise UnsupportedError(
+                "ties='random' is for items in order; baskets of equal time are in the order of "
+                "their ids, and the items of one have none. Leave it out."
+            )
         if table.height == 0:
             raise DataError("The table has no rows; at least one interaction is needed.")
         check_ids(table[columns.source], columns.source)
@@ -163,7 +226,7 @@ class Interactions:
             check_ids(table[columns.basket], columns.basket)
         if columns.time is not None:
             check_times(table[columns.time], columns.time)
-        rows, moments, basket_codes = canonical_order(table, columns)
+        rows, moments, basket_codes = canonical_order(table, columns, tie_seed)
         source_ids = table[columns.source].gather(rows)
         item_ids = table[columns.item].gather(rows)
         if vocabulary is None:
@@ -277,6 +340,14 @@ class Interactions:
         if self.columns.time is not None:
             series.append(self.frame[self.columns.time].gather(self.rows))
         return fingerprint(self.kind, codes, series)
+
+    @cached_property
+    def n_ties(self) -> int:
+        """Number of rows that have another of the same source at the same time.
+
+        0 without a time column; of baskets, rows count as one with those of their basket.
+        """
+        return count_ties(self)
 
     @cached_property
     def n_duplicates(self) -> int:
@@ -426,7 +497,7 @@ class Interactions:
         return self._native.restore(self.frame)
 
     def describe(self) -> dict[str, Any]:
-        """Return counts: rows, sources, items, baskets, duplicates, lengths and span of time."""
+        """Return counts: rows, sources, items, baskets, duplicates, ties, lengths, span of time."""
         return describe(self)
 
     def __len__(self) -> int:
@@ -434,6 +505,12 @@ class Interactions:
 
     def __repr__(self) -> str:
         return one_line(self)
+
+
+def _as_name(name: Any) -> Any:
+    """Return the name of a column, of which pandas has numbers, too, as text."""
+    number = isinstance(name, (int, np.integer)) and not isinstance(name, bool)
+    return str(name) if number else name
 
 
 def _as_mask(mask: Any, n: int, what: str) -> NDArray[np.bool_]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import polars as pl
@@ -33,6 +34,9 @@ GENRES = (
     "Western",
 )
 NO_GENRES = "(no genres listed)"
+_OWN_RATINGS = re.compile(r"u\.data|u[1-5ab]\.(base|test)|ratings\.dat")
+_HIGHEST_RATING = 10
+_SAMPLED = 200_000  # characters
 _RATINGS = ("user_id", "item_id", "rating", "timestamp")
 _SIDE_COLUMNS = {
     "u.item": ("item_id", "title", "release_date", "video_release_date", "imdb_url", *GENRES),
@@ -42,7 +46,7 @@ _SIDE_COLUMNS = {
 }
 
 
-def parse_movielens(content: bytes, path: Path) -> pl.DataFrame:
+def parse_movielens(content: bytes, path: Path, name: Path | None = None) -> pl.DataFrame:
     """Return a MovieLens file without a header: ratings, or by its name items or users.
 
     Parameters
@@ -52,6 +56,9 @@ def parse_movielens(content: bytes, path: Path) -> pl.DataFrame:
         ``ratings.dat`` (``::``); ``u.item``, ``u.user``, ``movies.dat`` and ``users.dat`` are
         known by name, may be in latin-1, and have ``|``, ``::`` or tabs.
     path : Path
+        For messages.
+    name : Path, optional
+        What the file is called without its compression; `path` if absent.
 
     Returns
     -------
@@ -64,8 +71,9 @@ def parse_movielens(content: bytes, path: Path) -> pl.DataFrame:
         A line has another number of fields than the file should have, or a rating or timestamp is
         no number.
     """
-    if has_known_name(path):
-        return _parse_side_table(decode_titles(content, path), _plain(path), path)
+    name = name or path
+    if has_known_name(name):
+        return _parse_side_table(decode_titles(content, path), _plain(name), path)
     text = decode(content, path)
     first = text.lstrip("\r\n").partition("\n")[0]
     separator = _separator(first)
@@ -97,11 +105,32 @@ def has_known_name(path: Path) -> bool:
     return _plain(path) in _SIDE_COLUMNS
 
 
-def is_headerless(content: bytes) -> bool:
-    """Tell whether the first line has numbers alone, so that there is no header."""
-    first = content.lstrip(b"\r\n").partition(b"\n")[0].decode("latin-1").rstrip("\r")
+def looks_like_ratings(text: str, path: Path) -> bool:
+    """Tell whether lines without a header are users, items and ratings, as MovieLens has them.
+
+    Parameters
+    ----------
+    text : str
+    path : Path
+        Of MovieLens's own names nothing more is asked than numbers in the first line. In other
+        files the separator is ``::`` or a tab and the third number is one that ratings have.
+    """
+    lines = [line.rstrip("\r") for line in text.lstrip("\r\n")[:_SAMPLED].split("\n")]
+    separator = _separator(lines[0])
+    if not _are_numbers(lines[0].split(separator)):
+        return False
+    if _OWN_RATINGS.fullmatch(_plain(path)):
+        return True
+    rows = [line.split(separator) for line in lines[: max(1, len(lines) - 1)] if line]
+    return separator in ("::", "\t") and all(
+        len(row) in (3, 4) and _are_numbers(row[2:3]) and 0 <= float(row[2]) <= _HIGHEST_RATING
+        for row in rows
+    )
+
+
+def _are_numbers(cells: list[str]) -> bool:
     try:
-        _ = [float(cell) for cell in first.split(_separator(first))]
+        _ = [float(cell) for cell in cells]
     except ValueError:
         return False
     return True
@@ -139,7 +168,7 @@ def _whole(column: pl.Series) -> pl.Series:
 
 
 def _plain(path: Path) -> str:
-    return path.name.lower().removesuffix(".gz")
+    return re.sub(r"\.(gz|bz2|xz|zst|zip)$", "", path.name.lower())
 
 
 def _separator(line: str) -> str:

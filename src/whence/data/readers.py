@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from whence.data import _text
-from whence.data._folders import Found, find_data, find_side_tables
+from whence.data._folders import Found, find_files
 from whence.data._frames import Native
-from whence.data.columns import Columns, resolve_columns, settle_by_type
+from whence.data._headerless import column_names
+from whence.data._ties import tie_seed
+from whence.data.columns import is_usual_name
 from whence.data.formats import format_to_read
 from whence.data.interactions import Interactions
-from whence.data.tables import read_file
-from whence.data.vocabulary import family
-from whence.errors import DataError, ParameterError
+from whence.data.tables import read_files
+from whence.errors import ColumnError, DataError, ParameterError, UnsupportedError
 
 
 def read_interactions(
@@ -31,41 +33,61 @@ def read_interactions(
     kind: str | None = None,
     separator: str | None = None,
     format: str | None = None,
+    columns: str | Sequence[str] | None = None,
+    time_format: str | None = None,
+    ties: str = "order",
+    seed: int = 42,
     side_tables: bool = True,
 ) -> Interactions:
     """Read interactions from a file, a folder or a table.
 
     Parameters
     ----------
-    source : path, table or Interactions
-        A file, plain or compressed with gzip (``.gz``):
+    source : path, table, object or Interactions
+        A file, plain or compressed (``.gz``, ``.bz2``, ``.xz``, ``.zst``, or ``.zip`` with one
+        file in it):
 
         - ``.csv``, ``.tsv``, ``.txt``: a table with a header line. The separator is recognised
-          from it, whatever the ending says. Without a header and with nothing but integers and
-          blanks it is read as ``"session-lines"``. ReChorus's files are such tables, with lists of
-          negatives as ``[1, 2, 3]``.
+          from it, whatever the ending says. Without a header the columns are named by `columns`;
+          lines of nothing but integers and blanks, of different lengths, are read as
+          ``"session-lines"``. ReChorus's files are such tables, with lists of negatives as
+          ``[1, 2, 3]``.
         - ``.parquet``, ``.arrow``, ``.feather``.
+        - ``.jsonl``, ``.ndjson``: a JSON object per line; ``.json``: the same, or an array of
+          them, or baskets of users, ``{user: [[item, ...], ...], ...}``, in order of time.
         - ``.inter``: RecBole's atomic files; any text whose header has the types is read so.
         - ``u.data`` (and ``u1.base``, ...), ``ratings.dat``, ``ratings.csv``: MovieLens.
-        - ``.json``: baskets of users, ``{user: [[item, ...], ...], ...}``, in order of time.
 
         Or a folder that has a single ``.inter`` file (or one named as the folder), or one of
-        MovieLens's.
+        MovieLens's, or parts of one table, such as ``part-0.parquet``; a pattern of such parts,
+        such as ``"2019-*.csv"``, or a list of their paths. ``~`` is the user's folder, and
+        ``/dev/stdin`` is read to its end.
+
+        Tables and objects are as in `Interactions.from_frame`.
     session, user, item, time, basket, rating, negatives : str, optional
         Names of columns; see `Interactions.from_frame`.
     kind : {"sessions", "baskets"}, optional
     separator : str, optional
-        One character between the columns of a text file.
+        One character between the columns of a text file; with `columns` also ``"::"``.
     format : str, optional
         Instead of what the name and the first line say: ``"csv"``, ``"tsv"``, ``"txt"``,
         ``"parquet"``, ``"arrow"``, ``"atomic"``, ``"movielens"``, ``"rechorus"``,
-        ``"session-lines"``, ``"user-lines"``, ``"basket-json"``, or one that was registered with
-        `whence.register_format`.
+        ``"session-lines"``, ``"user-lines"``, ``"json"``, ``"json-lines"``, ``"basket-json"``, or
+        one that was registered with `whence.register_format`.
 
         ``"session-lines"`` is one session per line, items separated by blanks, lines and items in
         order of time; session ids are the line numbers from 0. ``"user-lines"`` is one user per
         line, the user's id first, then the items in order of time. Nothing in such a file tells
         it from one of sessions, so it is never guessed.
+    columns : str or sequence of str, optional
+        Names of all columns in their order, of a file without a header line:
+        ``"user item rating time"``. ``_`` is left out.
+    time_format : str, optional
+        How times are written, as of ``strftime``: ``"%d.%m.%Y %H:%M"``. Without it, numbers and
+        dates that begin with the year are read, and others where day and month cannot be taken
+        for each other.
+    ties, seed
+        Whether rows of equal time are in a random order; see `Interactions.from_frame`.
     side_tables : bool, default True
         Read the tables of items and users that lie beside the file: ``x.item`` and ``x.user``
         beside ``x.inter``, ``u.item`` and ``u.user`` beside ``u.data``, ``movies.dat`` and
@@ -88,7 +110,7 @@ def read_interactions(
     Ids in text files are integers only where that loses nothing: ``007`` stays text, and so does
     its whole column.
     """
-    given = {
+    given: dict[str, Any] = {
         "session": session,
         "user": user,
         "item": item,
@@ -97,64 +119,43 @@ def read_interactions(
         "rating": rating,
         "negatives": negatives,
     }
-    if not isinstance(source, (str, Path)):
+    if not is_path(source):
         if separator is not None or format is not None:
             raise ParameterError("separator and format are for files, and a table was given.")
         return Interactions.from_frame(
-            source,
-            session=session,
-            user=user,
-            item=item,
-            time=time,
-            basket=basket,
-            rating=rating,
-            negatives=negatives,
-            kind=kind,
-        )
-    found = _find(Path(source), format)
-    table, typed = read_file(found.data, separator, format)
+            source, **given, kind=kind, columns=columns, time_format=time_format, ties=ties,
+            seed=seed,
+        )  # fmt: skip
+    names, random = column_names(columns), tie_seed(ties, seed)
+    found = _find(source, format)
+    table, typed = read_files(found, separator, format, names)
     try:
-        data = _build(table, typed, given, kind)
-    except DataError as error:
+        data = Interactions._read(
+            table, Native("polars"), given, kind, typed=typed, written=True,
+            time_format=time_format, tie_seed=random,
+        )  # fmt: skip
+    except ColumnError as error:
+        raise ColumnError(f"{found.data}: {error}{_perhaps_a_row(table, typed)}") from error
+    except (DataError, UnsupportedError) as error:
         raise type(error)(f"{found.data}: {error}") from error
     return _with_tables(data, found) if side_tables else data
 
 
-def _build(
-    table: pl.DataFrame, typed: bool, given: dict[str, str | None], kind: str | None
-) -> Interactions:
-    found_kind, columns = resolve_columns(table.columns, given, kind)
-    ids = [columns.source, columns.item, columns.user, columns.basket]
-    table = _text.infer_types(
-        table,
-        ids=[name for name in ids if name is not None],
-        times=[] if columns.time is None else [columns.time],
-        texts=[name for name in table.columns if typed and name != columns.time],
+def is_path(source: Any) -> bool:
+    """Whether this is the path of a file, or a list of paths."""
+    if isinstance(source, (list, tuple)) and source:
+        return all(isinstance(one, (str, os.PathLike)) for one in source)
+    return isinstance(source, (str, os.PathLike))
+
+
+def _perhaps_a_row(table: pl.DataFrame, typed: bool) -> str:
+    """Return a hint, where none of the names in a header line is recognised."""
+    if typed or any(map(is_usual_name, table.columns)):
+        return ""
+    return (
+        " If its first line is a row, it has no header line: name the columns in their order with "
+        "columns='user item rating time'."
     )
-    table = _typed_negatives(table, columns)
-    columns = settle_by_type(table, columns, given)
-    return Interactions._build(table, found_kind, columns, Native("polars"))
-
-
-def _typed_negatives(table: pl.DataFrame, columns: Columns) -> pl.DataFrame:
-    """Return the table with lists of negatives of the type of the items."""
-    name = columns.negatives
-    if name is None:
-        return table
-    values = table[name]
-    if values.dtype == pl.String:
-        values = _text.parse_lists(values)
-    if not isinstance(values.dtype, pl.List):
-        return table
-    item = table.schema[columns.item]
-    values = _text.integers_or_text(values.cast(pl.List(pl.String)))
-    inner = values.dtype.inner  # type: ignore[attr-defined]
-    if family(item) == "integer" and family(inner) == "text" and values.list.len().sum():
-        raise DataError(
-            f"Column {name!r} has ids that are text, but those in {columns.item!r} are integers; "
-            "write them alike."
-        )
-    return table.with_columns(values.cast(pl.List(item)))
 
 
 def _with_tables(data: Interactions, found: Found) -> Interactions:
@@ -170,9 +171,9 @@ def _with_tables(data: Interactions, found: Found) -> Interactions:
         ) from error
 
 
-def _find(path: Path, format: str | None) -> Found:
+def _find(source: Any, format: str | None) -> Found:
     if format is not None:
-        format_to_read(path, format)
-    if path.is_dir():
-        return find_data(path, format)
-    return Found(path, *find_side_tables(path))
+        format_to_read(Path("file"), format)
+    if isinstance(source, (list, tuple)):
+        return Found(Path(source[0]), parts=tuple(map(Path, source)))
+    return find_files(Path(source), format, folders=True)

@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
 
 from whence.data import _text
+from whence.data._compression import read_content
+from whence.data._folders import Found, find_files
 from whence.data._frames import to_polars
-from whence.data.formats import FORMATS, Source, format_to_read
+from whence.data._headerless import column_names
+from whence.data.atomic import is_atomic
+from whence.data.formats import FORMATS, Format, Source, format_to_read
 from whence.data.movielens import split_genres
-from whence.errors import FileFormatError, did_you_mean
+from whence.data.vocabulary import family
+from whence.errors import FileFormatError, ParameterError, did_you_mean
 
 
 def read_table(
-    path: str | Path, *, separator: str | None = None, format: str | None = None
+    path: str | Path,
+    *,
+    separator: str | None = None,
+    format: str | None = None,
+    columns: str | Sequence[str] | None = None,
 ) -> pl.DataFrame:
     """Read any table in one of the formats of `read_interactions`, such as a list of items.
 
+    Parameters
+    ----------
+    path : path
+        Of a file, or a pattern of files that are parts of one table.
+    separator, format, columns
+        As in `read_interactions`.
+
     Raises
     ------
-    FileFormatError
+    FileFormatError, ParameterError
         As in `read_interactions`.
     """
-    table, typed = read_file(Path(path), separator, format)
+    names = column_names(columns)
+    found = find_files(Path(path))
+    table, typed = read_files(found, separator, format, names)
     return table if typed else _text.infer_types(table)
 
 
@@ -41,21 +60,113 @@ def read_side_table(path: str | Path) -> pl.DataFrame:
     return split_genres(_text.infer_types(table, texts=("title", "zip_code")))
 
 
-def read_file(
-    path: Path, separator: str | None = None, format: str | None = None, latin: bool = False
+def read_files(
+    found: Found,
+    separator: str | None = None,
+    format: str | None = None,
+    columns: tuple[str, ...] | None = None,
 ) -> tuple[pl.DataFrame, bool]:
-    """Return a file's table, and whether its columns have their types or are all text still."""
-    if not path.is_file():
+    """Return the table of a file, or of its parts, one below the other; else as `read_file`.
+
+    Within a folder of parts, folders that are called ``name=value`` are a column.
+
+    Raises
+    ------
+    FileFormatError
+        The files have different columns, or columns of different types.
+    """
+    paths = found.files
+    tables: list[pl.DataFrame] = []
+    for path in paths:
+        table, typed = read_file(path, separator, format, columns=columns)
+        if found.parts:
+            table = _with_folders(table, path.parent, found.data)
+        first = tables[0] if tables else table
+        if sorted(table.columns) != sorted(first.columns):
+            odd = min(set(table.columns) ^ set(first.columns))
+            lacking = path if odd in first.columns else paths[0]
+            raise FileFormatError(
+                f"{paths[0]} and {path} are to be parts of one table, but {lacking} has no column "
+                f"{odd!r}; give files of the same columns."
+            )
+        for name, dtype in first.schema.items():
+            if family(table.schema[name]) != family(dtype):
+                raise FileFormatError(
+                    f"Column {name!r} is {dtype} in {paths[0]} and {table.schema[name]} in {path}; "
+                    "write the parts of a table alike."
+                )
+        tables.append(table.select(first.columns))
+    return pl.concat(tables, how="vertical_relaxed"), typed
+
+
+def read_file(
+    path: Path,
+    separator: str | None = None,
+    format: str | None = None,
+    latin: bool = False,
+    columns: tuple[str, ...] | None = None,
+) -> tuple[pl.DataFrame, bool]:
+    """Return a file's table, and whether its columns have their types or are all text still.
+
+    Raises
+    ------
+    FileFormatError
+        There is no such file, or it cannot be read as what it is.
+    ParameterError
+        There are names of columns for a file that has its own.
+    """
+    if not path.exists() or path.is_dir():
         hint = did_you_mean(path.name, _neighbours(path))
         what = "is a folder" if path.is_dir() else "does not exist"
         raise FileFormatError(f"{path} {what}; give the path of a file.{hint}")
-    chosen = format_to_read(path, format)
-    source = Source(path, _text.read_bytes(path), separator, latin)
-    if format is None:
-        takers = (entry for _, entry in FORMATS.items() if entry.takes(source))
-        chosen = next(takers, chosen)
+    chosen = None if format is None else format_to_read(path, format)
+    name, content = read_content(path)
+    source = Source(path, content, separator, latin, columns, name)
+    if chosen is None:
+        chosen = _format_of(source)
+    if columns is not None and not chosen.takes_names:
+        raise ParameterError(
+            f"columns is for files without names of columns, and {path} is read as "
+            f"{chosen.name}, which has them; say what a column is by user=..., item=... and the "
+            "like."
+        )
     assert chosen.parse is not None
     return to_polars(chosen.parse(source))[0], chosen.typed
+
+
+def _format_of(source: Source) -> Format:
+    """Return the format that the ending of a name says, or what is in the file."""
+    name = source.name or source.path
+    if not source.path.is_file():  # /dev/stdin and the like have no endings
+        return FORMATS[_by_content(source.content)]
+    if source.columns is not None:
+        try:
+            return format_to_read(name, None)
+        except FileFormatError:
+            return FORMATS["txt"]
+    chosen = format_to_read(name, None)
+    takers = (entry for _, entry in FORMATS.items() if entry.takes(source))
+    return next(takers, chosen)
+
+
+def _by_content(content: bytes) -> str:
+    start = content.lstrip(b"\xef\xbb\xbf \r\n\t")[:6]
+    if content.startswith(b"PAR1"):
+        return "parquet"
+    if content.startswith(b"ARROW1"):
+        return "arrow"
+    if start[:1] in (b"{", b"["):
+        return "json"
+    first = start + content.lstrip()[6:4096]
+    return "atomic" if is_atomic(first.decode("latin-1").partition("\n")[0].rstrip()) else "txt"
+
+
+def _with_folders(table: pl.DataFrame, folder: Path, root: Path) -> pl.DataFrame:
+    """Return a table with a column for each folder below a root that is called ``name=value``."""
+    below = folder.relative_to(root).parts if folder.is_relative_to(root) else ()
+    pairs = [part.partition("=") for part in below]
+    new = {name: value for name, mark, value in pairs if mark and name not in table.columns}
+    return table.with_columns(pl.lit(value).alias(name) for name, value in new.items())
 
 
 def _neighbours(path: Path) -> list[str]:

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import polars as pl
 
 from whence.data import read_table, write_interactions
+from whence.data._compression import read_bytes
 from whence.data._folders import find_data
-from whence.data._text import read_bytes
 from whence.data.files import atomic_path
 from whence.errors import DataError, FileFormatError
 
