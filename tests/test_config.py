@@ -402,7 +402,7 @@ def test_public_data_sets_are_named(tmp_path, monkeypatch):
     import whence.data.public
 
     loaded = whence.Interactions.from_frame(USERS)
-    monkeypatch.setattr(whence.data.public, "load", lambda name: loaded)
+    monkeypatch.setattr(whence.data.public, "load", lambda name, **order: loaded)
     config = load_config(write(tmp_path, "a.yaml", "data: {path: ml-100k}\nmodel: {name: ease}"))
     assert config.data.path == "ml-100k"
     monkeypatch.chdir(tmp_path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from whence.cli._fitting import described, evaluate_all, queries_of, show, summary
 from whence.cli._models import Trained
@@ -116,6 +116,7 @@ def _check_same_data(trained: Trained, first: Trained, data: Mapping[str, Intera
 
 def _read_like(first: Trained, path: str, config: Config) -> Interactions:
     """Read a file with the columns named, else those that the model was trained with."""
+    from whence.config.parts import reading
     from whence.data import read_interactions
     from whence.errors import ColumnError
 
@@ -124,7 +125,7 @@ def _read_like(first: Trained, path: str, config: Config) -> Interactions:
         include={"session", "user", "item", "time", "basket", "rating", "negatives"},
         exclude_none=True,
     )
-    how: dict[str, Any] = {"separator": config.data.separator, "format": config.data.format}
+    how = reading(config)
     if not named:
         try:
             return read_interactions(path, kind=known.kind, **how, **known.columns.as_arguments())

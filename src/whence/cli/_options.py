@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -28,6 +28,13 @@ COLUMNS = tuple(
         ("session", "session"), ("user", "user"), ("item", "item"), ("time", "timestamp"),
         ("basket", "basket"), ("rating", "rating"),
     )
+) + (
+    Key("data.columns", ("--columns",), str, "Data",
+        "Names of all columns in their order, of a file without a header line: 'user item time'."),
+    Key("data.time_format", ("--time-format",), str, "Data",
+        "How times are written, such as '%d.%m.%Y %H:%M'."),
+    Key("data.ties", ("--ties",), str, "Data",
+        "Rows of equal time: in the order of the file (order), or random."),
 )  # fmt: skip
 SUSTAINABLE = Key(
     "data.sustainable_items", ("--sustainable",), Path, "Data",
@@ -67,6 +74,33 @@ NOT_OF_METHODS = (
 """Parameters of methods that are keys of other sections, or options of their own."""
 
 # Others
+
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        "--columns",
+        help="Names of all columns in their order, of a file without a header line.",
+        rich_help_panel="Data",
+        show_default=False,
+    ),
+]
+TimeFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--time-format",
+        help="How times are written, such as '%d.%m.%Y %H:%M'.",
+        rich_help_panel="Data",
+        show_default=False,
+    ),
+]
+Ties = Annotated[
+    Literal["order", "random"],
+    typer.Option(
+        "--ties",
+        help="Rows of equal time: in the order of the file, or random.",
+        rich_help_panel="Data",
+    ),
+]
 
 ConfigFile = Annotated[
     Path | None,

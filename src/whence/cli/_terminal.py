@@ -94,10 +94,13 @@ class Wording:
             return self.flags[name][value == "False"] or found[0]
         if value.isupper():  # item=ID is no argument
             return found[0]
+        quoted = shlex.quote(value) if " " in value else value or "..."
         if name in self.options:
-            return f"{self.options[name]} {value or '...'}"
+            return f"{self.options[name]} {quoted}"
         key = _key(name) if self.options else None
-        return found[0] if key is None else f"--set {key}={value or '...'}"
+        if key is None:
+            return found[0]
+        return f"--set '{key}={value}'" if " " in value else f"--set {key}={quoted}"
 
 
 def _key(name: str) -> str | None:

@@ -208,7 +208,10 @@ def _read(config: Config) -> _Parts:
     file = RowFile.of(data.path, whole.n_rows)
     named: dict[str, Any] = {k: v for k, v in whole.columns.as_arguments().items() if v is not None}
     numbered = Interactions.from_frame(
-        whole.frame.with_columns(pl.Series(PLACE, np.arange(whole.n_rows))), **named
+        whole.frame.with_columns(pl.Series(PLACE, np.arange(whole.n_rows))),
+        **named,
+        ties=data.ties,
+        seed=data.order_seed,
     ).with_tables(items=whole.item_table, users=whole.user_table)
     given = "fractions" in config.split.model_fields_set
     fractions = config.split.fractions if given else _FRACTIONS

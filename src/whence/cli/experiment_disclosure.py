@@ -31,6 +31,9 @@ def disclosure(
     given: Given,
     data: Data,
     rating: Rating = None,
+    columns: options.Columns = None,
+    time_format: options.TimeFormat = None,
+    ties: options.Ties = "order",
     seeds: Seeds = 3,
     threads: options.Threads = None,
     output: options.OutputFolder = Path("disclosure"),
@@ -47,8 +50,11 @@ def disclosure(
     make = made_by(given, "mf")
     model = None if make is None else lambda train, seed: make(seed)
     experiment = DisclosureExperiment(model=model, seeds=tuple(range(seeds)), **given.parameters)
+    interactions = read_interactions(
+        data, rating=rating, columns=columns, time_format=time_format, ties=ties
+    )
     carry_out(
-        "disclosure", experiment, read_interactions(data, rating=rating), output, _write,
+        "disclosure", experiment, interactions, output, _write,
         "Strategies of disclosure, retrained and measured on test data", overwrite=overwrite,
         resume=resume, threads=threads,
     )  # fmt: skip

@@ -32,6 +32,9 @@ def _experiment(arguments: list[str]) -> Any:
 def explanation_fidelity(
     given: Given,
     data: Data,
+    columns: options.Columns = None,
+    time_format: options.TimeFormat = None,
+    ties: options.Ties = "order",
     model: Annotated[
         Path | None,
         typer.Option(
@@ -55,7 +58,7 @@ def explanation_fidelity(
     from whence.data import read_interactions
     from whence.experiments import ExplanationFidelityExperiment
 
-    interactions = read_interactions(data)
+    interactions = read_interactions(data, columns=columns, time_format=time_format, ties=ties)
     items, column = interactions.vocabulary.items, interactions.columns.item
     settings = dict(given.parameters)
     if "maskings" in settings:

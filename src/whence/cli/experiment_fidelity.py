@@ -29,6 +29,9 @@ def fidelity(
     given: Given,
     data: Data,
     rating: Rating = None,
+    columns: options.Columns = None,
+    time_format: options.TimeFormat = None,
+    ties: options.Ties = "order",
     seed: options.Seed = 42,
     threads: options.Threads = None,
     output: options.OutputFolder = Path("fidelity"),
@@ -43,8 +46,11 @@ def fidelity(
     from whence.experiments import FidelityExperiment
 
     experiment = FidelityExperiment(model=made_by(given, "mf"), seed=seed, **given.parameters)
+    interactions = read_interactions(
+        data, rating=rating, columns=columns, time_format=time_format, ties=ties
+    )
     carry_out(
-        "fidelity", experiment, read_interactions(data, rating=rating), output, _write,
+        "fidelity", experiment, interactions, output, _write,
         "Predicted and actual changes without interactions", overwrite=overwrite, resume=resume,
         threads=threads,
     )  # fmt: skip

@@ -29,6 +29,9 @@ def _experiment(arguments: list[str]) -> Any:
 def opponents(
     given: Given,
     data: Data,
+    columns: options.Columns = None,
+    time_format: options.TimeFormat = None,
+    ties: options.Ties = "order",
     seeds: Seeds = 5,
     protocol: Annotated[
         Literal["honest", "original"],
@@ -54,8 +57,9 @@ def opponents(
         experiment = OpponentsExperiment.original(**settings)
     else:
         experiment = OpponentsExperiment(**settings)
+    interactions = read_interactions(data, columns=columns, time_format=time_format, ties=ties)
     carry_out(
-        "opponents", experiment, read_interactions(data), output, _write,
+        "opponents", experiment, interactions, output, _write,
         "Opponents left out, fitted again", overwrite=overwrite, resume=resume, threads=threads,
     )  # fmt: skip
 

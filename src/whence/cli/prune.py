@@ -39,6 +39,7 @@ def prune(
             show_default=False,
         ),
     ] = None,
+    columns: options.Columns = None,
     overwrite: options.Overwrite = False,
 ) -> None:
     """Write the training data without its least valuable sources.
@@ -56,7 +57,7 @@ def prune(
         beside = file.with_suffix(".parquet")
         file = beside if beside.exists() else file  # whence value writes both
     attribution = Attribution.load(file)
-    table = read_table(train)
+    table = read_table(train, columns=columns)
     kept = attribution.prune(
         table, fraction=fraction, n=n, below=below, standard_errors=standard_errors
     )

@@ -114,14 +114,16 @@ def _checkpoints(run: Path) -> Path:
 def _asked(run: Path, model: Any, data: Path | None) -> Any:
     """Return the queries: of a file, or of the run's test data with validation as history."""
     from whence.config import load_config, read_parts
+    from whence.config.parts import reading
     from whence.data import read_interactions
     from whence.errors import ConfigError
     from whence.evaluation import make_queries
 
+    config = load_config(run / "config.yaml")
     if data is not None:
-        given = model.train_.columns.as_arguments()
+        given = {**model.train_.columns.as_arguments(), **reading(config)}
         return make_queries(model, read_interactions(data, **given))
-    parts = read_parts(load_config(run / "config.yaml"))
+    parts = read_parts(config)
     if parts.test is None:
         raise ConfigError("The run has no test data; name a file with --test.")
     history = parts.validation if parts.test.by_user else None

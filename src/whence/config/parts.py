@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from whence.config.loading import Config
 
 _COLUMNS = ("session", "user", "item", "time", "basket", "rating", "negatives")
+_HOW = ("columns", "time_format", "separator", "format", "ties")
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,11 @@ def read_more(path: str, config: Config) -> Interactions:
     return _interactions(path, config)
 
 
+def reading(config: Config) -> dict[str, Any]:
+    """How files are read but for the names of columns, as arguments of `read_interactions`."""
+    return {**config.data.model_dump(include=set(_HOW)), "seed": config.data.order_seed}
+
+
 def _check_files(config: Config) -> None:
     data = config.data
     if data.path is None and data.train is None:
@@ -91,7 +97,7 @@ def _check_files(config: Config) -> None:
 
 def _interactions(file: str, config: Config) -> Interactions:
     data = config.data
-    named = {**data.model_dump(include={*_COLUMNS, "separator", "format"})}
+    named = {**data.model_dump(include=set(_COLUMNS)), **reading(config)}
     wanted = data.kind or config.model.kind
     try:
         found = _read(file, data.kind, named)
@@ -122,11 +128,12 @@ def _read(file: str, kind: str | None, named: dict[str, Any]) -> Interactions:
         return read_interactions(file, kind=kind, **named)
     from whence.data.public import load
 
-    found = load(file)
-    columns = {role: named[role] for role in _COLUMNS if named[role] is not None}
+    order = {"ties": named["ties"], "seed": named["seed"]}
+    found = load(file, **order)
+    columns = {role: named[role] for role in (*_COLUMNS, "columns") if named[role] is not None}
     if not columns:
         return found
-    again = Interactions.from_frame(found.frame, kind=kind, **columns)
+    again = Interactions.from_frame(found.frame, kind=kind, **columns, **order)
     return again.with_tables(items=found.item_table, users=found.user_table)
 
 

@@ -48,8 +48,24 @@ class DataConfig(Section):
         default=None,
         description="What the rows are; follows from the model and the columns if absent.",
     )
+    columns: str | tuple[str, ...] | None = Field(
+        default=None,
+        description="Names of all columns in their order, of files without a header line, such as "
+        "`user item rating time`; `_` is left out.",
+    )
     separator: str | None = Field(
         default=None, description="Between columns of text files; else sniffed."
+    )
+    time_format: str | None = Field(
+        default=None,
+        description="How times in text are written, such as `%d.%m.%Y %H:%M`; else recognised.",
+    )
+    ties: Literal["order", "random"] = Field(
+        default="order",
+        description="Rows of equal time are in the order of the file, or in a random one.",
+    )
+    order_seed: Seed = Field(
+        default=42, le=2**63 - 1, description="Seed of the random order of ties."
     )
     format: str | None = Field(
         default=None, description="File format; else by the ending of the name."

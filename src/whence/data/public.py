@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 from whence.data._folders import find_data
+from whence.data._ties import tie_seed
 from whence.data.interactions import Interactions
 from whence.data.readers import read_interactions
 from whence.errors import DataError, FileFormatError, UnsupportedError, check_choice
@@ -81,7 +82,12 @@ PUBLIC_DATA: dict[str, PublicData] = {
 
 
 def load(
-    name: str, *, cache: str | Path | None = None, base_url: str | None = None
+    name: str,
+    *,
+    cache: str | Path | None = None,
+    base_url: str | None = None,
+    ties: str = "order",
+    seed: int = 42,
 ) -> Interactions:
     """Load a public data set, fetching it the first time.
 
@@ -96,6 +102,8 @@ def load(
         a folder ``{name}``.
     base_url : str, optional
         Fetch ``{name}.zip`` from this address instead of the publisher's, such as a mirror.
+    ties, seed
+        Whether rows of equal time are in a random order; see `Interactions.from_frame`.
 
     Returns
     -------
@@ -113,6 +121,7 @@ def load(
     UnsupportedError
         It has to be fetched and the library pooch is not installed.
     """
+    tie_seed(ties, seed)
     data = PUBLIC_DATA[check_choice("name", name, PUBLIC_DATA)]
     folder = Path(cache) if cache is not None else Path(_pooch().os_cache("whence"))
     ready = _unpacked(folder, name)
@@ -125,7 +134,7 @@ def load(
             f"{folder / name} has no file of ratings that is known by its name; delete it and "
             f"{name}.zip beside it, and load again."
         )
-    return read_interactions(ready)
+    return read_interactions(ready, ties=ties, seed=seed)
 
 
 def _unpacked(folder: Path, name: str) -> Path | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import polars as pl
 
 from whence.data import read_table, write_interactions
 from whence.data._compression import read_bytes
-from whence.data._folders import find_data
+from whence.data._folders import find_files
 from whence.data.files import atomic_path
 from whence.errors import DataError, FileFormatError
 
@@ -42,8 +44,17 @@ class RowFile:
         FileFormatError
             If it is not one row per line, perhaps after a header.
         """
-        source = Path(path)
-        source = find_data(source, None).data if source.is_dir() else source
+        where = find_files(Path(path), folders=True)
+        if where.parts:
+            raise FileFormatError(
+                f"{path} consists of {len(where.parts):,} files; write their rows to one, as CSV, "
+                "Parquet or .inter, first."
+            )
+        source = where.data
+        if source.suffix.lower() in (".zst", ".zip"):
+            raise FileFormatError(
+                f"{source} is compressed in a way that is not written here; decompress it first."
+            )
         found = cls(source, n_rows)
         if not found._is_binary and len(found._lines()) - n_rows not in (0, 1):
             raise FileFormatError(
@@ -85,8 +96,11 @@ class RowFile:
         content = b"".join(
             line if line.endswith((b"\n", b"\r")) else line + b"\n" for line in chosen
         )
-        if self.path.suffix.lower() == ".gz":
+        ending = self.path.suffix.lower()
+        if ending == ".gz":
             content = gzip.compress(content, mtime=0)
+        elif ending in (".bz2", ".xz"):
+            content = (bz2 if ending == ".bz2" else lzma).compress(content)
         with atomic_path(Path(target), overwrite=overwrite) as temporary:
             temporary.write_bytes(content)
         return Path(target)
