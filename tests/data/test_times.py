@@ -129,6 +129,7 @@ def test_times_that_cannot_be_meant_are_warned_of(values, message):
         [1.5, 1e9, 1e12, 3.0],  # counts of whatever
         [*range(1900, 2110)],
         [-5, 0, 5],
+        [10**18, 10**18 + 1],  # which are one float
         [datetime.date(2020, 1, 1), datetime.date(2020, 1, 2)],
     ],
 )

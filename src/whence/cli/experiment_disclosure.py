@@ -30,6 +30,7 @@ def _experiment(arguments: list[str]) -> Any:
 def disclosure(
     given: Given,
     data: Data,
+    *,
     rating: Rating = None,
     columns: options.Columns = None,
     time_format: options.TimeFormat = None,

@@ -32,6 +32,7 @@ def _experiment(arguments: list[str]) -> Any:
 def explanation_fidelity(
     given: Given,
     data: Data,
+    *,
     columns: options.Columns = None,
     time_format: options.TimeFormat = None,
     ties: options.Ties = "order",

@@ -28,6 +28,7 @@ def _experiment(arguments: list[str]) -> Any:
 def fidelity(
     given: Given,
     data: Data,
+    *,
     rating: Rating = None,
     columns: options.Columns = None,
     time_format: options.TimeFormat = None,

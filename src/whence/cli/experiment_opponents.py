@@ -29,6 +29,7 @@ def _experiment(arguments: list[str]) -> Any:
 def opponents(
     given: Given,
     data: Data,
+    *,
     columns: options.Columns = None,
     time_format: options.TimeFormat = None,
     ties: options.Ties = "order",

@@ -28,9 +28,10 @@ def warn_of_times(interactions: Interactions) -> None:
     if name is None or interactions.n_rows < 2:
         return
     times = interactions.frame[name]
+    constant = _constant(times)
     if times.dtype.is_numeric():
         times = times.cast(pl.Float64)
-    for message in filter(None, (_constant(times), _of_numbers(times), _future(times))):
+    for message in filter(None, (constant, _of_numbers(times), _future(times))):
         warn(f"Column {name!r} {message}")
 
 
@@ -49,8 +50,9 @@ def _of_numbers(times: pl.Series) -> str | None:
     counts = {unit: int(_within(times, scale).sum()) for unit, scale in _UNITS.items()}
     used = {unit: count for unit, count in counts.items() if count}
     if sum(used.values()) < _NEARLY_ALL * len(times):
-        low, high = times.min(), times.max()
-        if low >= 1900 and high <= 2100 and low < high:  # type: ignore[operator]
+        bounds = times.to_numpy()
+        low, high = float(bounds.min()), float(bounds.max())
+        if low >= 1900 and high <= 2100 and low < high:
             return (
                 f"has years, {low:g} to {high:g}, for times, so rows of one year are in the order "
                 "of the table; name a column with more precise times if there is one."
