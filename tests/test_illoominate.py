@@ -253,7 +253,6 @@ def test_parameters_of_the_sampling(sessions, more):
             "Did you mean 'convergence_threshold'",
         ),
         ({"params": {"m": 50.5, "k": 20}}, ParameterError, "m must be an integer"),
-        ({"params": {"m": 20, "k": 50}}, ParameterError, "k <= m"),
         (
             {"params": {"m": 50, "k": 20, "tolerance": 0.1, "convergence_threshold": 0.2}},
             ParameterError,

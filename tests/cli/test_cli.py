@@ -134,7 +134,6 @@ def test_an_interruption_before_the_first_result_writes_nothing(folder, monkeypa
         (("evaluate", *FILES, "--session-column", "sesion_id"), "Did you mean 'session_id'"),
         (("evaluate", *FILES, "--model", "vmiss"), "Did you mean 'vmis'"),
         (("evaluate", *FILES, "--neighbours", 0), "--neighbours must be"),
-        (("evaluate", *FILES, "--neighbours", 100, "--m", 50), "k <= m"),
         (("evaluate", *FILES, "--threads", 0), "threads"),
         (("evaluate", *FILES, "--set", "attribution.sed=3"), "Did you mean 'seed'"),
         (

@@ -302,7 +302,7 @@ def test_the_tutorial_of_recbole_runs_unchanged(folder, data_dir):
         "train", "tutorial.yaml", "--model", "NeuMF", "--data", data_dir / "ml-100k",
         "--epochs", 2, "-o", "run",
     )  # fmt: skip
-    assert "nproc has no use" in result.stderr
+    assert "nproc has no influence" in result.stderr
     keys = yaml.safe_load((folder / "run" / "config.yaml").read_text())
     assert keys["split"]["method"] == "rows"
     found = scores(folder / "run")["test"]

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whence.data import Dropped, Interactions, filter_core, filter_length, filter_ratings
+from whence.data.filters import filter_described
 from whence.errors import ColumnError, DataError, ParameterError
 
 tables = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=40)
@@ -105,3 +106,16 @@ def test_real_data(data_dir):
     assert np.bincount(kept.source_codes).min() >= 20
     assert np.bincount(kept.item_codes).min() >= 10
     assert kept.n_rows + dropped.rows == 100_000
+
+
+def test_rows_without_a_description_can_be_dropped():
+    frame = pl.DataFrame({"user": [1, 1, 2, 3], "item": ["a", "b", "a", "c"]})
+    data = Interactions.from_frame(frame)
+    items, users = pl.DataFrame({"item": ["a", "c", "d"]}), pl.DataFrame({"user": [1, 2]})
+    kept, dropped = filter_described(data.with_tables(items=items))
+    assert kept.frame.rows() == [(1, "a"), (2, "a"), (3, "c")]
+    assert (dropped.rows, dropped.items) == (1, 1)
+    assert filter_described(data.with_tables(items=items, users=users))[0].n_rows == 2
+    assert filter_described(data)[1].rows == 0
+    with pytest.raises(DataError, match="None of the 4 rows"):
+        filter_described(data.with_tables(items=pl.DataFrame({"item": ["z"]})))

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from explanation_oracles import naive_shapley
 
-from whence.errors import DataError, ParameterError, UnsupportedError
+from whence.errors import DataError, DataWarning, ParameterError, UnsupportedError
 from whence.explanation import explain, explain_many
 
 N = 8
@@ -125,8 +125,9 @@ def test_bad_models_and_arguments():
         explain(object(), [1, 2])
     with pytest.raises(ParameterError, match="items names 3"):
         explain(additive, [9], k=2, items=["a", "b", "c"])
-    with pytest.raises(ParameterError, match="catalogue has 8"):
-        explain(additive, [9], k=9)
+    with pytest.warns(DataWarning, match="catalogue has 8"):
+        longer = explain(additive, [9], k=9)
+    assert longer.scores.tolist() == explain(additive, [9], k=8).scores.tolist()
     with pytest.raises(UnsupportedError, match="no padding"):
         explain(additive, [9, 10], k=2, masking="pad")
     with pytest.raises(UnsupportedError, match="no training data"):

@@ -17,7 +17,13 @@ from whence import (
     make_sessions,
 )
 from whence.engines import Run
-from whence.errors import NotFittedError, ParameterError, UnsupportedError
+from whence.errors import (
+    DataWarning,
+    MetricError,
+    NotFittedError,
+    ParameterError,
+    UnsupportedError,
+)
 
 
 @pytest.fixture(scope="module")
@@ -215,7 +221,6 @@ def test_twins_are_worth_the_same_and_strangers_nothing():
         (Shapley("mrr@0"), "0"),
         (Shapley("st@20"), "sustainable"),
         (Shapley("sustainablemrr@20", sustainable_items=[-5]), "[Nn]one of the"),
-        (Shapley("mrr@100000"), "catalogue"),
         (Shapley(tolerance=-1), "tolerance"),
         (Shapley(max_permutations=0), "max_permutations"),
         (Shapley(candidates="some"), "candidates"),
@@ -227,6 +232,28 @@ def test_twins_are_worth_the_same_and_strangers_nothing():
 def test_bad_arguments_get_a_sentence(method, message, model, data):
     with pytest.raises((ParameterError, ValueError), match=message):
         method.attribute(model, data.validation)
+
+
+@pytest.mark.parametrize("metric", ["mrr", "ndcg", "recall", "map", "hitrate", "precision"])
+@pytest.mark.parametrize("method", [Shapley, LeaveOneOut])
+def test_lists_longer_than_the_catalogue_are_as_long_as_it(method, metric, model, data):
+    n_items = data.train.n_items
+    whole = method(f"{metric}@{n_items}").attribute(model, data.validation)
+    with pytest.warns(DataWarning, match="no list is that long"):
+        longer = method(f"{metric}@{2 * n_items}").attribute(model, data.validation)
+    share = 2.0 if metric == "precision" else 1.0  # of places in the list
+    np.testing.assert_allclose(share * longer.scores, whole.scores, rtol=0, atol=1e-15)
+    with pytest.raises(MetricError, match="at most"):
+        method(f"{metric}@{10**30}").attribute(model, data.validation)
+
+
+def test_more_neighbours_than_candidates_are_all_of_them(data):
+    with pytest.warns(DataWarning, match="all candidates are neighbours"):
+        model = VMISKNN(k=50, m=5).fit(data.train)
+    same = VMISKNN(k=5, m=5).fit(data.train)
+    for method in (Shapley("mrr@20", seed=1), LeaveOneOut("mrr@20")):
+        found, wanted = (method.attribute(one, data.validation).scores for one in (model, same))
+        np.testing.assert_array_equal(found, wanted)
 
 
 def test_a_model_without_games_or_training_data_is_refused(data):

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError, model_validator
 
-from whence.config import recbole
 from whence.config.messages import sentence
 from whence.config.models import ModelConfig, TrainingConfig
 from whence.config.reading import as_pairs, read_raw, set_key, with_newer_names
+from whence.config.recbole.translation import Translation, is_of_recbole
 from whence.config.section import Section
 from whence.config.sections import (
     AttributionConfig,
@@ -137,8 +137,16 @@ def load_config(
         path = Path(path)
         where = path.name
         raw = read_raw(path)
-        if recbole.is_of_recbole(raw, tuple(Config.model_fields)):
-            raw = _translated(raw, path.parent, dict(changes).get("model.name"))
+        if is_of_recbole(raw, tuple(Config.model_fields)):
+            given = dict(changes)
+            found = Translation(
+                raw, path.parent, given.get("model.name"), data=given.get("data.path")
+            )
+            for note in found.notes:
+                warnings.warn(note, DataWarning, stacklevel=2)
+            raw = dict(found.sections)
+            if found.is_split:  # the folder of its parts, and not a file to be split
+                changes = [change for change in changes if change[0] != "data.path"]
     for key, value in changes:
         set_key(raw, key, value)
     return checked_config(raw, where)
@@ -163,10 +171,3 @@ def checked_config(raw: Mapping[str, Any], where: str) -> Config:
         return Config.model_validate(with_newer_names(dict(raw)))
     except ValidationError as error:
         raise ConfigError(sentence(error, Config, where)) from error
-
-
-def _translated(raw: Mapping[str, Any], folder: Path, model: Any) -> dict[str, Any]:
-    found = recbole.Translation(raw, folder, model)
-    for note in found.notes:
-        warnings.warn(note, DataWarning, stacklevel=3)
-    return dict(found.sections)

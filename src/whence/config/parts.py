@@ -113,6 +113,10 @@ def _interactions(file: str, config: Config) -> Interactions:
         )
     if data.item_table is not None or data.user_table is not None:
         found = found.with_tables(items=data.item_table, users=data.user_table)
+    if data.described:
+        from whence.data.filters import filter_described
+
+        found, _ = filter_described(found)
     if data.min_rating is not None or data.max_rating is not None:
         from whence.data.filters import filter_ratings
 

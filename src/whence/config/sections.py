@@ -76,6 +76,10 @@ class DataConfig(Section):
     user_table: str | None = Field(
         default=None, description="File with features of users; else found beside."
     )
+    described: bool = Field(
+        default=False,
+        description="Drop rows whose item or user the tables beside the interactions lack.",
+    )
     min_rating: float | None = Field(
         default=None, description="Drop rows with a lower rating, from all files."
     )

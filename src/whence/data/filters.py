@@ -175,6 +175,34 @@ def filter_ratings(
     return _kept(interactions, keep)
 
 
+def filter_described(interactions: Interactions) -> tuple[Interactions, Dropped]:
+    """Keep rows whose item and user the tables beside the interactions have.
+
+    Parameters
+    ----------
+    interactions : Interactions
+        A side without a table drops nothing.
+
+    Returns
+    -------
+    kept : Interactions
+        Numbered by its own rows.
+    dropped : Dropped
+
+    Raises
+    ------
+    DataError
+        Nothing would be left.
+    """
+    keep = np.ones(interactions.n_rows, dtype=np.bool_)
+    tables = (interactions.item_table, interactions.user_table)
+    for table, name in zip(tables, (interactions.columns.item, interactions.columns.user)):
+        if table is not None and name is not None:
+            known = table.to_series(0).implode()
+            keep &= interactions.frame[name].is_in(known).to_numpy()
+    return _kept(interactions, keep)
+
+
 def _kept(interactions: Interactions, keep: NDArray[np.bool_]) -> tuple[Interactions, Dropped]:
     """Return the rows that a mask over the frame keeps, and what was dropped."""
     if not keep.any():

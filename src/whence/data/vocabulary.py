@@ -57,6 +57,19 @@ class Vocabulary:
         """Return the numbers of sources; as `item_codes`."""
         return _codes(self._source_lookup, self.sources, ids, "Source")
 
+    def with_items(self, ids: pl.Series) -> Vocabulary:
+        """Return the vocabulary with further items, numbered after those that are there.
+
+        Raises
+        ------
+        DataError
+            The ids are of another type than those known.
+        """
+        new = ids.unique(maintain_order=True).filter(
+            pl.Series(self.item_codes(ids.unique(maintain_order=True)) < 0)
+        )
+        return Vocabulary(pl.concat([self.items, new.cast(self.items.dtype)]), self.sources)
+
     @cached_property
     def _item_lookup(self) -> pl.DataFrame:
         return _lookup(self.items)

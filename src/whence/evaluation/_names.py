@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -19,6 +20,9 @@ SUSTAINABLE_NAMES = ("st", "sustainablemrr", "sustainablendcg")
 CATALOGUE_NAMES = ("coverage", "gini", "averagepopularity")
 WHOLE_NAMES = ("auc", "rmse", "mae")
 """The names of the metrics that look at more than a list and so are written without ``@K``."""
+
+LONGEST_LIST = 10_000_000
+"""The greatest K, above any catalogue whose lists could be held."""
 
 METRIC_NAMES = RANKING_NAMES + SUSTAINABLE_NAMES + CATALOGUE_NAMES + WHOLE_NAMES
 """The names of the metrics, without ``@K``."""
@@ -122,7 +126,7 @@ def split_name(text: Any) -> tuple[str, int]:
             f"Metric {text!r} does not say how many recommendations count: "
             f"write it with '@K', such as '{base}@20'."
         )
-    if not length.lstrip("-").isdecimal():
+    if not re.fullmatch(r"-?\d{1,4000}", length):
         raise MetricError(
             f"Metric {text!r} must have a whole number after '@', such as '{base}@20'."
         )
@@ -135,6 +139,11 @@ def check_k(k: Any, name: str) -> int:
         raise MetricError(f"The K of metric {name!r} must be a whole number, not {k!r}.")
     if k < 1:
         raise MetricError(f"The K of metric {name!r} must be at least 1: use for example 20.")
+    if k > LONGEST_LIST:
+        raise MetricError(
+            f"The K of metric {name if len(name) < 80 else name[:76] + ' ...'!r} must be at most "
+            f"{LONGEST_LIST:,}: use for example 20."
+        )
     return int(k)
 
 

@@ -287,6 +287,7 @@ def _rank(
             )
         lists, vocabulary = foreign_lists(model, asked.queries, asked.vocabulary, k)
         return Ranking(asked.queries, lists), vocabulary
+    k = min(k, len(asked.vocabulary.items))
     if negatives is None:
         return rank_catalogue(model, asked.queries, k, auc=auc, threads=threads), asked.vocabulary
     against = resolve_negatives(

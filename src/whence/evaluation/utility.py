@@ -62,7 +62,7 @@ def utility_of(metric: Metric, queries: Queries, vocabulary: Vocabulary) -> Util
     metric = metric.for_kind(queries.kind)
     return Utility(
         mode=MODES[metric.mode],
-        length=metric.k,
+        length=min(metric.k, len(vocabulary.items)),
         first_only=metric.first_only,
         gains=metric.gains(),
         rank_factors=metric.rank_weight * metric.scale(queries.count_distinct_targets()),

@@ -21,7 +21,7 @@ from whence.explanation._players import event_players, group_players
 from whence.explanation._pruning import pruned
 from whence.explanation._targets import Scalar, Target, freeze, parse_target, scalar_of
 from whence.explanation._ways import WAYS, kind_of
-from whence.models.base import Recommender
+from whence.models.base import Recommender, shortened
 
 if TYPE_CHECKING:
     from whence.explanation.explainer import Explainer
@@ -103,14 +103,10 @@ def pose(asker: Asker, histories: Sequence[Any], settings: Explainer) -> list[Pr
     encoded = [asker.encode(history) for history in histories]
     for history in encoded[:1]:
         asker.check(history.tokens[None], history)
-    if settings.k > asker.n_items:
-        raise ParameterError(
-            f"k is {settings.k} but the catalogue has {asker.n_items} items; ask for at most "
-            f"{asker.n_items}."
-        )
+    k = shortened(settings.k, asker.n_items)
     problems = []
     for history, scores in zip(encoded, asker.full_scores(encoded)):
-        frozen, frozen_scores = freeze(asker, history, scores, settings.k)
+        frozen, frozen_scores = freeze(asker, history, scores, k)
         scalar = scalar_of(target, asker, history, frozen)
         game = _game(asker, history, settings, masking, scalar)
         problems.append(Problem(game, frozen, frozen_scores, target, masking, settings))

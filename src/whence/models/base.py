@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from inspect import signature
@@ -17,6 +18,7 @@ from whence.data import Interactions, Vocabulary
 from whence.engines import Run, settled
 from whence.errors import (
     DataError,
+    DataWarning,
     NotFittedError,
     ParameterError,
     UnsupportedError,
@@ -230,7 +232,8 @@ class Recommender(Configurable, ABC):
             (`asks`), and models of baskets, take the id of a user seen in training, or a list of
             ids; for a user never seen, see `fold_in`.
         k : int
-            Length of the lists.
+            Length of the lists; they are shorter where there are fewer items, with a warning where
+            the whole catalogue has fewer.
 
         Returns
         -------
@@ -240,15 +243,10 @@ class Recommender(Configurable, ABC):
         Raises
         ------
         ParameterError
-            If k is below 1 or above the number of items.
+            If k is below 1.
         """
         self._check_fitted()
-        check_int("k", k, minimum=1)
-        if k > self.n_items:
-            raise ParameterError(
-                f"k is {k} but the catalogue has {self.n_items} items; ask for at most "
-                f"{self.n_items}."
-            )
+        k = shortened(check_int("k", k, minimum=1), self.n_items)
         asked, single = self._as_queries(queries)
         codes, scores = self.recommend_codes(asked, k)
         ids = self.vocabulary.items.to_numpy()
@@ -526,6 +524,17 @@ def restored(
     if not same or array.dtype.kind != "f":
         raise ValueError(f"{name} is {array.dtype} of shape {array.shape}, not {shape}")
     return array
+
+
+def shortened(k: int, n_items: int) -> int:
+    """Length of lists, at most all items, with a warning where fewer are there than wanted."""
+    if k > n_items:
+        warnings.warn(
+            f"k is {k} but the catalogue has {n_items} items, so that lists are shorter.",
+            DataWarning,
+            stacklevel=3,
+        )
+    return min(k, n_items)
 
 
 def _check_columns(owner: type[Any], columns: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -216,7 +217,6 @@ class _Suite:
         text = train.with_columns(item_id=pl.format("{}", "item_id"))
         nulls = train.with_columns(item_id=pl.lit(None, pl.Int64))
         cases: list[tuple[Callable[[], Any], type[WhenceError], str]] = [
-            (lambda: model.recommend(asked, k=10**6), ParameterError, "k above the catalogue"),
             (lambda: model.recommend(asked, k=0), ParameterError, "k=0"),
             (lambda: model.score(asked, items=[10**9]), DataError, "an unknown item"),
             (lambda: self.fitted(train.drop("item_id")), WhenceError, "data without items"),
@@ -226,6 +226,15 @@ class _Suite:
         ]
         for call, kind, what in cases:
             expect_error(call, kind, f"{name}: {what}")
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            items, _ = model.recommend(asked, k=10**6)
+        longest = max(len(one) for one in items)
+        expect(longest <= model.n_items, f"{name} must recommend each item at most once.")
+        expect(
+            any("catalogue" in str(one.message) for one in told),
+            f"{name} must warn where more items are wanted than there are.",
+        )
 
     def check_subsets_keep_numbers(self) -> None:
         """Refitting on a part leaves numbering and queries as they are, and unlearns the rest."""

@@ -60,8 +60,7 @@ def clicks_of(model: VMISKNN) -> Clicks:
     return Clicks(
         *index[1:],
         model.idf,
-        model.k,
-        model.m,
+        *model.limits,
         keys(last, np.arange(n_sessions)),
         offsets,
         items,

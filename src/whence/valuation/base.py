@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -14,7 +15,7 @@ import polars as pl
 from whence.attribution import Attribution, Attributor, describe_run
 from whence.data import Interactions
 from whence.engines import Run, identity_of, settled
-from whence.errors import MetricError, NotFittedError, ParameterError
+from whence.errors import DataWarning, MetricError, NotFittedError
 from whence.evaluation import Metric, Queries, make_queries, parse_metric
 from whence.evaluation.metrics import DEFAULT_SUSTAINABILITY_WEIGHT
 from whence.parameters import PositiveInt, field
@@ -97,9 +98,11 @@ class Valuation(Attributor):
                 "shared out; choose one such as mrr@20, ndcg@10 or recall@10."
             )
         if metric.k > train.n_items:
-            raise ParameterError(
-                f"Metric {metric.name} looks at {metric.k} items but the catalogue has "
-                f"{train.n_items}; choose a K of at most {train.n_items}."
+            warnings.warn(
+                f"{metric.name} looks at {metric.k} items but the catalogue has {train.n_items}, "
+                f"so that no list is that long; choose a K of at most {train.n_items}.",
+                DataWarning,
+                stacklevel=3,
             )
         sources = resolve_sources(train, self.by, fine=self.fine)
         if isinstance(data, Queries):

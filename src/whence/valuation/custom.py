@@ -108,7 +108,8 @@ class _Play:
 
     def _values(self, coalitions: BoolArray) -> FloatArray:
         of, games = self.candidates, self.games
-        lists = np.full((len(coalitions), games.metric.k), -1, dtype=np.int32)
+        length = min(games.metric.k, games.model.n_items)
+        lists = np.full((len(coalitions), length), -1, dtype=np.int32)
         coalition_lists(
             coalitions[:, self.player_of], of.by_age, games.m, games.k, of.offsets, of.items,
             of.values, of.own, of.numbers, lists,
@@ -282,9 +283,10 @@ class CustomSessionGames(CustomGames):
 
     def _prepare(self, candidates: str) -> None:
         model = self.model
-        self.k, self.m = model.k, model.m
+        self.k, self.m = model.limits
+        self.n_neighbours = self.k
         everyone = len(model.index_.source_of)
-        self.limit = {FIXED: model.m, ALL: everyone, ONE_MORE: model.m + 1}[candidates]
+        self.limit = {FIXED: self.m, ALL: everyone, ONE_MORE: self.m + 1}[candidates]
         self._arrays = self.queries.arrays
         self._seen = np.zeros(model.n_items, dtype=np.int64)
         self._calls = 0
@@ -334,7 +336,8 @@ class CustomUserGames(CustomGames):
         everyone = len(model.index_.vectors.offsets) - 1
         limits = {FIXED: model.k, ALL: everyone, ONE_MORE: model.k + 1}
         self.limit = min(limits[candidates], everyone)
-        self.k, self.m = model.k, everyone
+        self.k, self.m = min(model.k, everyone), everyone
+        self.n_neighbours = self.k
         self._shared, self._distance = np.zeros(everyone), np.zeros(everyone)
 
     def candidates(self, query: int) -> Candidates:

@@ -53,12 +53,15 @@ class Games(ABC):
         And of the metric.
     limit : int
         Most elements of a game.
+    n_neighbours : int
+        Most neighbours of a query.
     """
 
     samplers: ClassVar[Mapping[str, Callable[..., tuple[int, int]]]]
     remover: ClassVar[Callable[..., None]]
     model: Any
     limit: int
+    n_neighbours: int
     arrays: tuple[Any, ...]
 
     def __init__(
@@ -76,7 +79,7 @@ class Games(ABC):
     def weigh(self, semivalue: CoalitionWeights, exact: int) -> WeightTable:
         """Return the tables of a semivalue, of games of up to ``2**exact`` coalitions exactly."""
         # Enumerated are games of few players, and those where all can be neighbours.
-        most_exact = max(exact, min(self.model.k + 1, 2**exact))
+        most_exact = max(exact, min(self.n_neighbours + 1, 2**exact))
         return WeightTable(semivalue, self.limit + 1, most_exact)
 
     def solve(
@@ -114,13 +117,13 @@ class SessionGames(Games):
 
     def _prepare(self, candidates: str) -> None:
         model, index = self.model, self.model.index_
-        everyone = max(1, len(index.source_of))
-        self.limit = {FIXED: model.m, ALL: everyone, ONE_MORE: model.m + 1}[candidates]
+        everyone, (self.n_neighbours, m) = max(1, len(index.source_of)), model.limits
+        self.limit = {FIXED: m, ALL: everyone, ONE_MORE: m + 1}[candidates]
         self.arrays = _vmis_kernels.Sessions(
             index,
             model.idf,
-            model.k,
-            model.m,
+            self.n_neighbours,
+            m,
             self.limit,
             candidates == ONE_MORE,
         )
@@ -139,8 +142,9 @@ class UserGames(Games):
     def _prepare(self, candidates: str) -> None:
         model, index = self.model, self.model.index_
         own, everyone = model.query_vectors(self.queries), max(1, len(index.squared_norms))
+        self.n_neighbours = min(model.k, everyone)
         limits = {FIXED: model.k, ALL: everyone, ONE_MORE: model.k + 1}
         self.limit = min(limits[candidates], everyone)
         self.arrays = _tifu_kernels.Users(
-            own, index, model.similarity == "euclidean", model.k, self.limit
+            own, index, model.similarity == "euclidean", self.n_neighbours, self.limit
         )

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 from oracles import random_sessions
+from scipy.special import erf
 
 torch = pytest.importorskip("torch")
 
@@ -71,15 +72,16 @@ def norm(x, p, name):
     return x * p[f"{name}.weight"] + p[f"{name}.bias"]
 
 
-def sasrec_scores(p, items):
-    """Pre-norm causal attention, one head after the other."""
+def sasrec_scores(p, items, norm_first=True):
+    """Causal attention, one head after the other; with norms last, gelu as RecBole has it."""
     x = p["embedding.weight"][items] + p["place.weight"][: len(items)]
+    x = x if norm_first else norm(x, p, "norm")
     for b in range(2):
 
         def linear(name, v, b=b):
             return v @ p[f"blocks.{b}.{name}.weight"].T + p[f"blocks.{b}.{name}.bias"]
 
-        y = norm(x, p, f"blocks.{b}.norm_attention")
+        y = norm(x, p, f"blocks.{b}.norm_attention") if norm_first else x
         q, k, v = linear("query", y), linear("key", y), linear("value", y)
         mixed = np.zeros_like(x)
         for head in (slice(0, 3), slice(3, 6)):
@@ -88,9 +90,15 @@ def sasrec_scores(p, items):
                 weight = np.exp(logits - logits.max())
                 mixed[t, head] = weight / weight.sum() @ v[: t + 1, head]
         x = x + linear("output", mixed)
-        y = norm(x, p, f"blocks.{b}.norm_feed")
-        x = x + linear("feed_out", np.maximum(linear("feed_in", y), 0))
-    return p["embedding.weight"][:-1] @ norm(x, p, "norm")[-1]
+        if norm_first:
+            y = norm(x, p, f"blocks.{b}.norm_feed")
+            x = x + linear("feed_out", np.maximum(linear("feed_in", y), 0))
+        else:
+            x = norm(x, p, f"blocks.{b}.norm_attention")
+            inner = linear("feed_in", x)
+            inner = inner * 0.5 * (1.0 + erf(inner / np.sqrt(2.0)))
+            x = norm(x + linear("feed_out", inner), p, f"blocks.{b}.norm_feed")
+    return p["embedding.weight"][:-1] @ (norm(x, p, "norm") if norm_first else x)[-1]
 
 
 NAIVE = {LSTMRec: lstm_scores, GRU4Rec: gru_scores, SASRec: sasrec_scores}
@@ -105,6 +113,18 @@ def test_scores_equal_the_equations(model_class, train):
     for q in range(0, len(queries), 7):
         items = queries.history_items[queries.history_start[q] : queries.history_end[q]][-4:]
         np.testing.assert_allclose(scores[q], NAIVE[model_class](p, items), rtol=1e-4, atol=1e-5)
+
+
+def test_sasrec_of_recbole(train):
+    options = {"inner_dim": 9, "activation": "gelu", "norm_first": False, "exclude_seen": False}
+    model = fitted(SASRec, train, **options)
+    queries = make_queries(model, train)
+    scores, p = model.score_codes(queries), parameters(model)
+    assert p["blocks.0.feed_in.weight"].shape == (9, 6)
+    for q in range(0, len(queries), 7):
+        items = queries.history_items[queries.history_start[q] : queries.history_end[q]][-4:]
+        wanted = sasrec_scores(p, items, norm_first=False)
+        np.testing.assert_allclose(scores[q], wanted, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("positions", ["last", "all"])

@@ -231,9 +231,8 @@ class TIFUKNN(Recommender, name="tifu"):
     def _asking(self, queries: Queries, length: int | None) -> _Asking:
         own, users = self.query_vectors(queries), queries.arrays.users
         euclidean = self.similarity == "euclidean"
-        return _Asking(
-            len(queries), self.index_, own, users, self.n_items, euclidean, self.k, length
-        )
+        k = min(self.k, self.train_.n_sources)
+        return _Asking(len(queries), self.index_, own, users, self.n_items, euclidean, k, length)
 
 
 @dataclass(frozen=True)

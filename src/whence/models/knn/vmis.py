@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ import numpy.typing as npt
 
 from whence.data import Interactions
 from whence.engines import Run
-from whence.errors import ParameterError
+from whence.errors import DataWarning
 from whence.evaluation.queries import Queries
 from whence.models._blocks import Rows, RowsJob, in_blocks
 from whence.models.base import CodeArray, FloatArray, Recommender
@@ -91,7 +92,8 @@ class VMISKNN(Recommender, name="vmis"):
     k : int
         Number of neighbours.
     m : int
-        Number of most recent matching sessions among which they are sought; at least k.
+        Number of most recent matching sessions among which they are sought; with fewer than `k`
+        all of them are neighbours, with a warning.
     idf : bool
         Multiply an item's score by ln(sessions / sessions with the item).
 
@@ -128,10 +130,18 @@ class VMISKNN(Recommender, name="vmis"):
     def _check_params(self) -> None:
         super()._check_params()
         if self.k > self.m:
-            raise ParameterError(
-                f"k ({self.k} neighbours) is larger than m ({self.m} candidate sessions); "
-                "neighbours are chosen among the candidates, so give k <= m."
+            warnings.warn(
+                f"k ({self.k} neighbours) is larger than m ({self.m} candidate sessions), so that "
+                "all candidates are neighbours.",
+                DataWarning,
+                stacklevel=3,
             )
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """The greatest numbers of neighbours and of candidates of a query."""
+        m = min(self.m, max(1, len(self.index_.source_of)))
+        return min(self.k, m), m
 
     def _fit(self, train: Interactions, run: Run) -> None:
         self.index_ = index_sessions(train)
@@ -149,7 +159,8 @@ class VMISKNN(Recommender, name="vmis"):
         return scores
 
     def _asking(self, queries: Queries, length: int | None) -> _Asking:
-        return _Asking(len(queries), self.index_, queries, self.idf, self.m, self.k, length)
+        k, m = self.limits
+        return _Asking(len(queries), self.index_, queries, self.idf, m, k, length)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -12,13 +15,23 @@ from whence.models.neural.sequential import SequenceModule, SequentialRecommende
 from whence.models.training.differentiable import Dropout
 from whence.parameters import PositiveInt
 
+Activation = Literal["relu", "gelu", "swish", "tanh", "sigmoid"]
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": functional.relu,
+    "gelu": functional.gelu,
+    "swish": functional.silu,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+}
+
 
 class SASRec(SequentialRecommender, name="sasrec"):
     """Predict the next item by causal self-attention over the latest items.
 
     Item and position embeddings go through blocks of causal multi-head attention and a point-wise
     feed-forward network, each as ``x + dropout(f(norm(x)))``, and a last layer norm; the score of
-    an item is the dot product with its embedding. Initial parameters: normal with standard
+    an item is the dot product with its embedding. RecBole's variant is ``inner_dim=256,
+    activation="gelu", norm_first=False``. Initial parameters: normal with standard
     deviation 0.02 for embeddings and matrices, 0 for biases, as in the reference implementation
     in RecBole.
 
@@ -30,6 +43,13 @@ class SASRec(SequentialRecommender, name="sasrec"):
     num_heads : int, default 2
     dropout : float, default 0.2
         After the embedding, attention and both layers of the feed-forward network.
+    inner_dim : int, optional
+        Width of the feed-forward network; `embedding_dim` by default, as in the paper.
+    activation : {"relu", "gelu", "swish", "tanh", "sigmoid"}, default "relu"
+        Between the two layers of the feed-forward network.
+    norm_first : bool, default True
+        Layer norms before attention and the feed-forward network, and one at the end. False: after
+        the embedding, and after each sum, ``norm(x + dropout(f(x)))``.
     max_length : int, default 50
         Items of the history that are looked at.
     positions : {"all", "last"}, default "all"
@@ -50,6 +70,9 @@ class SASRec(SequentialRecommender, name="sasrec"):
     num_layers: PositiveInt = 2
     num_heads: PositiveInt = 2
     dropout: Dropout = 0.2
+    inner_dim: PositiveInt | None = None
+    activation: Activation = "relu"
+    norm_first: bool = True
 
     def _check_params(self) -> None:
         super()._check_params()
@@ -67,6 +90,9 @@ class SASRec(SequentialRecommender, name="sasrec"):
             self.num_layers,
             self.num_heads,
             self.dropout,
+            self.inner_dim or self.embedding_dim,
+            self.activation,
+            norm_first=self.norm_first,
         )
 
 
@@ -81,13 +107,21 @@ class SelfAttentionModule(SequenceModule):
         num_layers: int,
         num_heads: int,
         dropout: float,
+        inner_dim: int,
+        activation: Activation,
+        *,
+        norm_first: bool,
     ) -> None:
         super().__init__()
         self.n_items = n_items
+        self.norm_first = norm_first
         self.embedding = nn.Embedding(n_items + 1, dim, padding_idx=n_items)
         self.place = nn.Embedding(max_length, dim)
         self.dropout = nn.Dropout(dropout)
-        self.blocks = nn.ModuleList(_Block(dim, num_heads, dropout) for _ in range(num_layers))
+        self.blocks = nn.ModuleList(
+            _Block(dim, num_heads, dropout, inner_dim, activation, norm_first=norm_first)
+            for _ in range(num_layers)
+        )
         self.norm = nn.LayerNorm(dim, eps=1e-8)
         self.apply(_initialise)
 
@@ -96,10 +130,11 @@ class SelfAttentionModule(SequenceModule):
         items = trimmed(items, lengths)
         places = self.place(torch.arange(items.shape[1], device=items.device))
         # Padding comes after the items, and attention looks back only: it needs no other mask.
-        x = self.dropout(self.embedding(items) + places)
+        x = self.embedding(items) + places
+        x = self.dropout(x if self.norm_first else self.norm(x))
         for block in self.blocks:
             x = block(x)
-        states: Tensor = self.norm(x)
+        states: Tensor = self.norm(x) if self.norm_first else x
         return states
 
     def item_scores(self, states: Tensor) -> Tensor:
@@ -114,24 +149,40 @@ class SelfAttentionModule(SequenceModule):
 class _Block(nn.Module):
     """Causal multi-head attention and a feed-forward network, each with a residual."""
 
-    def __init__(self, dim: int, num_heads: int, dropout: float) -> None:
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        dropout: float,
+        inner_dim: int,
+        activation: Activation,
+        *,
+        norm_first: bool,
+    ) -> None:
         super().__init__()
         self.num_heads = num_heads
+        self.activation = _ACTIVATIONS[activation]
+        self.norm_first = norm_first
         self.norm_attention = nn.LayerNorm(dim, eps=1e-8)
         self.query = nn.Linear(dim, dim)
         self.key = nn.Linear(dim, dim)
         self.value = nn.Linear(dim, dim)
         self.output = nn.Linear(dim, dim)
         self.norm_feed = nn.LayerNorm(dim, eps=1e-8)
-        self.feed_in = nn.Linear(dim, dim)
-        self.feed_out = nn.Linear(dim, dim)
+        self.feed_in = nn.Linear(dim, inner_dim)
+        self.feed_out = nn.Linear(inner_dim, dim)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """States [B, L, dim] of states [B, L, dim]."""
-        x = x + self.dropout(self._attention(self.norm_attention(x)))
-        inner = self.dropout(functional.relu(self.feed_in(self.norm_feed(x))))
-        out: Tensor = x + self.dropout(self.feed_out(inner))
+        if self.norm_first:
+            x = x + self.dropout(self._attention(self.norm_attention(x)))
+            inner = self.dropout(self.activation(self.feed_in(self.norm_feed(x))))
+            out: Tensor = x + self.dropout(self.feed_out(inner))
+        else:
+            x = self.norm_attention(x + self.dropout(self._attention(x)))
+            inner = self.activation(self.feed_in(x))
+            out = self.norm_feed(x + self.dropout(self.feed_out(inner)))
         return out
 
     def _attention(self, x: Tensor) -> Tensor:
