@@ -170,7 +170,7 @@ def test_illoominate_config_is_understood(tmp_path, name, metric):
     assert config.data.validation == str(tmp_path / "valid.csv")
     assert config.data.test is None
     assert config.data.sustainable_items == str(tmp_path / "sustainable.csv")
-    assert config.data.unknown == "drop"
+    assert config.data.unknown == "keep"
 
 
 def test_illoominate_baskets_are_split_where_there_is_one_file(tmp_path):

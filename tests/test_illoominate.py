@@ -9,7 +9,14 @@ import pytest
 
 import whence
 import whence as illoominate
-from whence.errors import ColumnError, DataError, FileFormatError, MetricError, ParameterError
+from whence.errors import (
+    ColumnError,
+    DataError,
+    DataWarning,
+    FileFormatError,
+    MetricError,
+    ParameterError,
+)
 
 SBR = {"m": 500, "k": 100, "seed": 42}
 NBR = {"m": 7, "k": 100, "r_b": 0.9, "r_g": 0.7, "alpha": 0.7, "seed": 42}
@@ -239,6 +246,84 @@ def test_parameters_of_the_sampling(sessions, more):
         del params["convergence_threshold"]
     values = illoominate.data_shapley_values(*sessions, "vmis", "mrr@20", params)
     assert values["score"].abs().sum() > 0
+
+
+def test_unknown_items_stay_where_things_are_evaluated(rsc15):
+    train_df, validation_df = rsc15
+    tables = train_df.head(3000), validation_df.head(6000)
+    found = illoominate.train_and_evaluate_for_sbr(*tables, "vmis", "mrr@20", SBR)
+    # Illoominate 1.0.0 gives 0.0929; without the rows of unknown items it would be 0.1438.
+    assert found["score"][0] == pytest.approx(0.0929, abs=5e-5)
+    assert (found["n_queries"][0], found["n_empty"][0]) == (4500, 859)
+    as_they_are = illoominate.train_and_evaluate_polars(
+        *(pl.from_pandas(table) for table in tables), "vmis", "mrr@20", SBR
+    )
+    assert as_they_are["score"][0] == found["score"][0]
+    dropped = illoominate.train_and_evaluate_for_sbr(
+        *tables, "vmis", "mrr@20", {**SBR, "unknown": "drop"}
+    )
+    assert dropped["score"][0] == pytest.approx(0.1438, abs=5e-5)
+
+
+def test_an_unknown_item_takes_its_place_in_the_history():
+    train = pd.DataFrame(
+        [(1, "a", 1), (1, "x", 2), (2, "b", 3), (2, "y", 4)],
+        columns=["session_id", "item_id", "timestamp"],
+    )
+    asked = pd.DataFrame(
+        [(9, "a", 5), (9, "?", 6), (9, "b", 7), (9, "x", 8)], columns=train.columns
+    )
+    params = {"m": 5, "k": 5}
+    found = illoominate.train_and_evaluate_for_sbr(train, asked, "vmis", "mrr@5", params)
+    # x is found after a, ?, b only: y is worth .9 * 3/3, a and x are worth .7 * 1/3.
+    assert found["score"][0] == pytest.approx((0 + 0 + 1 / 3) / 3)
+    values = illoominate.data_loo_polars(train, asked, "vmis", "mrr@5", params)
+    assert values.columns[:2] == ["session_id", "score"]
+    assert dict(zip(values["session_id"], values["score"])) == pytest.approx(
+        {1: 1 / 9, 2: (1 / 3 - 1 / 2) / 3}
+    )
+
+
+def test_functions_of_tables_as_they_are(sessions, baskets):
+    train, validation = sessions
+    none = pl.DataFrame({"item_id": []}, schema={"item_id": pl.Int64})
+    found = illoominate.data_shapley_polars(
+        data=train, validation=validation, model="vmis", metric="mrr@20",
+        params={"m": 50, "k": 20}, sustainable=none,
+    )  # fmt: skip
+    assert isinstance(found, pl.DataFrame)
+    assert found.columns[:2] == ["session_id", "score"]
+    assert found.height == 200
+    users = illoominate.data_loo_polars(*baskets, "tifu", "ndcg@10", NBR)
+    assert users.columns[:2] == ["user_id", "score"]
+    score = illoominate.train_and_evaluate_polars(*baskets, "tifu", "ndcg@10", NBR)
+    assert 0 < score["score"][0] <= 1
+
+
+def test_numbers_may_be_texts(sessions):
+    given = {"m": "50", "k": "20", "seed": "42", "alpha": "0.7"}
+    values = illoominate.data_loo_values(*sessions, "vmis", "mrr@20", given)
+    same = illoominate.data_loo_values(*sessions, "vmis", "mrr@20", {"m": 50, "k": 20})
+    assert values["score"].tolist() == same["score"].tolist()
+    with pytest.raises(ParameterError, match="m must be an integer"):
+        illoominate.data_loo_values(*sessions, "vmis", "mrr@20", {"m": "many", "k": 20})
+
+
+def test_a_threshold_above_one_is_not_a_tolerance(sessions):
+    params = {"m": 50, "k": 20, "seed": 7}
+    with pytest.warns(DataWarning, match="on Illoominate's scale"):
+        given = illoominate.data_shapley_values(
+            *sessions, "vmis", "mrr@20", {**params, "convergence_threshold": 218}
+        )
+    usual = illoominate.data_shapley_values(*sessions, "vmis", "mrr@20", params)
+    np.testing.assert_array_equal(given["score"], usual["score"])
+
+
+def test_more_neighbours_than_candidates_and_items_than_there_are(sessions):
+    with pytest.warns(DataWarning, match="all candidates are neighbours"):
+        illoominate.data_loo_values(*sessions, "vmis", "mrr@20", {"m": 20, "k": 50})
+    with pytest.warns(DataWarning, match="no list is that long"):
+        illoominate.data_loo_values(*sessions, "vmis", "mrr@500", {"m": 50, "k": 50})
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,13 @@ from .explanation import (
     explain_many as explain_many,
 )
 from .illoominate import (
+    data_loo_polars as data_loo_polars,
+)
+from .illoominate import (
     data_loo_values as data_loo_values,
+)
+from .illoominate import (
+    data_shapley_polars as data_shapley_polars,
 )
 from .illoominate import (
     data_shapley_values as data_shapley_values,
@@ -152,6 +158,9 @@ from .illoominate import (
 )
 from .illoominate import (
     train_and_evaluate_for_sbr_files as train_and_evaluate_for_sbr_files,
+)
+from .illoominate import (
+    train_and_evaluate_polars as train_and_evaluate_polars,
 )
 from .influence import (
     TRAK as TRAK,
@@ -338,7 +347,9 @@ __all__ = [
     "Wrapped",
     "__version__",
     "compare",
+    "data_loo_polars",
     "data_loo_values",
+    "data_shapley_polars",
     "data_shapley_values",
     "detection_report",
     "evaluate",
@@ -370,6 +381,7 @@ __all__ = [
     "to_optimum",
     "train_and_evaluate_for_sbr",
     "train_and_evaluate_for_sbr_files",
+    "train_and_evaluate_polars",
     "warm_up",
     "willingness_by_category",
     "write_interactions",

@@ -232,3 +232,15 @@ def test_demo_refuses_too_few_sessions(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert "sessions" in whence_("demo", "--sessions", 3, code=2).stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_variables_of_illoominate_name_the_configuration(folder, monkeypatch):
+    test_illoominate_config_runs(folder)
+    monkeypatch.setenv("DATA_LOCATION", "data")
+    result = whence_("evaluate")
+    assert "as DATA_LOCATION says" in result.stderr
+    assert "mrr@20" in result.stdout
+    assert "mrr@20" in whence_("evaluate", *FILES).stdout
+    monkeypatch.setenv("CONFIG_FILENAME", "none.toml")
+    assert "none.toml" in whence_("evaluate", code=2).stderr
+    whence_("evaluate", *FILES)

@@ -173,13 +173,13 @@ def _asked_of(model: Any, config: Config, parts: Parts) -> Any:
     from whence.evaluation import make_queries
 
     data, wanted = config.data, config.evaluation.protocol
-    usual = data.unknown == "ignore" and data.target == "rest" and wanted is None
+    usual = data.unknown_of_queries == "ignore" and data.target == "rest" and wanted is None
     if parts.validation is None or usual or "rating" in model.levels:
         return parts.validation
     return make_queries(
         parts.train,
         parts.validation,
-        unknown=data.unknown,
+        unknown=data.unknown_of_queries,
         target=data.target,
         protocol=wanted or model.protocol,
     )
@@ -208,7 +208,7 @@ def _asks_users(model: Any, data: Interactions, config: Config) -> bool:
     queries = make_queries(
         model,
         data,
-        unknown=config.data.unknown,
+        unknown=config.data.unknown_of_queries,
         target=config.data.target,
         protocol=config.evaluation.protocol,
     )

@@ -42,7 +42,7 @@ SUSTAINABLE = Key(
 )  # fmt: skip
 UNKNOWN = Key(
     "data.unknown", ("--unknown",), str, "Data",
-    "Items unknown to the training data: ignore or drop.",
+    "Items unknown to the training data: ignore, drop or keep.",
 )  # fmt: skip
 MODEL = Key(
     "model.name", ("--model",), str, "Model",

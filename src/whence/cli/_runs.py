@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whence.cli._output import CONFIG, RUN, marked, read_json
 from whence.config.reading import PATHS
-from whence.errors import ConfigError
+from whence.errors import ConfigError, DataWarning
 
 if TYPE_CHECKING:
+    from whence.cli._commands import Given
     from whence.config import Config, Parts
 
 METRICS, MODEL, LOG = "metrics.json", "model.whence", "log.jsonl"
@@ -26,6 +29,36 @@ def _command_of(path: Path) -> str | None:
     if not (path / RUN).is_file():
         return None
     return str(read_json(path / RUN).get("command", "train"))
+
+
+def config_of_environment(given: Given) -> Path | None:
+    """Return the configuration that Illoominate's variables name, where no data is given.
+
+    Parameters
+    ----------
+    given : Given
+        With the options of the command line.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such file.
+    """
+    folder, name = os.environ.get("DATA_LOCATION"), os.environ.get("CONFIG_FILENAME")
+    given_data = any(given.has(f"data.{key}") for key in ("path", "train", "validation", "test"))
+    if not folder or given_data:
+        return None
+    path = Path(folder) / (name or "config.toml")
+    if path.is_file():
+        message = f"The configuration is {path}, as DATA_LOCATION says."
+        warnings.warn(message, DataWarning, stacklevel=2)
+        return path
+    if name:
+        raise ConfigError(
+            f"There is no configuration file {path}, which DATA_LOCATION and CONFIG_FILENAME name; "
+            "correct these variables, or name a configuration or data."
+        )
+    return None
 
 
 def found_config(source: Path | None) -> tuple[Path | None, Path | None]:

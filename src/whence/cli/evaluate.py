@@ -47,12 +47,13 @@ def evaluate(
     """
     from whence.cli._compare import compare_models
     from whence.cli._models import Trained, are_models, config_of
-    from whence.cli._runs import found_config
+    from whence.cli._runs import config_of_environment, found_config
     from whence.errors import ConfigError
 
     sources = sources or []
     if not are_models(sources):
-        _run(given.config(found_config(next(iter(sources), None))[0]), given, threads)
+        file = found_config(next(iter(sources), None))[0] or config_of_environment(given)
+        _run(given.config(file), given, threads)
         return
     for key in given.keys:
         if key in _OF_FITTING:

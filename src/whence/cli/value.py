@@ -52,12 +52,12 @@ def value(
     """
     from whence.cli._fitting import check_metrics, fit
     from whence.cli._output import Results, check_free, question_of, sections_of
-    from whence.cli._runs import found_config
+    from whence.cli._runs import config_of_environment, found_config
     from whence.config import read_parts
     from whence.errors import ConfigError
 
     file, before = found_config(source)
-    config = given.config(file)
+    config = given.config(file or config_of_environment(given))
     folder = Path(config.output.directory or (resume and before) or DEFAULT_OUTPUT)
     overwrite = config.output.overwrite
     check_free(folder, overwrite=overwrite, resume=resume)

@@ -64,7 +64,7 @@ def translated(raw: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _files_beside(folder: Path, model: str) -> dict[str, Any]:
-    data: dict[str, Any] = {"unknown": "drop"}
+    data: dict[str, Any] = {"unknown": "keep" if model == "vmis" else "ignore"}
     if model == "tifu" and not (folder / "train.csv").exists():
         data["train"] = str(folder / "baskets.csv")
         return {"data": data, "split": {"method": "last"}}

@@ -71,7 +71,7 @@ class Config(Section):
             sustainable_items=parts.sustainable_items,
             sustainability_weight=wanted.sustainability_weight,
             relevant=wanted.relevant,
-            unknown=self.data.unknown,
+            unknown=self.data.unknown_of_queries,
             target=self.data.target,
         )
 
@@ -93,7 +93,7 @@ class Config(Section):
             "sustainable_items": sustainable_items,
             "sustainability_weight": wanted.sustainability_weight,
             "relevant": wanted.relevant,
-            "unknown": self.data.unknown,
+            "unknown": self.data.unknown_of_queries,
             "target": self.data.target,
             "protocol": wanted.protocol,
             "negatives": wanted.negatives,

