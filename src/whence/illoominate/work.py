@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from whence.attribution import Attribution
 from whence.data import Interactions
 from whence.data._frames import to_polars
 from whence.data._further import numbered_by_id
@@ -39,7 +40,7 @@ def valued(
     fitted = model_class(model)(**model_params).fit(train)
     options = {"unknown": unknown, "sustainable_items": _sustainable(sustainable), **options}
     run = Run(progress=options.pop("progress", False))
-    values = factory(metric=metric, **options).attribute(fitted, validation, run=run)
+    values: Attribution = factory(metric=metric, **options).attribute(fitted, validation, run=run)
     first = ["score", values.source]
     others = [column for column in values.frame.columns if column not in first]
     return values.frame.select(first + others)
