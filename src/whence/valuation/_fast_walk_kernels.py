@@ -156,8 +156,7 @@ def pad_rows(game, zero):
 
 
 @njit(**_INLINE)
-def _add_blocks(start, end, sign, rows, keys):
-    row_items, row_values = rows.items, rows.values
+def _add_blocks(start, end, sign, row_items, row_values, keys):
     for block in range(start, end):
         for e in range(BLOCK):
             if sign > 0:
@@ -167,8 +166,7 @@ def _add_blocks(start, end, sign, rows, keys):
 
 
 @njit(**_INLINE)
-def _count_blocks(start, end, sign, key, rows, keys):
-    row_items, row_values = rows.items, rows.values
+def _count_blocks(start, end, sign, key, row_items, row_values, keys):
     above = 0
     for block in range(start, end):
         for e in range(BLOCK):
@@ -200,15 +198,16 @@ def _first_relevant(order, relevant, present):
 
 
 @njit(**_INLINE)
-def _add_best(here, k, rows, present, keys):
+def _add_best(here, k, offsets, row_items, row_values, present, keys):
     """Add the rows of the best k of the first `here`; return the worst of them."""
-    starts = rows.starts
     worst, neighbours, element = np.uint32(0), np.uint32(0), np.uint32(0)
     while neighbours < min(here, k):
         if present[element]:
             neighbours = np.uint32(neighbours + 1)
             worst = element
-            _add_blocks(starts[element], starts[np.uint32(element + 1)], 1, rows, keys)
+            _add_blocks(
+                offsets[element], offsets[np.uint32(element + 1)], 1, row_items, row_values, keys
+            )
         element = np.uint32(element + 1)
     return worst
 
@@ -224,7 +223,7 @@ def walk_one_target(order, relevant, weights, gained, game, rows, board):
     game : Game; rows : Rows; board : Board
     """
     present, worth, base, keys = board.present, board.worth, board.base, board.keys
-    offsets = rows.starts
+    offsets, row_items, row_values = rows
     n, k = np.uint32(len(order)), np.uint32(min(game.coalition.limits[1], len(order)))
     step, target = keys.dtype.type(game.coalition.limits[3]), board.targets[0]
     for i in range(np.uint32(len(keys))):
@@ -234,7 +233,7 @@ def walk_one_target(order, relevant, weights, gained, game, rows, board):
     here = _first_relevant(order, relevant, present)
     if here == n:
         return
-    worst = _add_best(here, k, rows, present, keys)
+    worst = _add_best(here, k, offsets, row_items, row_values, present, keys)
     work = 0
     value = game.scoring[4]
     key = keys[target]
@@ -257,8 +256,8 @@ def walk_one_target(order, relevant, weights, gained, game, rows, board):
         start, end = offsets[entering], offsets[np.uint32(entering + 1)]
         work += end - start
         if moves or key < step:
-            _add_blocks(start, end, 1, rows, keys)
-            _add_blocks(first, stop, -1, rows, keys)
+            _add_blocks(start, end, 1, row_items, row_values, keys)
+            _add_blocks(first, stop, -1, row_items, row_values, keys)
             if not moves:
                 continue
             key = keys[target]
@@ -267,8 +266,8 @@ def walk_one_target(order, relevant, weights, gained, game, rows, board):
                 above = _count_above(key, keys)
                 new = worth[above]
         else:
-            above += _count_blocks(start, end, 1, key, rows, keys)
-            above += _count_blocks(first, stop, -1, key, rows, keys)
+            above += _count_blocks(start, end, 1, key, row_items, row_values, keys)
+            above += _count_blocks(first, stop, -1, key, row_items, row_values, keys)
             new = worth[above]
         gained[entering] += weights[j] * (new - value)
         value = new
@@ -426,7 +425,7 @@ def walk_many_targets(order, relevant, weights, gained, game, rows, board):
     targets, target_keys, above = board.targets, board.target_keys, board.above
     sustainable, slot_of = board.sustainable, board.slot_of
     top, top_state = board.top, board.top_state
-    offsets = rows.starts
+    offsets, row_items, row_values = rows
     n, k = np.uint32(len(order)), np.uint32(min(game.coalition.limits[1], len(order)))
     step, count_list = keys.dtype.type(game.coalition.limits[3]), sustainable_factor != 0.0
     for i in range(np.uint32(len(keys))):
@@ -440,7 +439,7 @@ def walk_many_targets(order, relevant, weights, gained, game, rows, board):
     here = _first_relevant(order, relevant, present)
     if here == n:
         return
-    worst = _add_best(here, k, rows, present, keys)
+    worst = _add_best(here, k, offsets, row_items, row_values, present, keys)
     if count_list:
         for i in range(np.uint32(len(keys))):
             slot_of[i] = -1
@@ -472,8 +471,8 @@ def walk_many_targets(order, relevant, weights, gained, game, rows, board):
         work += end - start
         if not count_list and 4 * BLOCK * (end - start + stop - first) > len(keys):
             # Rows that touch most items: counting afresh is less work than keeping count.
-            _add_blocks(start, end, 1, rows, keys)
-            _add_blocks(first, stop, -1, rows, keys)
+            _add_blocks(start, end, 1, row_items, row_values, keys)
+            _add_blocks(first, stop, -1, row_items, row_values, keys)
             for t in range(np.uint32(len(targets))):
                 key = keys[targets[t]]
                 target_keys[t] = key

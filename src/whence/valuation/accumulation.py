@@ -14,24 +14,28 @@ from whence.valuation._solve_kernels import Accumulator
 IntArray = npt.NDArray[np.int64]
 Block = tuple[int, int]
 
+# Up to this many (3.5 MB), adding all is faster than finding and gathering those touched: 64 blocks
+# of 19,000 players took 15 ms, and take 4.
+_FEW_PLAYERS = 2**16
 _BY_QUERY = ("status", "spread", "work", "value_all", "value_nothing")
 
 
 class Part(NamedTuple):
-    """What one block of queries adds up to, without the players that nothing is known of.
+    """What one block of queries adds up to, of many players without those it does not touch.
 
     Attributes
     ----------
     block : (int, int)
         First and last (exclusive) query.
-    players : int64 (p,)
+    players : int64 (p,) or slice
+        A slice of all where they are few.
     by_player : list of ndarray (p, ...)
     by_query : list of ndarray (q,)
         In the order of the fields of `Accumulator`.
     """
 
     block: Block
-    players: IntArray
+    players: IntArray | slice
     by_player: list[npt.NDArray[np.generic]]
     by_query: list[npt.NDArray[np.generic]]
 
@@ -59,17 +63,23 @@ class Accumulation(Job[Block, Part, Accumulator]):
         """Add up one block."""
         accumulator = self.start()
         self.fill(shard, accumulator)
-        found = accumulator.appearances > 0
-        for name in self._sums:
-            # Both columns of a row as one number: any(axis=1) takes thirty times as long.
-            found |= getattr(accumulator, name).view(np.complex128)[:, 0] != 0
-        players = np.flatnonzero(found)
+        players = self._touched(accumulator)
         return Part(
             shard,
             players,
             [getattr(accumulator, name)[players] for name in (*self._sums, "appearances")],
             [getattr(accumulator, name)[slice(*shard)].copy() for name in _BY_QUERY],
         )
+
+    def _touched(self, accumulator: Accumulator) -> IntArray | slice:
+        """Players that anything is known of, or all."""
+        if self.n_players <= _FEW_PLAYERS:
+            return slice(None)
+        found = accumulator.appearances > 0
+        for name in self._sums:
+            # Both columns of a row as one number: any(axis=1) takes thirty times as long.
+            found |= getattr(accumulator, name).view(np.complex128)[:, 0] != 0
+        return np.flatnonzero(found)
 
     @property
     def _sums(self) -> tuple[str, ...]:
