@@ -61,6 +61,9 @@ from .data import (
     read_interactions as read_interactions,
 )
 from .data import (
+    read_splits as read_splits,
+)
+from .data import (
     register_format as register_format,
 )
 from .data import (
@@ -368,6 +371,7 @@ __all__ = [
     "make_sessions",
     "prune",
     "read_interactions",
+    "read_splits",
     "register_format",
     "register_layer",
     "register_metric",

@@ -14,6 +14,7 @@ from whence.data import (
     k_fold,
     read_interactions,
     split_leave_one_out,
+    split_random,
     split_rows,
     split_temporal,
     split_time,
@@ -196,3 +197,50 @@ def test_real_data(data_dir):
     lengths = np.bincount(data.source_codes)
     expected = [sizes(int(n), (0.8, 0.1, 0.1)) for n in lengths]
     assert np.sum(expected, axis=0).tolist() == [part.n_rows for part in parts]
+
+
+@pytest.mark.parametrize("fractions", [(0.8, 0.1, 0.1), (0.5, 0.5), (0.7, 0, 0.3), (0.9, 0.1, 0)])
+def test_rows_of_each_user_are_cut_in_order_of_time_by_the_rule_of_recbole(fractions):
+    rng = np.random.default_rng(0)
+    lengths = list(range(1, 31))
+    table = [(u, i, int(time)) for u, n in enumerate(lengths) for i, time in
+             enumerate(rng.permutation(n))]  # fmt: skip
+    data = users([table[place] for place in rng.permutation(len(table))])
+    parts = split_time(data, fractions, per_source=True)
+    for user, n in enumerate(lengths):
+        times = [part.frame.filter(pl.col("user") == user)["time"].to_list() for part in parts]
+        assert [len(part) for part in times] == sizes(n, fractions)
+        assert sorted(itertools.chain(*times)) == list(range(n))
+        assert [sorted(part) for part in times] == [
+            list(range(start, start + len(part)))
+            for start, part in zip(np.cumsum([0, *map(len, times)]).tolist(), times)
+        ]
+    with pytest.raises(ParameterError, match="the same for all"):
+        split_time(data, at=[3], per_source=True)
+
+
+@pytest.mark.parametrize(
+    "split",
+    [
+        split_rows,
+        split_time,
+        split_random,
+        split_temporal,
+        lambda data, fractions: split_rows(data, fractions, per_source=False),
+        lambda data, fractions: split_time(data, fractions, per_source=True),
+    ],
+)
+def test_a_part_of_no_share_is_empty(split):
+    data = users([(u, i, i) for u in range(20) for i in range(10)])
+    train, validation, test = split(data, (1, 0, 0))
+    assert train.fingerprint == data.fingerprint
+    assert validation.n_rows == test.n_rows == 0
+    assert validation.n_items == data.n_items
+    assert validation.describe()["rows"] == 0
+    assert repr(validation) == "<Interactions: 0 rows, 0 users, 0 items>"
+    train, validation, test = split(data, (0.8, 0, 0.2))
+    assert validation.n_rows == 0
+    assert train.n_rows + test.n_rows == 200
+    for wrong in ((0, 0.5, 0.5), (1.5, -0.5)):
+        with pytest.raises(ParameterError, match="the first is above 0 and none below"):
+            split(data, wrong)

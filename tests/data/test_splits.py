@@ -99,8 +99,8 @@ def test_temporal_split_is_not_for_baskets():
     [
         ((0.8, 0.1), "must sum to 1, and .* sums to 0.9"),
         ((1.0,), "two or more"),
-        ((1.2, -0.2), "above 0"),
-        ((0.5, float("nan")), "above 0"),
+        ((1.2, -0.2), "none below"),
+        ((0.5, float("nan")), "none below"),
     ],
 )
 @pytest.mark.parametrize("split", [split_temporal, split_random])

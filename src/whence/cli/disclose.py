@@ -215,13 +215,14 @@ def _read(config: Config) -> _Parts:
     ).with_tables(items=whole.item_table, users=whole.user_table)
     given = "fractions" in config.split.model_fields_set
     fractions = config.split.fractions if given else _FRACTIONS
-    parts = split_rows(
-        numbered, fractions, seed=config.split.seed, per_source=config.split.per_user
-    )
-    if len(parts) != 3:
+    if len(fractions) != 3 or not all(fractions):
         raise ConfigError(
-            "split.fractions must be the shares of training, validation and test data."
+            "split.fractions must be the shares of training, validation and test data, none of "
+            "them 0."
         )
+    parts = split_rows(
+        numbered, fractions, seed=config.split.seed, per_source=config.split.per_user is not False
+    )
     names = ("disclosed", "validation", "test")
     files = {name: (file, part.frame[PLACE].to_numpy()) for name, part in zip(names, parts)}
     return _Parts(parts[0], parts[1], parts[2], files)

@@ -56,13 +56,20 @@ def read_parts(config: Config) -> Parts:
     _check_files(config)
     validation = None if data.validation is None else _interactions(data.validation, config)
     test = None if data.test is None else _interactions(data.test, config)
-    train, notes = _filtered(_interactions(str(data.path or data.train), config), config)
     method: str | None = config.split.method
-    if data.path is not None or (validation is None and method is not None):
+    given = _given(config)
+    if given is not None:
+        (whole, validation, test), method = given, "given"
+        train, notes = _filtered(whole, config)
+    elif data.path is not None or (validation is None and method is not None):
+        train, notes = _filtered(_interactions(str(data.path or data.train), config), config)
         method = method or _usual_split(train)
-        train, validation, *rest = _split(train, method, config)
-        test = test if test is not None else next(iter(rest), None)
+        train, *others = _split(train, method, config)
+        # A part of no share has no rows.
+        validation, found, *_ = [one if one.n_rows else None for one in others] + [None]
+        test = test if test is not None else found
     else:
+        train, notes = _filtered(_interactions(str(data.train), config), config)
         method = None
     if data.unknown == "keep":
         train, note = _with_unknown_items(train, validation, test, config)
@@ -108,6 +115,39 @@ def _interactions(file: str, config: Config) -> Interactions:
         if wanted is None or data.kind is not None:
             raise
         found = _read(file, wanted, named)  # where both kinds are possible
+    return _fitting(found, file, config)
+
+
+def _given(config: Config) -> tuple[Interactions, Interactions | None, Interactions | None] | None:
+    """The parts that a folder has as files of their own, where they are to be taken."""
+    from whence.data.given_splits import find_splits, read_splits
+
+    data, split = config.data, config.split
+    if split.files is not None and split.method not in (None, "given"):
+        raise ConfigError(
+            f"split.files names the files of given parts, but split.method is {split.method}; "
+            "leave one of them out."
+        )
+    wanted = split.method == "given" or split.files is not None
+    if data.path is None:
+        if wanted:
+            raise ConfigError("The given split is that of a folder; name it with data.path.")
+        return None
+    folder = Path(data.path)
+    if not wanted and (
+        split.method is not None or not folder.is_dir() or find_splits(folder) is None
+    ):
+        return None
+    named = {**data.model_dump(include=set(_COLUMNS)), **reading(config)}
+    train, *others = read_splits(folder, split.files, kind=data.kind, **named)
+    validation, test = (None if one is None else _fitting(one, data.path, config) for one in others)
+    return _fitting(train, data.path, config), validation, test
+
+
+def _fitting(found: Interactions, file: str, config: Config) -> Interactions:
+    """Return interactions of the kind that the model learns from, with tables, by rating."""
+    data = config.data
+    wanted = data.kind or config.model.kind
     if wanted is not None and found.kind != wanted:
         other = "tifu" if found.kind == "baskets" else "vmis"
         raise DataError(
@@ -209,7 +249,9 @@ def _split(data: Interactions, method: str, config: Config) -> tuple[Interaction
         return splits.split_random(data, wanted.fractions, seed=wanted.seed)
     if method == "rows":
         return splits.split_rows(
-            data, wanted.fractions, seed=wanted.seed, per_source=wanted.per_user
+            data, wanted.fractions, seed=wanted.seed, per_source=wanted.per_user is not False
         )
-    by_time = splits.split_time if method == "time" else splits.split_temporal
-    return by_time(data, wanted.fractions, at=wanted.at)
+    if method == "time":
+        each = wanted.per_user is True
+        return splits.split_time(data, wanted.fractions, at=wanted.at, per_source=each)
+    return splits.split_temporal(data, wanted.fractions, at=wanted.at)

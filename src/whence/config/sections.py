@@ -125,22 +125,33 @@ class DataConfig(Section):
 class SplitConfig(Section):
     """How one file becomes training, validation and test data."""
 
-    method: Literal["leave-one-out", "rows", "time", "temporal", "random", "last"] | None = Field(
+    method: (
+        Literal["leave-one-out", "rows", "time", "temporal", "random", "last", "given"] | None
+    ) = Field(
         default=None,
         description="The last item (basket) of each user for testing and the one before for "
         "validation (leave-one-out); rows at random (rows) or by time (time); whole sessions or "
         "users by time (temporal) or at random (random); the last items for validation, without "
-        "test data (last). If absent and there is `data.path`: leave-one-out for users with times "
+        "test data (last); the files that a folder has of each (given). If absent and there is "
+        "`data.path`: given where there are such files, else leave-one-out for users with times "
         "and for baskets, rows for users without, temporal for sessions.",
     )
+    files: tuple[str, ...] | None = Field(
+        default=None,
+        description="For given: names of the files of training, (validation) and test data; train, "
+        "valid and test if absent.",
+    )
     fractions: tuple[float, ...] = Field(
-        default=(0.8, 0.1, 0.1), description="Shares of training, validation and test data."
+        default=(0.8, 0.1, 0.1),
+        description="Shares of training, validation and test data; there is no part of a share 0.",
     )
     at: tuple[Any, ...] | None = Field(
         default=None, description="Points in time instead of shares, for time and temporal."
     )
-    per_user: bool = Field(
-        default=True, description="For rows: the shares are those of each user's (session's) rows."
+    per_user: bool | None = Field(
+        default=None,
+        description="For rows and time: the shares are those of each user's (session's) rows; if "
+        "absent, true for rows and false for time.",
     )
     n: PositiveInt = Field(default=1, description="For last: how many items or baskets.")
     seed: Seed = Field(default=42, le=2**63 - 1, description="Seed of random splits.")

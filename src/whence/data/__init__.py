@@ -2,6 +2,7 @@
 
 from whence.data.filters import Dropped, filter_core, filter_length, filter_ratings
 from whence.data.formats import FORMATS, register_format
+from whence.data.given_splits import read_splits
 from whence.data.interactions import Columns, Interactions, Sequences, Vocabulary
 from whence.data.public import load
 from whence.data.readers import read_interactions
@@ -34,6 +35,7 @@ __all__ = [
     "make_baskets",
     "make_sessions",
     "read_interactions",
+    "read_splits",
     "read_table",
     "register_format",
     "split_last",

@@ -13,8 +13,8 @@ from whence.errors import FileFormatError
 
 _MOVIELENS = ("u.data", "ratings.dat", "ratings.csv")
 _ITEM_TABLES = ("u.item", "movies.dat", "movies.csv")
-_PACKED = r"\.(?:gz|bz2|xz|zst|zip)"
-_OF_TABLES = rf"(^part-[^.]*|\.(csv|tsv|parquet|pq|arrow|feather|ipc|jsonl|ndjson))({_PACKED})?$"
+PACKED = r"\.(?:gz|bz2|xz|zst|zip)"
+_OF_TABLES = rf"(^part-[^.]*|\.(csv|tsv|parquet|pq|arrow|feather|ipc|jsonl|ndjson))({PACKED})?$"
 _USER_TABLES = ("u.user", "users.dat")
 
 
@@ -85,7 +85,7 @@ def find_data(folder: Path, format: str | None) -> Found:
 
 def find_side_tables(data: Path) -> tuple[Path | None, Path | None]:
     """Return the tables of items and of users that belong to a file of interactions by name."""
-    folder, name = data.parent, re.sub(rf"({_PACKED})$", "", data.name.lower())
+    folder, name = data.parent, re.sub(rf"({PACKED})$", "", data.name.lower())
     if name.endswith(".inter"):
         stem = stem_of(data)
         stems = (stem, stem.rpartition(".")[0])  # x.train.inter has the items of x.item
@@ -104,7 +104,7 @@ def find_side_tables(data: Path) -> tuple[Path | None, Path | None]:
 
 def _find_interactions(folder: Path, format: str | None) -> Path | None:
     names = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
-    atomic = [n for n in names if re.search(rf"\.inter({_PACKED})?$", n, re.IGNORECASE)]
+    atomic = [n for n in names if re.search(rf"\.inter({PACKED})?$", n, re.IGNORECASE)]
     own = [name for name in atomic if stem_of(Path(name)) == folder.resolve().name]
     if format in (None, "atomic"):
         if len(own or atomic) == 1:

@@ -15,13 +15,19 @@ from whence.data.interactions import Interactions
 from whence.errors import DataError, ParameterError, check_list
 
 
-def check_fractions(fractions: Sequence[float]) -> NDArray[np.float64]:
+def check_fractions(fractions: Sequence[float], *, zeros: bool = False) -> NDArray[np.float64]:
     """Return shares as an array.
+
+    Parameters
+    ----------
+    fractions : sequence of float
+    zeros : bool
+        Whether all but the first may be 0.
 
     Raises
     ------
     ParameterError
-        There are fewer than two, one is not above 0, or they do not sum to 1.
+        There are fewer than two, one is not above 0 (or negative), or they do not sum to 1.
     """
     try:
         shares = np.asarray(check_list("fractions", fractions, "numbers"), dtype=np.float64)
@@ -29,8 +35,10 @@ def check_fractions(fractions: Sequence[float]) -> NDArray[np.float64]:
         raise ParameterError(f"fractions must be a list of numbers, not {fractions!r}.") from error
     if shares.ndim != 1:
         raise ParameterError(f"fractions must be a list of numbers, not {fractions!r}.")
-    if len(shares) < 2 or not (np.isfinite(shares).all() and (shares > 0).all()):
-        raise ParameterError(f"fractions must be two or more numbers above 0, not {fractions!r}.")
+    enough = (shares >= 0).all() and shares[:1].all() if zeros else (shares > 0).all()
+    if len(shares) < 2 or not (np.isfinite(shares).all() and enough):
+        what = ", of which the first is above 0 and none below," if zeros else " above 0"
+        raise ParameterError(f"fractions must be two or more numbers{what}, not {fractions!r}.")
     if abs(float(shares.sum()) - 1.0) > 1e-9:
         raise ParameterError(
             f"fractions must sum to 1, and {fractions!r} sums to {float(shares.sum()):g}."
@@ -40,29 +48,42 @@ def check_fractions(fractions: Sequence[float]) -> NDArray[np.float64]:
 
 def parts_by_share(rank: NDArray[np.int64], fractions: Sequence[float]) -> NDArray[np.int64]:
     """Return the part of each rank 0, 1, ...; what is absent (-1) is in the first."""
-    shares = check_fractions(fractions)
+    shares = check_fractions(fractions, zeros=True)
     ends = np.rint(np.cumsum(shares) * np.count_nonzero(rank >= 0))
     part: NDArray[np.int64] = np.searchsorted(ends[:-1], rank, side="right").astype(np.int64)
     return part
 
 
 def split_by_part(
-    interactions: Interactions, part: NDArray[np.integer[Any]], n_parts: int
+    interactions: Interactions,
+    part: NDArray[np.integer[Any]],
+    n_parts: int,
+    shares: Sequence[float] | None = None,
 ) -> tuple[Interactions, ...]:
     """Cut interactions by the part of each row of their frame.
+
+    Parameters
+    ----------
+    interactions : Interactions
+    part : integer array [n_rows]
+    n_parts : int
+    shares : sequence of float, optional
+        Of the parts; one of 0 has no rows, and the numbers that the whole has.
 
     Raises
     ------
     DataError
-        A part would be empty.
+        A part would be empty, and its share is not 0.
     """
+    wanted = [True] * n_parts if shares is None else [share > 0 for share in shares]
     for number in range(n_parts):
-        if not (part == number).any():
+        if wanted[number] and not (part == number).any():
             raise DataError(
                 f"Part {number + 1} of {n_parts} would be empty; choose other fractions or points, "
                 f"or give more data than {interactions.n_rows} rows."
             )
-    return tuple(interactions.keep_rows(part == number).rebuild() for number in range(n_parts))
+    parts = [interactions.keep_rows(part == number) for number in range(n_parts)]
+    return tuple(one.rebuild() if wanted[number] else one for number, one in enumerate(parts))
 
 
 def points_in_time(interactions: Interactions, at: Sequence[Any]) -> pl.Series:

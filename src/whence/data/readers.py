@@ -138,7 +138,7 @@ def read_interactions(
         raise ColumnError(f"{found.data}: {error}{_perhaps_a_row(table, typed)}") from error
     except (DataError, UnsupportedError) as error:
         raise type(error)(f"{found.data}: {error}") from error
-    return _with_tables(data, found) if side_tables else data
+    return with_side_tables(data, found) if side_tables else data
 
 
 def is_path(source: Any) -> bool:
@@ -158,7 +158,7 @@ def _perhaps_a_row(table: pl.DataFrame, typed: bool) -> str:
     )
 
 
-def _with_tables(data: Interactions, found: Found) -> Interactions:
+def with_side_tables(data: Interactions, found: Found) -> Interactions:
     """Return the interactions with the tables that were found beside them."""
     path = found.items
     try:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from whence.data._parts import check_fractions, parts_by_share, points_in_time, split_by_part
 from whence.data.interactions import Interactions
-from whence.errors import DataError, UnsupportedError, check_choice, check_int
+from whence.errors import DataError, ParameterError, UnsupportedError, check_choice, check_int
 
 
 def split_rows(
@@ -27,7 +27,7 @@ def split_rows(
     ----------
     interactions : Interactions
     fractions : sequence of float
-        Shares of the rows, which sum to 1.
+        Shares of the rows, which sum to 1; a part of 0 has no rows: ``(1, 0, 0)`` trains on all.
     seed : int, default 42
         The same seed and data give the same parts, whatever the ids are called.
     per_source : bool, default True
@@ -57,22 +57,18 @@ def split_rows(
     later ones in training; for models of sequences use `split_leave_one_out` or `split_time`.
     """
     _refuse_baskets(interactions, "split_rows")
-    shares = check_fractions(fractions)
+    shares = check_fractions(fractions, zeros=True)
     generator = _generator(seed)
     sequences = interactions.sequences
     place = generator.permutation(interactions.n_rows)
-    part = np.empty(interactions.n_rows, dtype=np.int64)
     if not per_source:
+        part = np.empty(interactions.n_rows, dtype=np.int64)
         part[sequences.rows] = parts_by_share(place, fractions)
-        return split_by_part(interactions, part, len(shares))
-    lengths = np.diff(sequences.offsets)
-    source = np.repeat(np.arange(interactions.n_sources), lengths)
+        return split_by_part(interactions, part, len(shares), list(shares))
+    source = np.repeat(np.arange(interactions.n_sources), np.diff(sequences.offsets))
     # Sorting by source what is in random order leaves each source's rows in random order.
     shuffled = place[np.argsort(source[place], kind="stable")]
-    position = np.arange(interactions.n_rows) - sequences.offsets[source]
-    ends = np.cumsum(_part_sizes(lengths, shares), axis=0)[:, source]
-    part[sequences.rows[shuffled]] = (position >= ends[:-1]).sum(axis=0)
-    return split_by_part(interactions, part, len(shares))
+    return _cut_each(interactions, sequences.rows[shuffled], shares)
 
 
 def split_leave_one_out(
@@ -127,8 +123,9 @@ def split_time(
     fractions: Sequence[float] = (0.8, 0.1, 0.1),
     *,
     at: Sequence[Any] | None = None,
+    per_source: bool = False,
 ) -> tuple[Interactions, ...]:
-    """Split rows by time, the same for all sources, the oldest first.
+    """Split rows by time, the oldest first: all by one clock, or those of each user apart.
 
     Parameters
     ----------
@@ -136,16 +133,20 @@ def split_time(
         Without a time column the order of rows is the time.
     fractions : sequence of float
         Shares of the rows, which sum to 1, exact to one row: rows of one timestamp at a boundary
-        are told apart by their order, and so can be on both sides of it.
+        are told apart by their order, and so can be on both sides of it. A part of 0 has no rows.
     at : sequence, optional
         Instead of fractions: increasing points in time, of the type of the time column (see
         `split_temporal`); a row at a point or later goes beyond it.
+    per_source : bool, default False
+        Cut the rows of each source by the fractions, in order of time, with the sizes of
+        `split_rows`: RecBole's ``split: {RS: [...]}, order: TO, group_by: user``.
 
     Returns
     -------
     tuple of Interactions
         One more than points, or one per fraction; each is numbered by its own rows. No row is
-        later than any row of a later part. Sources can have rows in several parts.
+        later than any row of a later part (with `per_source`, of the same source). Sources can
+        have rows in several parts.
 
     Raises
     ------
@@ -155,12 +156,24 @@ def split_time(
         A part would be empty.
     UnsupportedError
         The interactions are baskets, which must not be torn.
+
+    Notes
+    -----
+    With `per_source`, rows of one user in training can be later than rows of another in the test
+    part, so that models learn from what was the future of those that they are tested on.
     """
     _refuse_baskets(interactions, "split_time")
+    if per_source:
+        if at is not None:
+            raise ParameterError(
+                "Points in time are the same for all; give fractions with per_source=True."
+            )
+        shares = check_fractions(fractions, zeros=True)
+        return _cut_each(interactions, interactions.sequences.rows, shares)
     part = np.zeros(interactions.n_rows, dtype=np.int64)
     if at is None:
         part[interactions.rows] = parts_by_share(np.arange(interactions.n_rows), fractions)
-        return split_by_part(interactions, part, len(list(fractions)))
+        return split_by_part(interactions, part, len(list(fractions)), fractions)
     points = points_in_time(interactions, at)
     times = interactions.frame[str(interactions.columns.time)]
     for point in points:
@@ -221,6 +234,28 @@ def _folds(
     for number in range(n):
         held = part == number
         yield interactions.keep_rows(~held).rebuild(), interactions.keep_rows(held).rebuild()
+
+
+def _cut_each(
+    interactions: Interactions, rows: NDArray[np.int64], shares: NDArray[np.float64]
+) -> tuple[Interactions, ...]:
+    """Cut the rows of each source by shares, in the order given.
+
+    Parameters
+    ----------
+    interactions : Interactions
+    rows : int64 array [n_rows]
+        Rows of the frame, by source.
+    shares : float64 array [n_parts]
+    """
+    offsets = interactions.sequences.offsets
+    lengths = np.diff(offsets)
+    source = np.repeat(np.arange(interactions.n_sources), lengths)
+    position = np.arange(interactions.n_rows) - offsets[source]
+    ends = np.cumsum(_part_sizes(lengths, shares), axis=0)[:, source]
+    part = np.empty(interactions.n_rows, dtype=np.int64)
+    part[rows] = (position >= ends[:-1]).sum(axis=0)
+    return split_by_part(interactions, part, len(shares), list(shares))
 
 
 def _part_sizes(lengths: NDArray[np.int64], shares: NDArray[np.float64]) -> NDArray[np.int64]:

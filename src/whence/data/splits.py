@@ -41,8 +41,8 @@ def split_temporal(
     interactions : Interactions
         Sessions. Without a time column the order of rows is the time.
     fractions : sequence of float
-        Shares of the sessions, which sum to 1. Sessions that end at the same time are told apart
-        by their number, so a share is exact to one session.
+        Shares of the sessions, which sum to 1; a part of 0 has no rows. Sessions that end at the
+        same time are told apart by their number, so a share is exact to one session.
     at : sequence, optional
         Instead of fractions: increasing points in time, of the type of the time column (dates and
         times also as ISO text, in UTC where the column has a zone and the point has none);
@@ -74,7 +74,7 @@ def split_temporal(
         )
     if at is None:
         part = parts_by_share(interactions.recency, fractions)
-        return _split_sources(interactions, part, len(list(fractions)))
+        return _split_sources(interactions, part, len(list(fractions)), fractions)
     points = points_in_time(interactions, at)
     last = _last_times(interactions)
     part = np.zeros(interactions.n_sources, dtype=np.int64)
@@ -92,7 +92,7 @@ def split_random(
     ----------
     interactions : Interactions
     fractions : sequence of float
-        Shares of the sources, which sum to 1.
+        Shares of the sources, which sum to 1; a part of 0 has no rows.
     seed : int, default 42
         The same seed and data give the same parts, whatever the ids are called.
 
@@ -113,7 +113,7 @@ def split_random(
     place = generator.permutation(interactions.n_sources)
     place[interactions.recency < 0] = -1
     part = parts_by_share(_ranks_of_present(place), fractions)
-    return _split_sources(interactions, part, len(list(fractions)))
+    return _split_sources(interactions, part, len(list(fractions)), fractions)
 
 
 def split_last(interactions: Interactions, n: int = 1) -> tuple[Interactions, Interactions]:
@@ -169,11 +169,14 @@ def _ranks_of_present(place: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _split_sources(
-    interactions: Interactions, part: NDArray[np.int64], n_parts: int
+    interactions: Interactions,
+    part: NDArray[np.int64],
+    n_parts: int,
+    shares: Sequence[float] | None = None,
 ) -> tuple[Interactions, ...]:
     row_part = np.empty(interactions.n_rows, dtype=np.int64)
     row_part[interactions.rows] = part[interactions.source_codes]
-    return split_by_part(interactions, row_part, n_parts)
+    return split_by_part(interactions, row_part, n_parts, shares)
 
 
 def _last_times(interactions: Interactions) -> pl.Series:

@@ -13,7 +13,7 @@ from whence.data._folders import Found, find_files
 from whence.data._frames import to_polars
 from whence.data._headerless import column_names
 from whence.data.atomic import is_atomic
-from whence.data.formats import FORMATS, Format, Source, format_to_read
+from whence.data.formats import FORMATS, Format, Source, ending_of, format_to_read
 from whence.data.movielens import split_genres
 from whence.data.vocabulary import family
 from whence.errors import FileFormatError, ParameterError, did_you_mean
@@ -89,14 +89,41 @@ def read_files(
                 f"{paths[0]} and {path} are to be parts of one table, but {lacking} has no column "
                 f"{odd!r}; give files of the same columns."
             )
-        for name, dtype in first.schema.items():
-            if family(table.schema[name]) != family(dtype):
-                raise FileFormatError(
-                    f"Column {name!r} is {dtype} in {paths[0]} and {table.schema[name]} in {path}; "
-                    "write the parts of a table alike."
-                )
         tables.append(table.select(first.columns))
-    return pl.concat(tables, how="vertical_relaxed"), typed
+    return stacked(tables, paths), typed
+
+
+def stacked(tables: Sequence[pl.DataFrame], paths: Sequence[Path]) -> pl.DataFrame:
+    """Return tables one below the other; what a table lacks is null there.
+
+    Raises
+    ------
+    FileFormatError
+        A column has values that do not compare. Ids of atomic files do: they are text in all where
+        they are in one.
+    """
+    tables = list(tables)
+    for name in dict.fromkeys(name for table in tables for name in table.columns):
+        having = [n for n, table in enumerate(tables) if name in table.columns]
+        families = {family(tables[n].schema[name]): n for n in having}
+        if len(families) < 2:
+            continue
+        if set(families) == {"integer", "text"} and all(ending_of(p) == ".inter" for p in paths):
+            for n in having:
+                tables[n] = tables[n].with_columns(pl.col(name).cast(pl.String))
+        elif not set(families) <= {"integer", "float"}:
+            one, other = list(families.values())[:2]
+            raise FileFormatError(
+                f"Column {name!r} is {tables[one].schema[name]} in {paths[one]} and "
+                f"{tables[other].schema[name]} in {paths[other]}; write the parts alike."
+            )
+    try:
+        return pl.concat(tables, how="diagonal_relaxed")
+    except pl.exceptions.PolarsError as error:
+        raise FileFormatError(
+            f"{paths[0]} and {paths[-1]} have columns of different types "
+            f"({str(error).strip().splitlines()[0]}); write the parts alike."
+        ) from error
 
 
 def read_file(

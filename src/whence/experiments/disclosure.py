@@ -19,6 +19,7 @@ from whence.curation.disclosure import Disclosure, paired_differences, simulate_
 from whence.curation.disclosure.comparison import FREE, KEYS, Arm, Posed, Retrained, compared
 from whence.curation.disclosure.retraining import Yardstick
 from whence.data import Interactions, split_rows
+from whence.data._parts import check_fractions
 from whence.engines import Checkpoints, Run, settled
 from whence.engines import run as run_job
 from whence.errors import DataError, ParameterError, check_choice
@@ -85,6 +86,7 @@ class DisclosureExperiment(Configurable):
             If the rows are not those of users, or nothing has any violation.
         """
         self._check_params()
+        check_fractions(self.fractions)
         run = settled(run, self)
         interactions = Interactions.from_frame(data)
         if not interactions.by_user:
