@@ -279,10 +279,10 @@ SPECIAL: dict[str, tuple[str, Handler]] = {
     ),
     "topk": ("the K of `evaluation.metrics`", _read_elsewhere),
     "eval_args": (
-        "`split`: RS with order RO is rows, with order TO and group_by none time, LS with order TO "
-        "is leave-one-out, and last with valid_only; mode uni100 of test data is "
-        "`evaluation.negatives: 100`, and validation ranks all items, which a note says; all else "
-        "is refused",
+        "`split`: RS with order RO is rows, with order TO time (of each user by group_by; not so "
+        "for sequential models), LS with order TO is leave-one-out, and last with valid_only; mode "
+        "uni100 of test data is `evaluation.negatives: 100`, and validation ranks all items, which "
+        "a note says; all else is refused",
         evaluation.eval_args,
     ),
     "load_col": (
