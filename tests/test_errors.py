@@ -26,6 +26,7 @@ from whence.errors import (
         (errors.FileFormatError, ValueError),
         (errors.OutputExistsError, FileExistsError),
         (errors.ConfigError, ValueError),
+        (errors.SizeError, MemoryError),
     ],
 )
 def test_errors_are_caught_as_ours_and_as_the_builtin_one(error, builtin):
@@ -69,3 +70,34 @@ def test_check_float():
         check_float("alpha", -1, minimum=0)
     with pytest.raises(ParameterError, match="of at most 0, not 1"):
         check_float("alpha", 1, maximum=0)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: np.zeros(2**62), lambda: np.zeros(2**63 - 1), lambda: np.zeros((2**40, 2**40))]
+)
+def test_what_does_not_fit_into_memory_is_one_sentence(make):
+    said = "does not fit into memory; choose smaller sizes"
+    with pytest.raises(errors.SizeError, match=said), errors.within_memory():
+        make()
+
+
+def test_other_errors_are_left_as_they_are():
+    with pytest.raises(ValueError, match="another"), errors.within_memory():
+        raise ValueError("another")
+    with pytest.raises(ParameterError, match="allocate memory"), errors.within_memory():
+        raise ParameterError("ours, although it can allocate memory")
+
+
+@pytest.mark.parametrize("value", [None, 3, b"x", ["a"], "a\0b"])
+def test_what_is_no_path_is_refused(value):
+    with pytest.raises(ParameterError, match="path must be the path of a file, not"):
+        errors.check_path("path", value)
+
+
+def test_texts_and_mappings_are_no_lists():
+    assert errors.check_list("metrics", ("a", "b"), "names") == ["a", "b"]
+    with pytest.raises(ParameterError, match=r"metrics must be a list of names, not 'ab'; give"):
+        errors.check_list("metrics", "ab", "names")
+    for value in (3, None, {"a": 1}, np.array(3)):
+        with pytest.raises(ParameterError, match=r"metrics must be a list of names, not .*\.$"):
+            errors.check_list("metrics", value, "names")

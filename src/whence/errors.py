@@ -13,7 +13,8 @@ import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,10 @@ class TrainingError(WhenceError, ArithmeticError):
     """Training diverged: the loss or a parameter is not finite."""
 
 
+class SizeError(WhenceError, MemoryError):
+    """What is asked for does not fit into memory."""
+
+
 class WhenceWarning(UserWarning):
     """Base of all warnings that Whence gives on purpose."""
 
@@ -87,6 +92,35 @@ UNREADABLE = (
 
 _LARGEST = 2**63 - 1
 """Integer that arrays and compiled loops can hold."""
+
+
+@contextmanager
+def within_memory() -> Iterator[None]:
+    """Say in one sentence that an array was too large, whichever library says so how.
+
+    Raises
+    ------
+    SizeError
+        In that case.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError, ValueError) as error:
+        said = str(error)
+        if isinstance(error, WhenceError) or not (
+            isinstance(error, MemoryError) or any(words in said for words in _TOO_LARGE)
+        ):
+            raise
+        raise SizeError(
+            "This does not fit into memory; choose smaller sizes (of embeddings, factors, lists or "
+            "batches), or less data."
+        ) from error
+
+
+_TOO_LARGE = (
+    "allocate memory", "out of memory", "Maximum allowed dimension", "array is too big",
+    "size calculation overflowed", "negative dimensions", "Maximum allowed size",
+)  # fmt: skip
 
 
 def did_you_mean(word: object, options: Iterable[object], cutoff: float = 0.6) -> str:

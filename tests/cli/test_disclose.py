@@ -167,7 +167,7 @@ WAY = ("--willingness", "private")
         (("--category", "genre", "--rule", "Horror"), "as in Horror=1, not 'Horror'"),
         ((*WAY, "--lam", -1), "--lam must be a number of at least 0"),
         ((*WAY, "--strategy", "socal"), "Did you mean 'social'"),
-        ((*WAY, "--strategy", "budget"), "needs either n, the number of interactions"),
+        ((*WAY, "--strategy", "budget"), "needs either -n ..., the number of interactions"),
         ((*WAY, "--model", "vmis"), "Disclosure needs a model"),
         ((*WAY, "--splitt", "temporal"), "No such option"),
         ((*WAY, "--split", "temporal"), "splits one file by rows"),

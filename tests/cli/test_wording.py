@@ -7,7 +7,7 @@ import warnings
 
 import pytest
 
-from whence.cli._terminal import Wording, counted, terminal
+from whence.cli._terminal import Wording, complain, counted, heading, say, table, terminal
 from whence.errors import DataWarning
 
 WORDING = Wording(
@@ -92,3 +92,25 @@ def test_what_is_logged_is_shown_on_request(capsys):
 )  # fmt: skip
 def test_counted(number, noun, said):
     assert counted(number, noun) == said
+
+
+def test_ids_do_not_command_the_terminal(capsys):
+    terminal.start()
+    strange = "\x1b[2J\x1b[31mred\x07\u202egpj\x9b1m"
+    say(strange)
+    heading(strange)
+    complain(strange)
+    terminal.note(strange)
+    table(["id\x1b[1m", "n"], [[f"{strange}\nnext", 1]])
+    said = "".join(capsys.readouterr())
+    assert not set(said) & set("\x1b\x07\u202e\x9b")
+    assert said.count(r"\x1b[2J\x1b[31mred\x07\u202egpj\x9b1m") == 5
+    assert len(said.splitlines()) == 6
+
+
+def test_a_list_that_is_read_from_a_file():
+    wording = Wording({"sustainable_items": "--sustainable", "metric": "--metric"})
+    assert wording.spoken("Give sustainable_items=[…], please.") == (
+        "Give --sustainable FILE, please."
+    )
+    assert wording.spoken("Give metric=[…], please.") == "Give --metric ..., please."

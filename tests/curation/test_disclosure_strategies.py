@@ -191,7 +191,7 @@ def test_what_willingness_alone_decides_is_said(plain):
         ({"strategy": "socal"}, "Did you mean 'social'"),
         ({"strategy": "budget"}, "needs either n"),
         ({"strategy": "random", "n": 1, "wv": 1.0}, "needs either n"),
-        ({"strategy": "social", "n": 3}, "n do not belong to strategy='social'"),
+        ({"strategy": "social", "n": 3}, "n=… is not for strategy='social'"),
         ({"strategy": "random", "n": 10_000}, "n must be an integer between 0 and"),
         ({"lam": -1.0}, "lam must be a number of at least 0"),
         ({"strategy": "trust_region", "rounds": 0}, "rounds must be"),

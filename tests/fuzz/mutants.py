@@ -142,17 +142,17 @@ def mutated_text(rng, content):
     return json.dumps(mutated_json(rng, json.loads(content))).encode()
 
 
-def untyped(use, *arguments):
+def untyped(use, *arguments, **options):
     """What goes wrong that is no error of Whence; None where nothing does."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            use(*arguments)
+            use(*arguments, **options)
     except WhenceError as error:
         said = str(error)
         if not said or "\n" in said:
             return f"not one sentence: {said!r}"
-    except Exception as error:
+    except (Exception, pl.exceptions.PanicException) as error:
         import traceback
 
         last = traceback.extract_tb(error.__traceback__)

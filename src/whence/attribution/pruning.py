@@ -43,22 +43,47 @@ def lowest(
         If not exactly one of `fraction`, `n`, `below` is given (none is enough where
         `standard_errors` is), or one is out of range.
     """
-    given = [name for name, value in _named(fraction, n, below) if value is not None]
-    if len(given) > 1 or (not given and standard_errors is None):
-        got = f"not {' and '.join(given)}" if given else "and none is given"
-        raise ParameterError(
-            f"Say how much to remove by exactly one of fraction, n and below, {got}."
-        )
+    check_amount(fraction=fraction, n=n, below=below, standard_errors=standard_errors)
     order = attribution.order()
     if standard_errors is not None or below is not None:
         order = order[_is_below(attribution, below or 0.0, standard_errors)[order]]
     if fraction is not None:
-        share = check_float("fraction", fraction, 0.0, 1.0)
         # A hair is added so that 0.07 of 100 sources is 7 of them in binary arithmetic, too.
-        return order[: int(share * len(attribution) + 1e-9)]
+        return order[: int(fraction * len(attribution) + 1e-9)]
     if n is not None:
         return order[: check_int("n", n, 0, len(attribution))]
     return order
+
+
+def check_amount(
+    *,
+    fraction: float | None = None,
+    n: int | None = None,
+    below: float | None = None,
+    standard_errors: float | None = None,
+) -> None:
+    """Refuse what does not say how much is to be removed, before anything is read.
+
+    Raises
+    ------
+    ParameterError
+        As `lowest`.
+    """
+    amounts = {"fraction": fraction, "n": n, "below": below}
+    given = [name for name, value in amounts.items() if value is not None]
+    if len(given) > 1 or (not given and standard_errors is None):
+        got = f"not by {len(given)} of them" if given else "and none is given"
+        raise ParameterError(
+            f"Say how much to remove by exactly one of fraction=…, n=… and below=…, {got}."
+        )
+    if fraction is not None:
+        check_float("fraction", fraction, 0.0, 1.0)
+    if n is not None:
+        check_int("n", n, 0)
+    if below is not None:
+        check_float("below", below)
+    if standard_errors is not None:
+        check_float("standard_errors", standard_errors, 0.0)
 
 
 def without(attribution: Attribution, interactions: Any, removed: Positions) -> Any:
@@ -87,23 +112,13 @@ def without(attribution: Attribution, interactions: Any, removed: Positions) -> 
     return kept.to_native()
 
 
-def _named(
-    fraction: float | None, n: int | None, below: float | None
-) -> tuple[tuple[str, float | None], ...]:
-    return ("fraction", fraction), ("n", n), ("below", below)
-
-
 def _is_below(
     attribution: Attribution, below: float, standard_errors: float | None
 ) -> npt.NDArray[np.bool_]:
-    threshold = check_float("below", below)
-    if standard_errors is None:
-        return attribution.totals < threshold
-    margin = check_float("standard_errors", standard_errors, 0.0)
     errors = attribution.total_errors
-    if errors is None:  # exact values are beyond doubt
-        return attribution.totals < threshold
-    return attribution.totals + margin * errors < threshold
+    if standard_errors is None or errors is None:  # exact values are beyond doubt
+        return attribution.totals < below
+    return attribution.totals + standard_errors * errors < below
 
 
 def _column(

@@ -15,7 +15,7 @@ import typer
 
 from whence.cli._commands import Commands, UsageError
 from whence.cli._terminal import complain, terminal
-from whence.errors import WhenceError, WhenceWarning
+from whence.errors import WhenceError, WhenceWarning, within_memory
 
 BAD_INPUT, INTERRUPTED = 2, 130
 
@@ -45,7 +45,7 @@ class _Main(Commands):
     def invoke(self, ctx: Any) -> Any:
         """Run the command that is called."""
         try:
-            with warnings.catch_warnings(), _interruptible():
+            with warnings.catch_warnings(), _interruptible(), within_memory():
                 warnings.simplefilter("always", WhenceWarning)
                 warnings.showwarning = terminal.warned
                 return super().invoke(ctx)

@@ -331,7 +331,9 @@ def _check(one: inspect.Parameter, value: Any) -> None:
         return
     kind, *notes = get_args(one.annotation)
     info = next(note for note in notes if hasattr(note, "param_decls"))
-    names = [name for name in info.param_decls or () if name.startswith("-")]
+    # In an annotation, the first name of an option is where Typer has its default.
+    written = (info.default, *(info.param_decls or ()))
+    names = [name for name in written if isinstance(name, str) and name.startswith("-")]
     option = max(names, key=len) if names else f"--{one.name.strip('_').replace('_', '-')}"
     bounds = tuple(note for note in notes if note is not info)
     kind = Annotated[(kind, *bounds)] if bounds else kind

@@ -76,14 +76,35 @@ def history_of(model: Any, text: str) -> list[Any]:
         for part in text.split(";")
     ]
     flat = [item for basket in baskets for item in basket]
-    unknown = [item for item in flat if model.vocabulary.item_codes([item])[0] < 0]
-    if unknown:
-        raise DataError(
-            f"{column} {unknown[0]!r} is unknown to the model; give items of its training data."
-        )
+    _check_known(model, flat)
     if not flat:
         raise DataError(f"The history {text!r} has no items; write it as in 'a,b,c'.")
     return baskets if model.train_.kind == "baskets" else flat
+
+
+def known_items(model: Any, texts: list[str]) -> list[Any]:
+    """Return items of the training data, in the ids of the data.
+
+    Raises
+    ------
+    DataError
+        If one is unknown.
+    """
+    items = typed(texts, model.vocabulary.items, model.train_.columns.item)
+    _check_known(model, items)
+    return items
+
+
+def _check_known(model: Any, items: list[Any]) -> None:
+    from whence.errors import DataError
+
+    codes = model.vocabulary.item_codes(items) if items else []
+    for item, code in zip(items, codes):
+        if code < 0:
+            raise DataError(
+                f"{model.train_.columns.item} {item!r} is unknown to the model; give items of its "
+                "training data."
+            )
 
 
 def known_users(model: Any, texts: list[str]) -> list[Any]:

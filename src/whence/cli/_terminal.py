@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from whence.engines import Run
 
 _WIDEST = 2_000
+_BREAKS = re.compile(r"[\r\n\t\v\f\x85\u2028\u2029]+")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+"""Control characters, and those that change the direction of what follows."""
+_OF_FILES = ("--sustainable",)
 _VALUE = r"'[^']*'|\"[^\"]*\"|\.\.\.|…|\([^)]*\)|[^\s,;:.()]+(?:\.\d+)?"
 
 
@@ -94,6 +98,8 @@ class Wording:
             return self.flags[name][value == "False"] or found[0]
         if value.isupper():  # item=ID is no argument
             return found[0]
+        if value.startswith("["):  # what Python takes as a list, the command reads from a file
+            value = "FILE" if self.options.get(name) in _OF_FILES else "..."
         quoted = shlex.quote(value) if " " in value else value or "..."
         if name in self.options:
             return f"{self.options[name]} {quoted}"
@@ -204,14 +210,27 @@ def working(title: str, *, silent: bool = False, **how: Any) -> Iterator[Run]:
         yield Run(progress=report, **how)
 
 
+def harmless(text: object, *, lines: bool = True) -> str:
+    """Return a text without characters that a terminal takes as commands, as ids may have them.
+
+    Parameters
+    ----------
+    text : object
+    lines : bool
+        Whether line breaks stay; they are blanks otherwise.
+    """
+    said = str(text) if lines else _BREAKS.sub(" ", str(text))
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], said)
+
+
 def say(text: str = "") -> None:
     """Print lines of plain text."""
-    print(text)
+    print(harmless(text))
 
 
 def complain(text: str) -> None:
     """Print a line on standard error."""
-    print(text, file=sys.stderr)
+    print(harmless(text), file=sys.stderr)
 
 
 def counted(number: int, noun: str) -> str:
@@ -224,7 +243,7 @@ def counted(number: int, noun: str) -> str:
 
 def heading(text: str) -> None:
     """Print a line that stands out on a terminal."""
-    Console(highlight=False, soft_wrap=True).print(Text(text, style="bold"))
+    Console(highlight=False, soft_wrap=True).print(Text(harmless(text), style="bold"))
 
 
 def table(
@@ -238,9 +257,10 @@ def table(
     shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for position, column in enumerate(columns):
         left = column in text or (position == 0 and column not in numbers)
-        shown.add_column(column, justify="left" if left else "right", no_wrap=True)
+        name = harmless(column, lines=False)
+        shown.add_column(Text(name), justify="left" if left else "right", no_wrap=True)
     for row in rows:
-        shown.add_row(*(Text(str(cell)) for cell in row))
+        shown.add_row(*(Text(harmless(cell, lines=False)) for cell in row))
     console = Console(highlight=False)
     if not console.is_terminal:  # in a file or a pipe nothing is to be cut off
         console.width = _WIDEST

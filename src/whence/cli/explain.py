@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from whence.explanation import Explanation, Explanations
 
 _WIDTH = 24
+_PICTURES = (".png", ".svg", ".pdf")
+_ENDINGS = (*_PICTURES, ".parquet", ".csv")
 DEFAULT_OUTPUT = "whence-explanations"
 
 
@@ -87,7 +89,7 @@ def explain(
 
     For example: whence explain runs/GRU4Rec-20250101-120000 --user 42 --last 20 -o user42.png
     """
-    from whence.cli._ids import masking_of, typed
+    from whence.cli._ids import known_items, masking_of
     from whence.cli._models import load_trained
     from whence.cli._output import check_free, check_new
     from whence.errors import ConfigError
@@ -96,11 +98,17 @@ def explain(
     if not (user or users or every or history):
         raise ConfigError("Say whose recommendation: --user 42, --users FILE or --history 'a,b,c'.")
     several = every or users is not None or len([*(user or []), *(history or [])]) > 1
+    if several and without is not None:
+        raise ConfigError("--counterfactual is for one history; leave it out, or ask for one.")
     folder = (output or Path(DEFAULT_OUTPUT)) if several else None
     if folder is not None:
         check_free(folder, overwrite=overwrite, resume=resume)
     else:
         check_new(output, overwrite=overwrite)
+        if output is not None and output.suffix.lower() not in _ENDINGS:
+            raise ConfigError(
+                f"{output} cannot be written; choose a name that ends in {', '.join(_ENDINGS)}."
+            )
     model = load_trained(source).model
     items, column = model.vocabulary.items, model.train_.columns.item
     settings = dict(given.parameters)
@@ -110,6 +118,7 @@ def explain(
         settings["target"] = _target(settings["target"], items, column)
     explainer = Explainer(seed=seed, threads=threads, **settings)
     explainer._check_params()
+    wanted = None if without is None else known_items(model, [without])[0]
     histories = _histories(model, user or [], users, every, history or [])
     if last is not None:
         histories = {name: events[-last:] for name, events in histories.items()}
@@ -118,8 +127,8 @@ def explain(
         return
     explanation = explainer.attribute(model, next(iter(histories.values())))
     _show(explanation)
-    if without is not None:
-        say(str(explanation.counterfactual(typed([without], items, column)[0])))
+    if wanted is not None:
+        say(str(explanation.counterfactual(wanted)))
     if output is not None:
         _write(explanation, output, overwrite)
         say(f"Written to {output}.")
@@ -234,7 +243,7 @@ def _text(value: Any) -> str:
 def _write(explanation: Explanation, path: Path, overwrite: bool) -> None:
     from whence.plots import picture
 
-    if path.suffix.lower() in (".png", ".svg", ".pdf"):
+    if path.suffix.lower() in _PICTURES:
         with picture(path, overwrite=overwrite) as axes:
             explanation.plot(ax=axes)
     else:

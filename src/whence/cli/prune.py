@@ -47,11 +47,17 @@ def prune(
     For example: whence prune whence-values train.csv --fraction 0.05 --output pruned.csv
     """
     from whence.attribution import Attribution
+    from whence.attribution.pruning import check_amount
     from whence.cli._output import check_new
     from whence.data import read_table, write_interactions
+    from whence.data.formats import format_to_write
     from whence.errors import ParameterError
 
     check_new(output, overwrite=overwrite)
+    format_to_write(output, None)
+    check_amount(fraction=fraction, n=n, below=below, standard_errors=standard_errors)
+    if fraction == 1:
+        raise ParameterError("--fraction 1 would leave nothing of the training data; remove less.")
     file = values / "values.parquet" if values.is_dir() else values
     if file.suffix == ".csv" and not file.with_suffix(".json").exists():
         beside = file.with_suffix(".parquet")

@@ -59,12 +59,15 @@ def recommend(
     from whence.cli._models import load_trained
     from whence.cli._output import check_new
     from whence.data import write_interactions
+    from whence.data.formats import format_to_write
     from whence.errors import ConfigError
 
     asked = list(user or [])
     if not (asked or users or every or history):
         raise ConfigError("Say for whom: --user 42, --users FILE, --all or --history 'a,b,c'.")
     check_new(output, overwrite=overwrite)
+    if output is not None:
+        format_to_write(output, None)
     model = load_trained(source).model
     if users is not None:
         asked += ids_in(users, model.train_.columns.source)

@@ -13,7 +13,7 @@ import polars as pl
 from whence import errors
 from whence.errors import FileFormatError, OutputExistsError, check_path
 
-UNREADABLE = (*errors.UNREADABLE, pl.exceptions.PolarsError)
+UNREADABLE = (*errors.UNREADABLE, pl.exceptions.PolarsError, pl.exceptions.PanicException)
 """What reading a damaged file of arrays, tables or JSON ends in."""
 
 
@@ -69,7 +69,7 @@ def read_parquet_with_metadata(path: str | Path) -> tuple[pl.DataFrame, dict[str
         raise FileFormatError(f"There is no file {path}; check the path.")
     try:
         return pl.read_parquet(path, hive_partitioning=False), pl.read_parquet_metadata(path)
-    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
+    except UNREADABLE as error:
         raise FileFormatError(
             f"{path} is not a readable Parquet file (truncated, or of another format); "
             "write it again."

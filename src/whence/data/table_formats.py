@@ -68,7 +68,7 @@ def _parse_binary(name: str, read: Callable[[bytes], pl.DataFrame], source: Sour
         raise ParameterError(f"separator is for text files, and {source.path} is {name.lower()}.")
     try:
         return read(source.content)
-    except Exception as error:  # damaged files surface as errors of many kinds
+    except (Exception, pl.exceptions.PanicException) as error:  # of many kinds
         raise FileFormatError(
             f"{source.path} is not a readable {name} file (truncated, or of another format); "
             "write or fetch it again."

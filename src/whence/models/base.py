@@ -25,6 +25,7 @@ from whence.errors import (
     check_int,
     check_list,
     did_you_mean,
+    within_memory,
 )
 from whence.evaluation.queries import Queries
 from whence.models import _kernels as kernels
@@ -154,7 +155,8 @@ class Recommender(Configurable, ABC):
         """
         run = self._settled(run)
         self.train_ = self._taken(train, columns)
-        self._fit(self.train_, run)
+        with within_memory():
+            self._fit(self.train_, run)
         return self
 
     def _settled(self, run: Run | None) -> Run:

@@ -286,7 +286,8 @@ class CustomSessionGames(CustomGames):
         self.k, self.m = model.limits
         self.n_neighbours = self.k
         everyone = len(model.index_.source_of)
-        self.limit = {FIXED: self.m, ALL: everyone, ONE_MORE: self.m + 1}[candidates]
+        limits = {FIXED: self.m, ALL: everyone, ONE_MORE: self.m + 1}
+        self.limit = min(limits[candidates], everyone)
         self._arrays = self.queries.arrays
         self._seen = np.zeros(model.n_items, dtype=np.int64)
         self._calls = 0

@@ -118,7 +118,8 @@ class SessionGames(Games):
     def _prepare(self, candidates: str) -> None:
         model, index = self.model, self.model.index_
         everyone, (self.n_neighbours, m) = max(1, len(index.source_of)), model.limits
-        self.limit = {FIXED: m, ALL: everyone, ONE_MORE: m + 1}[candidates]
+        limits = {FIXED: m, ALL: everyone, ONE_MORE: m + 1}
+        self.limit = min(limits[candidates], everyone)
         self.arrays = _vmis_kernels.Sessions(
             index,
             model.idf,

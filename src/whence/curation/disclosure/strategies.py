@@ -83,11 +83,12 @@ def check_size(strategy: str, n: int | None, wv: float | None) -> None:
     given = [name for name, value in (("n", n), ("wv", wv)) if value is not None]
     if strategy in SIZED and len(given) != 1:
         raise ParameterError(
-            f"strategy={strategy!r} needs either n, the number of interactions, or wv, the "
+            f"strategy={strategy!r} needs either n=…, the number of interactions, or wv=…, the "
             "violation they may have in all."
         )
     if strategy not in SIZED and given:
+        named = " and ".join(f"{name}=…" for name in given)
         raise ParameterError(
-            f"{' and '.join(given)} do not belong to strategy={strategy!r}; choose 'budget', "
-            "'random', 'threshold' or 'influence_only'."
+            f"{named} is not for strategy={strategy!r}; choose 'budget', 'random', 'threshold' or "
+            "'influence_only'."
         )

@@ -13,7 +13,7 @@ from scipy import sparse
 
 from whence.data import Interactions
 from whence.engines import Run, thread_count
-from whence.errors import DataError, UnsupportedError, check_int
+from whence.errors import DataError, UnsupportedError, check_int, within_memory
 from whence.evaluation.queries import Queries
 from whence.models._histories import history_counts
 from whence.models._user_items import close, confidences, has_rows
@@ -278,7 +278,8 @@ def _solving() -> Iterator[None]:
         ) from error
     with one_blas_thread():
         try:
-            yield
+            with within_memory():
+                yield
         except (ModelFitError, ValueError) as error:
             raise DataError(
                 f"The least squares of ALS have no solution ({error}); raise l2, or lower alpha."

@@ -16,7 +16,7 @@ from typing_extensions import Self
 
 from whence.data import Interactions
 from whence.engines import Run
-from whence.errors import ParameterError
+from whence.errors import ParameterError, within_memory
 from whence.evaluation.queries import Queries
 from whence.models._blocks import Rows, RowsJob, in_blocks
 from whence.models.base import Recommender
@@ -197,7 +197,8 @@ class DifferentiableRecommender(Recommender):
             without=np.asarray(without, dtype=np.int64),
         )
         self.train_ = self._taken(train, columns)
-        self._learn(settings, validation)
+        with within_memory():
+            self._learn(settings, validation)
         return self
 
     def _fit(self, train: Interactions, run: Run) -> None:
