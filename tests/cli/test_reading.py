@@ -8,8 +8,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 import yaml
+from _commands import scores, whence_, write_ratings
 
-from tests.cli._commands import scores, whence_, write_ratings
 from whence.data import read_interactions, write_interactions
 
 NAMES = "user item rating time"
