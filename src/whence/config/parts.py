@@ -133,7 +133,7 @@ def _given(config: Config) -> tuple[Interactions, Interactions | None, Interacti
         if wanted:
             raise ConfigError("The given split is that of a folder; name it with data.path.")
         return None
-    folder = Path(data.path)
+    folder = Path(data.path).expanduser()
     if not wanted and (
         split.method is not None or not folder.is_dir() or find_splits(folder) is None
     ):

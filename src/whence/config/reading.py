@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -167,7 +168,7 @@ def _with_paths(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
 def _resolved(value: str, folder: Path, key: str) -> str:
     if key == "path" and not (folder / value).exists() and is_public(value):
         return value
-    return str(folder / value)
+    return str(folder / os.path.expanduser(value))
 
 
 def is_public(name: str) -> bool:

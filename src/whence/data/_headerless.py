@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from whence.data._lines import check_quoted_fields, parse_lines
+from whence.data._text import cells_of
 from whence.data.columns import is_usual_name
 from whence.errors import FileFormatError, ParameterError
 
@@ -100,7 +100,7 @@ def _quoted(text: str, names: list[str], separator: str, path: Path) -> pl.DataF
             has_header=False,
             schema=dict.fromkeys(names, pl.String()),
         )
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise FileFormatError(
             f"{path} cannot be read as a table separated by {separator!r} "
             f"({str(error).strip().splitlines()[0]}); check its quotes."
@@ -114,10 +114,12 @@ def _separator(text: str, names: tuple[str, ...], path: Path) -> str:
         raise FileFormatError(f"{path} has blank lines only.")
     if len(names) == 1:
         return "\t"
-    counts = {mark: len(_cells(lines[0], mark)) for mark in _SEPARATORS}
+    counts = {mark: len(_cells(lines[0], mark, path)) for mark in _SEPARATORS}
     fitting = [mark for mark, count in counts.items() if count == len(names)]
     if fitting:
-        whole = [m for m in fitting if all(len(_cells(one, m)) == len(names) for one in lines)]
+        whole = [
+            m for m in fitting if all(len(_cells(one, m, path)) == len(names) for one in lines)
+        ]
         return (whole or fitting)[0]
     mark = next((mark for mark in _SEPARATORS if counts[mark] > 1), " ")
     raise FileFormatError(
@@ -127,17 +129,17 @@ def _separator(text: str, names: tuple[str, ...], path: Path) -> str:
     )
 
 
-def _cells(line: str, separator: str) -> list[str]:
+def _cells(line: str, separator: str, path: Path) -> list[str]:
     if separator == " ":
         return line.split()
     if separator in _QUOTING and '"' in line:
-        return next(csv.reader([line], delimiter=separator), [])
+        return cells_of(line, separator, path)
     return line.split(separator)
 
 
 def _refuse_header(text: str, names: tuple[str, ...], separator: str, path: Path) -> None:
     first = text.lstrip("\n").partition("\n")[0]
-    cells = [cell.strip().strip('"').partition(":")[0] for cell in _cells(first, separator)]
+    cells = [cell.strip().strip('"').partition(":")[0] for cell in _cells(first, separator, path)]
     if tuple(cells) == names or sum(map(is_usual_name, cells)) > 1:
         raise FileFormatError(
             f"The first line of {path}, {first[:60]!r}, is a header line, and columns is for files "

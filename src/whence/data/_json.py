@@ -56,7 +56,7 @@ def parse_json_lines(text: str, path: Path, columns: tuple[str, ...] | None = No
     if text.lstrip()[:1] == "{" and columns is None:
         try:
             return pl.read_ndjson(io.BytesIO(text.encode()), infer_schema_length=None)
-        except pl.exceptions.PolarsError:
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
             pass  # which line it is, is found below
     rows = [
         _loaded(line, path, number)

@@ -126,8 +126,25 @@ def sniff(text: str, path: Path, separator: str | None = None) -> Sniffed:
     return Sniffed(False, separator)
 
 
+def cells_of(line: str, separator: str, path: Path) -> list[str]:
+    """Return the fields of a line, in which quotes have their meaning.
+
+    Raises
+    ------
+    FileFormatError
+        The line has a carriage return, or a field that is too long.
+    """
+    try:
+        return next(csv.reader([line], delimiter=separator), [])
+    except csv.Error as error:
+        raise FileFormatError(
+            f"The first line of {path}, {_shown(line)}, cannot be read "
+            f"({str(error).partition(' - ')[0]}); check how its lines end."
+        ) from error
+
+
 def _check_header(header: str, separator: str, path: Path) -> None:
-    cells = [cell.strip() for cell in next(csv.reader([header], delimiter=separator))]
+    cells = [cell.strip() for cell in cells_of(header, separator, path)]
     values = [cell for cell in cells if _is_value(cell)]
     if values and not any(map(is_usual_name, cells)):
         all_numbers = all(map(_is_number, cells))
@@ -151,7 +168,7 @@ def parse_table(text: str, separator: str, path: Path) -> pl.DataFrame:
     """
     try:
         return pl.read_csv(text.encode(), separator=separator, infer_schema=False)
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         reason = str(error).strip().split("\n", 1)[0].rstrip(".")
         raise FileFormatError(
             f"{path} cannot be read as a table separated by {separator!r} ({reason}); "
