@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from pathlib import Path
 
 import polars as pl
@@ -16,7 +17,7 @@ from whence.config import (
     load_config,
     read_parts,
 )
-from whence.errors import ConfigError, DataError, DataWarning, FileFormatError
+from whence.errors import ConfigError, DataError, DataWarning, FileFormatError, SizeError
 from whence.parameters import PositiveInt, Seed
 
 SESSIONS = pl.DataFrame(
@@ -147,6 +148,54 @@ def test_wrong_overrides(text):
     with pytest.raises(ConfigError) as error:
         load_config(overrides=[text])
     assert len(str(error.value)) < 600
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("model: {name: [x]}", "There is no model ['x']"),
+        ("model: &a {name: *a}", "There is no model"),
+        ("evaluation: {metrics: []}", "at least one entry"),
+        ("evaluation: {metrics: [mrr@5], metrics: [mrr@9]}", "'metrics' is there twice"),
+        ("training: {seed: 18446744073709551616}", "must fit into 64 bits"),
+        ("model: {k: 99999999999999999999}", "must fit into 64 bits"),
+        ("split: {at: [[99999999999999999999]]}", "must fit into 64 bits"),
+        ("model: {k: 2001-99-99}", "month must be in"),
+        ("model: {k: !!int ''}", "not of its form"),
+        ("model: {k: !!timestamp x}", "not of its form"),
+        ("model: {name: gru4rec, dropout: .nan}", "finite number"),
+        ("training: {learning_rate: .inf}", "finite number"),
+        ("tune: {space: {model.k: {low: 1, high: 2, step: -1}}}", "a number above 0"),
+        ("1: 2", "must be a text"),
+        ("model: [bpr]", "a section with keys"),
+        ("model: {k: " + "[" * 3000, "nested too deeply"),
+        ("model: {k: " + "[" * 400 + "]" * 400 + "}", "nested too deeply|valid integer"),
+    ],
+)
+def test_hostile_values_are_refused_in_a_sentence(tmp_path, text, words):
+    with pytest.raises(ConfigError, match=re.escape(words) if "|" not in words else words) as error:
+        load_config(write(tmp_path, "c.yaml", text))
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 600
+
+
+def test_a_section_without_a_value_is_empty(tmp_path):
+    config = load_config(write(tmp_path, "c.yaml", "model:\nevaluation:\n  metrics: mrr@5\n"))
+    assert config.model.name == "vmis"
+    assert load_config(write(tmp_path, "d.yaml", "model:\n"), ["model.k=7"]).model.k == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [("bpr", {"embedding_dim": 10**11}), ("gru4rec", {"max_length": 2**62}),
+     ("als", {"factors": 10**11}), ("bpr", {"n_negatives": 10**11})],
+)  # fmt: skip
+def test_sizes_beyond_the_memory_are_refused(name, parameters):
+    pytest.importorskip("torch")
+    pytest.importorskip("implicit")
+    data = whence.make_sessions(n_sessions=40, n_items=20, n_clusters=4, seed=1).train
+    with pytest.raises(SizeError, match="does not fit into memory"):
+        MODELS[name](**parameters).fit(data)
 
 
 ILLOOMINATE = (

@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from reprlib import Repr
 from typing import Any
 
 
@@ -105,7 +106,7 @@ def within_memory() -> Iterator[None]:
     """
     try:
         yield
-    except (MemoryError, RuntimeError, ValueError) as error:
+    except (MemoryError, RuntimeError, ValueError, OverflowError, TypeError) as error:
         said = str(error)
         if isinstance(error, WhenceError) or not (
             isinstance(error, MemoryError) or any(words in said for words in _TOO_LARGE)
@@ -120,6 +121,8 @@ def within_memory() -> Iterator[None]:
 _TOO_LARGE = (
     "allocate memory", "out of memory", "Maximum allowed dimension", "array is too big",
     "size calculation overflowed", "negative dimensions", "Maximum allowed size",
+    "numel: integer multiplication", "verflow when unpacking", "int too big to convert",
+    "Unable to allocate",
 )  # fmt: skip
 
 
@@ -150,6 +153,23 @@ def did_you_mean(word: object, options: Iterable[object], cutoff: float = 0.6) -
     return f" Did you mean {by_lower[near[0]]!r}?" if near else ""
 
 
+# Aliases in YAML make values whose whole text would fill the memory.
+_SHORT = Repr()
+_SHORT.maxlevel = 4
+_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = _SHORT.maxset = 20
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 200
+
+
+def brief(value: object, longest: int = 80) -> str:
+    """Return the `repr` of a value for a message, cut in the middle where it is long."""
+    try:
+        shown = _SHORT.repr(value)
+    except (RecursionError, ValueError):  # nested too deeply, or an integer of too many digits
+        return f"a {type(value).__name__} that cannot be shown"
+    half = (longest - 5) // 2
+    return shown if len(shown) <= longest else f"{shown[:half]} ... {shown[-half:]}"
+
+
 def check_choice(name: str, value: object, options: Iterable[str]) -> str:
     """Return `value` if it is one of the options.
 
@@ -163,7 +183,7 @@ def check_choice(name: str, value: object, options: Iterable[str]) -> str:
         return value
     listed = ", ".join(repr(choice) for choice in choices)
     raise ParameterError(
-        f"{name} must be one of {listed}, not {value!r}.{did_you_mean(value, choices)}"
+        f"{name} must be one of {listed}, not {brief(value)}.{did_you_mean(value, choices)}"
     )
 
 
@@ -172,7 +192,8 @@ def check_int(
 ) -> int:
     """Return `value` as an `int` if it is an integer within the (inclusive) bounds.
 
-    NumPy integers are accepted, truth values and floats are not.
+    NumPy integers are accepted, truth values and floats are not, nor integers of more than 64
+    bits, which no array holds.
 
     Raises
     ------
@@ -185,7 +206,9 @@ def check_int(
             maximum = _LARGEST
         if (minimum is None or number >= minimum) and (maximum is None or number <= maximum):
             return number
-    raise ParameterError(f"{name} must be an integer{_bounds(minimum, maximum)}, not {value!r}.")
+    raise ParameterError(
+        f"{name} must be an integer{_bounds(minimum, maximum)}, not {brief(value)}."
+    )
 
 
 def check_float(
@@ -207,7 +230,10 @@ def check_float(
         Otherwise.
     """
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
-        number = float(value)
+        try:
+            number = float(value)
+        except OverflowError:  # an integer beyond all floats
+            number = math.inf
         if (
             math.isfinite(number)
             and (minimum is None or number >= minimum)
@@ -218,7 +244,7 @@ def check_float(
             return number
     inner, outer = _bounds(minimum, maximum), _bounds(above, below, "above", "below")
     limits = f"{inner} and{outer}" if inner and outer else inner + outer
-    raise ParameterError(f"{name} must be a number{limits}, not {value!r}.")
+    raise ParameterError(f"{name} must be a number{limits}, not {brief(value)}.")
 
 
 def check_path(name: str, value: object) -> Path:

@@ -11,7 +11,7 @@ from functools import cached_property
 from importlib import metadata
 from typing import Any, Generic, TypeVar
 
-from whence.errors import ParameterError, UnsupportedError, did_you_mean
+from whence.errors import ParameterError, UnsupportedError, brief, did_you_mean
 
 Entry = TypeVar("Entry")
 
@@ -108,7 +108,7 @@ class Registry(Generic[Entry]):
             for package in lacking
         )
         return ParameterError(
-            f"There is no {self.noun} {name!r}.{hint} There are {', '.join(known)}.{missing}"
+            f"There is no {self.noun} {brief(name)}.{hint} There are {', '.join(known)}.{missing}"
         )
 
     def __contains__(self, name: object) -> bool:

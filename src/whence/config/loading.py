@@ -12,7 +12,7 @@ from pydantic import ValidationError, model_validator
 
 from whence.config.messages import sentence
 from whence.config.models import ModelConfig, TrainingConfig
-from whence.config.reading import as_pairs, read_raw, set_key, with_newer_names
+from whence.config.reading import as_pairs, check_sizes, read_raw, set_key, with_newer_names
 from whence.config.recbole.translation import Translation, is_of_recbole
 from whence.config.section import Section
 from whence.config.sections import (
@@ -167,7 +167,13 @@ def checked_config(raw: Mapping[str, Any], where: str) -> Config:
     ConfigError
         If a key is unknown or a value is not of its type.
     """
+    # A section whose keys are all commented out is there without a value.
+    sections = {key: {} if value is None else value for key, value in raw.items()}
     try:
-        return Config.model_validate(with_newer_names(dict(raw)))
+        for key, value in sections.items():
+            check_sizes(str(key), value, where)
+        return Config.model_validate(with_newer_names(sections))
     except ValidationError as error:
         raise ConfigError(sentence(error, Config, where)) from error
+    except RecursionError as error:
+        raise ConfigError(f"{where} is nested too deeply; write fewer levels.") from error

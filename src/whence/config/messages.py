@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ValidationError
 
-from whence.errors import did_you_mean
+from whence.errors import brief, did_you_mean
 
 
 def sentence(error: ValidationError, schema: type[BaseModel], where: str) -> str:
@@ -23,11 +23,17 @@ def sentence(error: ValidationError, schema: type[BaseModel], where: str) -> str
     if first["type"] == "literal_error":
         allowed = re.findall("'([^']*)'", str(first.get("ctx", {}).get("expected", "")))
         return (
-            f"{key} in {where} must be one of {', '.join(allowed)}, not {first['input']!r}."
+            f"{key} in {where} must be one of {', '.join(allowed)}, not {brief(first['input'])}."
             f"{did_you_mean(first['input'], allowed)}"
         )
+    if first["type"] in ("invalid_key", "arguments_type"):
+        return f"A key in {where} must be a text, not {brief(first['input'])}."
+    if first["type"] in ("model_type", "model_attributes_type", "dict_type"):
+        return f"{key} in {where} must be a section with keys, not {brief(first['input'])}."
+    if first["type"] == "too_short":
+        return f"{key} in {where} must have at least one entry, not {brief(first['input'])}."
     why = first["msg"].removeprefix("Input ").removeprefix("should be ")
-    return f"{key} in {where} must be {why[:1].lower()}{why[1:]}, not {first['input']!r}."
+    return f"{key} in {where} must be {why[:1].lower()}{why[1:]}, not {brief(first['input'])}."
 
 
 def _nearest(key: str, schema: type[BaseModel]) -> str:

@@ -112,7 +112,9 @@ _OF_FIT = ("metric", "eval_every", "patience", "checkpoints", "tensorboard", "pr
 class ModelConfig(Section):
     """Which recommender, and its parameters."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="allow", frozen=True, protected_namespaces=(), allow_inf_nan=False
+    )
 
     name: str = Field(
         default=_DEFAULT,

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from whence.errors import DataWarning, ParameterError, did_you_mean
+from whence.errors import DataWarning, ParameterError, brief, did_you_mean
 from whence.parameters import check_value
 from whence.registry import Registry
 
@@ -60,7 +60,7 @@ def converted(key: str, value: Any, kind: Any) -> Any:
         If it is of another type; ``{where}`` in the message stands for where it was written.
     """
     try:
-        config = ConfigDict(arbitrary_types_allowed=True)
+        config = ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False)
         found = TypeAdapter(kind, config=config).validate_python(value)
         check_value(f"{key} in {{where}}", found, kind)
     except ParameterError as error:
@@ -68,6 +68,6 @@ def converted(key: str, value: Any, kind: Any) -> Any:
     except ValidationError as error:
         why = error.errors()[0]["msg"].removeprefix("Input ").removeprefix("should be ")
         raise ValueError(
-            f"{key} in {{where}} must be {why[:1].lower()}{why[1:]}, not {value!r}."
+            f"{key} in {{where}} must be {why[:1].lower()}{why[1:]}, not {brief(value)}."
         ) from error
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import yaml
 
 from whence.config import illoominate
-from whence.errors import ConfigError
+from whence.errors import ConfigError, brief
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -37,7 +38,18 @@ _OLDER_NAMES = {
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which 1e-3 is a number, as in JSON and YAML 1.2, and not a text."""
+    """YAML 1.2 where it differs: 1e-3 is a number, and no key is there twice."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        """Refuse a key that is written twice, of which one would be lost."""
+        keys = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        counts = Counter(key for key in keys if isinstance(key, str))
+        twice = next((key for key, count in counts.items() if count > 1), None)
+        if twice is not None:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {twice!r} is there twice", node.start_mark
+            )
+        return super().construct_mapping(node, deep=deep)
 
 
 _Loader.add_implicit_resolver(
@@ -106,10 +118,25 @@ def as_pairs(overrides: Mapping[str, Any] | Sequence[str]) -> list[tuple[str, An
 def set_key(raw: dict[str, Any], key: str, value: Any) -> None:
     """Set one dotted key in sections of keys, in place."""
     section, _, name = key.partition(".")
-    keys = raw.get(section, {})
+    keys = {} if raw.get(section) is None else raw[section]
     if not isinstance(keys, dict):
-        raise ConfigError(f"{section} must be a section with keys, not {keys!r}.")
+        raise ConfigError(f"{section} must be a section with keys, not {brief(keys)}.")
     raw[section] = {**keys, name: value}
+
+
+def check_sizes(place: str, value: Any, where: str) -> None:
+    """Raise ConfigError where an integer has more than 64 bits, or lists contain themselves."""
+    waiting, seen = [(place, value)], set()
+    while waiting:
+        place, value = waiting.pop()
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise ConfigError(f"{place} in {where} must fit into 64 bits, not be {brief(value)}.")
+        if isinstance(value, (dict, list, tuple)):
+            if id(value) in seen:
+                continue
+            seen.add(id(value))
+            inner = value.items() if isinstance(value, dict) else ((None, one) for one in value)
+            waiting += [(place if key is None else f"{place}.{key}", one) for key, one in inner]
 
 
 def with_newer_names(raw: dict[str, Any]) -> dict[str, Any]:
@@ -132,7 +159,7 @@ def with_newer_names(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def _parsed(path: Path) -> Any:
-    if not path.is_file():
+    if not is_there(path) or not path.is_file():
         raise ConfigError(f"There is no configuration file {path}; check the path.")
     try:
         text = path.read_text(encoding="utf-8")
@@ -152,6 +179,10 @@ def _parsed(path: Path) -> Any:
 def _parse_toml(text: str) -> Any:
     try:
         return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise
+    except ValueError as error:  # an integer of too many digits, a date that is none
+        raise yaml.YAMLError(f"a value is not of its form: {error}") from error
     except RecursionError as error:
         raise yaml.YAMLError("it is nested too deeply") from error
 
@@ -166,9 +197,17 @@ def _with_paths(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _resolved(value: str, folder: Path, key: str) -> str:
-    if key == "path" and not (folder / value).exists() and is_public(value):
+    if key == "path" and not is_there(folder / value) and is_public(value):
         return value
     return str(folder / os.path.expanduser(value))
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is a file or folder, also of a name that none can have."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def is_public(name: str) -> bool:

@@ -10,7 +10,9 @@ from pydantic import BaseModel, ConfigDict
 class Section(BaseModel):
     """What all sections have in common: no key but those described."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False
+    )
 
     def given(self, *leave_out: str) -> dict[str, Any]:
         """Return the keys that have a value."""

@@ -191,7 +191,9 @@ class EvaluationConfig(Section):
 class AttributionConfig(Section):
     """How the training data is valued: a method, and its parameters."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="allow", frozen=True, protected_namespaces=(), allow_inf_nan=False
+    )
 
     method: str = Field(
         default="shapley",

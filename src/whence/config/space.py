@@ -43,6 +43,10 @@ def check_values(key: str, values: Any) -> None:
         if not isinstance(value, wanted) or (name != "log" and isinstance(value, bool)):
             what = "true or false" if name == "log" else "a number"
             raise ValueError(f"tune.space.{key}.{name} in {{where}} must be {what}, not {value!r}.")
+    if "step" in values and not 0 < values["step"] < float("inf"):
+        raise ValueError(
+            f"tune.space.{key}.step in {{where}} must be a number above 0, not {values['step']!r}."
+        )
     if not values["low"] <= values["high"]:
         raise ValueError(f"tune.space.{key} in {{where}} has a low above its high.")
     if values.get("log") and (values["low"] <= 0 or "step" in values):

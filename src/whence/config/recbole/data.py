@@ -17,12 +17,12 @@ Handler = Callable[["Translation", Any], None]
 
 def dataset(found: Translation, value: Any) -> None:
     """Find the data: a folder of the name in ``data_path``, or a public data set."""
-    from whence.config.reading import is_public
+    from whence.config.reading import is_public, is_there
 
     name = value or found.raw.get("dataset")
     if found.raw.get("benchmark_filename") is None and not found.data:
         place = _folder(found, name)
-        public = name is not None and is_public(name) and not place.exists()
+        public = name is not None and is_public(name) and not is_there(place)
         found.set("data.path", name if public else str(place))
 
 
@@ -47,11 +47,13 @@ def benchmark(found: Translation, value: Any) -> None:
 
 
 def _folder(found: Translation, name: Any) -> Path:
+    from whence.config.reading import is_there
+
     base = Path(found.raw.get("data_path") or "dataset")
     places = [base / name, Path(name)] if name else [base]
     for root in (found.folder, Path()):
         for place in places:
-            if (root / place).exists():
+            if is_there(root / place):
                 return root / place
     return found.folder / places[0]
 

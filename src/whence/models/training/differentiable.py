@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from annotated_types import Ge, Lt
+from annotated_types import Ge, Le, Lt
 from torch import Tensor, nn
 from typing_extensions import Self
 
@@ -92,7 +92,7 @@ class DifferentiableRecommender(Recommender):
     seed: Seed = 42
     exclude_seen: bool = True
     device: str = "cpu"
-    torch_threads: PositiveInt = 1
+    torch_threads: Annotated[int, Ge(1), Le(1024)] = 1
 
     module_: nn.Module = field(init=False)
     examples_: Examples = field(init=False)
