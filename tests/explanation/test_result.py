@@ -334,7 +334,8 @@ def test_bars_show_order_sign_errors_and_items(found, model, history, ax):
     widths = [bar.get_width() for bar in ax.patches]
     np.testing.assert_allclose(widths, found.scores)
     assert ax.yaxis_inverted()
-    assert [text.get_text() for text in ax.get_yticklabels()] == found.labels
+    titles = [f"{number}  {label}" for number, label in enumerate(found.labels)]
+    assert [text.get_text() for text in ax.get_yticklabels()] == titles
     colours = {bar.get_width() < 0: bar.get_facecolor() for bar in ax.patches}
     assert len(set(colours.values())) == len(colours)
     shown = "\n".join(text.get_text() for text in ax.texts)
@@ -416,3 +417,32 @@ def test_pictures_say_what_they_lack():
         plots.heatmap(
             pl.DataFrame({"event": [None], "item": [None], "feature": [None], "score": [1.0]})
         )
+
+
+def _count(histories):
+    """Scores of three items: how many events there are, and what their hours sum up to."""
+    hours = [sum(event.get("hour", 0) for event in history) for history in histories]
+    return np.array([[hour, len(h), 0.5] for hour, h in zip(hours, histories)], dtype=float)
+
+
+def test_events_without_an_item_are_named_by_their_features():
+    events = [{"hour": 3, "genre": "Comedy"}, {"hour": 1, "genre": "Drama"}]
+    found = explain(_count, events, k=2, items=["a", "b", "c"])
+    assert found.labels == ["hour=3, genre=Comedy", "hour=1, genre=Drama"]
+    assert found.frame["item"].to_list() == found.labels
+
+
+@pytest.mark.parametrize(
+    ("scores", "said"),
+    [
+        (lambda h: [[0.5, 0.4]] * len(h), "Nothing of the history changes the mean score"),
+        (lambda h: [[-len(x), -9.0] for x in h], "is as good as the history, so that shares only"),
+        (
+            lambda h: [[float("a" in x) - 0.5, -9.0] for x in h],
+            "1 event has a share of 0: what stands in for it is as good.",
+        ),
+    ],
+)
+def test_what_stands_in_for_events_and_is_as_good_is_said(scores, said):
+    found = explain(lambda h: np.array(scores(h), dtype=float), ["a", "b"], k=1, items=["x", "y"])
+    assert said in found.summary()

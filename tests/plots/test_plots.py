@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import warnings
+
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -10,6 +12,7 @@ from matplotlib.figure import Figure
 
 from whence import plots
 from whence.errors import ColumnError, DataError, OutputExistsError, ParameterError
+from whence.plots import explanation, words
 from whence.plots.style import DASHES, SERIES
 
 TABLE = pl.DataFrame(
@@ -126,3 +129,125 @@ def test_picture_writes_once_and_leaves_nothing_open(tmp_path):
     with pytest.raises(DataError), plots.picture(tmp_path / "b.png") as ax:
         plots.distribution([], ax=ax)
     assert [file.name for file in tmp_path.iterdir()] == ["new"]
+
+
+def shares(labels, scores=None):
+    """A table of shares of events."""
+    scores = np.linspace(-1, 2, len(labels)) if scores is None else scores
+    return pl.DataFrame({"event": range(len(labels)), "label": labels, "score": scores})
+
+
+def ticks(ax):
+    return [label.get_text().replace("\u2007", " ") for label in ax.get_yticklabels()]
+
+
+def drawn(ax, path):
+    """Draw the picture; return what was warned of."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        ax.figure.savefig(path)
+    return [str(one.message) for one in caught]
+
+
+def test_events_have_their_number_before_the_title(ax):
+    explanation.bars(shares(["first", "second"]), ax=ax)
+    assert ticks(ax) == ["0  first", "1  second"]
+    together = shares(["3 earlier events", "last"]).with_columns(
+        event=pl.Series([2, 3]), n_events=pl.Series([3, 1])
+    )
+    explanation.bars(together, ax=(other := Figure().subplots()))
+    assert ticks(other) == ["3 earlier events", "3  last"]
+    explanation.waterfall(shares(["a", "b"]), 0.0, 1.0, ax=(third := Figure().subplots()))
+    assert ticks(third) == ["0  a", "1  b"]
+
+
+def test_long_titles_lose_their_end_or_where_they_would_be_alike_their_middle():
+    alike = [f"The same and very long beginning of a film, part {part}" for part in range(3)]
+    cut = words.short([*alike, "Another title that is very long as well, and by itself", "short"])
+    assert len(set(cut)) == 5
+    assert all(len(text) <= 40 for text in cut)
+    assert cut[2] == "The same and very long beg…a film, part 2"[:40] or cut[2].endswith("part 2")
+    assert cut[3].endswith("…")
+    assert cut[4] == "short"
+    assert words.short([alike[0], alike[0]])[0].endswith("…")  # equal ones stay as they are
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "a\ttab", "a\x00b\x1b", "  x\r\n\u2028y "])
+def test_titles_are_on_one_line(ax, tmp_path, name):
+    explanation.bars(shares([name]), items=pl.DataFrame({"item": [1], "title": [name]}), ax=ax)
+    assert "\n" not in ticks(ax)[0]
+    assert drawn(ax, tmp_path / "x.png") == []
+
+
+def test_dollars_are_no_formula(ax, tmp_path):
+    explanation.bars(shares(["$5 and $6_", "100% $x^$"]), ax=ax)
+    assert drawn(ax, tmp_path / "x.png") == []
+
+
+@pytest.mark.parametrize(
+    "name", ["千と千尋", "สวัสดี", "🎬🍿", "기생충", "mixed 千 é", "\U0001f1eb\ufe0f"]
+)
+def test_letters_that_no_font_has_are_boxes_with_one_warning(ax, tmp_path, monkeypatch, name):
+    monkeypatch.setattr(words, "_FALLBACKS", ())
+    table, items = shares([name] * 9), pl.DataFrame({"item": range(5), "title": [name] * 5})
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        explanation.bars(table, items=items, ax=ax)
+    said = [str(one.message) for one in caught]
+    assert len(said) == 1
+    assert "No font that is installed has" in said[0]
+    assert "□" in ticks(ax)[0]
+    assert drawn(ax, tmp_path / "x.png") == []
+
+
+def test_a_font_that_has_the_letters_is_taken(ax, tmp_path, monkeypatch):
+    monkeypatch.setattr(words, "_FALLBACKS", ("Nobody's font", "STIXGeneral"))
+    letter = chr(max(words._letters(("STIXGeneral",)) - words._letters(("sans-serif",))))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        explanation.bars(shares([f"a {letter}"]), ax=ax)
+    assert ticks(ax) == [f"0  a {letter}"]
+    assert drawn(ax, tmp_path / "x.png") == []
+
+
+@pytest.mark.parametrize("n", [1, 20, 200, 5000])
+def test_pictures_grow_with_their_rows_up_to_what_a_file_can_hold(tmp_path, n):
+    table = shares([f"title {k}" for k in range(n)])
+    cells = table.select("event", pl.col("label").alias("item"), "score", feature=pl.lit("item"))
+    draw = {
+        "bars": lambda ax: explanation.bars(table, ax=ax),
+        "maskings": lambda ax: explanation.maskings({"a": table, "b": table}, ax=ax),
+        "waterfall": lambda ax: explanation.waterfall(table, 0.0, 1.0, ax=ax, n=10_000),
+        "heatmap": lambda ax: explanation.heatmap(cells, ax=ax),
+    }
+    for name, one in draw.items():
+        with plots.picture(tmp_path / f"{name}.png") as ax:
+            one(ax)
+            height, rows = ax.figure.get_size_inches()[1], len(ax.get_yticks())
+        assert rows <= 252
+        assert height >= 0.2 * rows
+        assert height < 250
+
+
+@pytest.mark.parametrize("draw", ["bars", "waterfall", "heatmap", "maskings", "recency"])
+def test_a_model_that_is_constant_gets_a_sentence(ax, draw):
+    table = shares(["a", "b"], [0.0, 0.0])
+    if draw == "waterfall":
+        explanation.waterfall(table, 0.5, 0.5, ax=ax)
+    elif draw == "heatmap":
+        explanation.heatmap(table.with_columns(item=pl.lit("a"), feature=pl.lit("f")), ax=ax)
+    elif draw == "maskings":
+        explanation.maskings({"remove": table}, ax=ax)
+    elif draw == "recency":
+        explanation.recency(pl.DataFrame({"recency": [0, 1], "mean_abs": [0.0, 0.0]}), ax=ax)
+    else:
+        explanation.bars(table, ax=ax)
+    assert any(text.get_text().startswith("Every share is 0") for text in ax.texts)
+
+
+@pytest.mark.parametrize("draw", [plots.distribution, plots.ranked])
+def test_values_that_are_all_0_or_no_numbers(ax, draw):
+    draw(np.zeros(4), ax=ax, noun="sessions")
+    assert any("all 4 sessions is 0" in text.get_text() for text in ax.texts)
+    with pytest.raises(DataError, match="1 of 2 values are not finite"):
+        draw([np.nan, 1.0], ax=ax)

@@ -160,10 +160,10 @@ class ForeignAsker(Asker):
 
 
 def item_of(event: Any) -> Any:
-    """The item of an event: the event itself, or its feature of that name."""
+    """The item of an event: the event itself, its feature of that name, or all its features."""
     if isinstance(event, Mapping):
         for name in _ITEM_NAMES:
             if name in event:
                 return event[name]
-        return str(dict(event))
+        return ", ".join(f"{name}={value}" for name, value in event.items())
     return event if event.__hash__ is not None else str(event)

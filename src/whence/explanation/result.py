@@ -12,6 +12,7 @@ import polars as pl
 
 from whence.attribution import Attribution
 from whence.attribution.record import wrong_entry
+from whence.attribution.text import counted
 from whence.errors import ParameterError, UnsupportedError, check_choice, check_path
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class Explanation(Attribution):
         about = self.metadata
         names = [str(entry.get("title") or entry["item"]) for entry in about["items"]]
         lines = [
-            f"{self.title} of {len(self)} {self.noun}, {about['model']}, "
+            f"{self.title} of {counted(len(self), self.noun)}, {about['model']}, "
             f"masking {about['masking']}.",
             f"Recommended: {', '.join(names[:5])}{', …' if len(names) > 5 else ''}.",
             f"The {self.target} is {self.value_all:.4g}, and {self.value_nothing:.4g} with every "
@@ -112,9 +113,34 @@ class Explanation(Attribution):
         order = np.argsort(-np.abs(self.scores), kind="stable")[:3]
         parts = [f"{self.labels[row]} ({self.scores[row]:+.3g})" for row in order]
         lines.append(f"Most of it: {', '.join(parts)}.")
+        lines += self._stand_ins()
         if about.get("n_cut"):
-            lines.append(f"{about['n_cut']} older events lie before the model's window.")
+            n_cut = about["n_cut"]
+            lines.append(
+                f"{counted(n_cut, 'older events')} {'lies' if n_cut == 1 else 'lie'} before the "
+                "model's window."
+            )
         return "\n".join(lines)
+
+    def _stand_ins(self) -> list[str]:
+        """Say where what stands in for masked events is as good as they are."""
+        masking, none = self.metadata["masking"], int(np.sum(self.scores == 0))
+        if none == len(self):
+            return [f"Nothing of the history changes the {self.target} (masking {masking})."]
+        lines = []
+        if self.value_nothing >= self.value_all:
+            lines.append(
+                f"With every {self.source} masked the {self.target} is no lower: what stands in "
+                f"for them (masking {masking}) is as good as the history, so that shares only "
+                "compare one with another; see what another masking says."
+            )
+        if none:
+            has, them = ("has", "it") if none == 1 else ("have", "them")
+            lines.append(
+                f"{counted(none, self.noun)} {has} a share of 0: what stands in for {them} is as "
+                "good."
+            )
+        return lines
 
     def value(self, kept: Any) -> FloatArray:
         """Ask the model for the value of coalitions of players.

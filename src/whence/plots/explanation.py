@@ -9,18 +9,29 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from whence.errors import ColumnError, DataError, ParameterError
-from whence.plots.style import BLUE, GREY, INK, SERIES, VERMILION, axes
+from whence.errors import DataError, ParameterError
+from whence.plots.rows import (
+    as_frame,
+    grow,
+    largest,
+    list_beside,
+    names_of,
+    places_of,
+    strongest,
+    write_rows,
+)
+from whence.plots.style import BLUE, GREY, INK, SERIES, VERMILION, axes, say_within
+from whence.plots.words import all_texts, fonts, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 FloatArray = npt.NDArray[np.float64]
-_LONGEST = 40
-_PER_ROW = 0.24  # inches
+_MOST = 250
+"""Rows of a picture; more would be larger than a file of pixels can be."""
+_NOTHING = "Every share is 0: nothing of the history changes this answer."
 _DIVERGING = LinearSegmentedColormap.from_list("whence", [VERMILION, "#FFFFFF", BLUE])
 
 
@@ -52,7 +63,7 @@ def bars(
     title : str, optional
         Heading.
     n : int, optional
-        Only the n bars of the largest share in absolute value, still in order.
+        Only the n bars of the largest share in absolute value, still in order; at most 250.
 
     Returns
     -------
@@ -65,32 +76,30 @@ def bars(
     DataError
         If there is no row.
     """
-    frame = _frame(table, "label", "score")
-    left_out = 0
-    if n is not None and n < frame.height:
-        chosen = np.sort(np.argsort(-np.abs(frame["score"].to_numpy()), kind="stable")[:n])
-        left_out = frame.height - n
-        frame = frame[chosen]
+    frame = as_frame(table, "label", "score")
+    n = min(_MOST if n is None else n, _MOST)
+    left_out = max(0, frame.height - n)
+    frame = largest(frame, n)
     score = frame["score"].to_numpy()
     place = np.arange(len(score))
-    with axes(ax) as ax:
-        _grow(ax, len(score), 8.0 if items is None else 9.5)
+    listed = None if items is None else names_of(items)
+    with axes(ax, all_texts(frame["label"], listed)) as ax:
+        grow(ax, len(score), 8.0 if items is None else 9.5)
         errors = 2 * frame["std_error"].to_numpy() if "std_error" in frame.columns else None
         ax.barh(
             place, score, color=np.where(score < 0, VERMILION, BLUE).tolist(), height=0.74,
             xerr=errors, error_kw={"ecolor": INK, "elinewidth": 0.9},
         )  # fmt: skip
         ax.axvline(0.0, color=INK, linewidth=1.0)
-        ax.set_yticks(place, _short(frame["label"]))
-        ax.invert_yaxis()
-        ax.grid(axis="y", visible=False)
-        ax.margins(y=0.01)
+        write_rows(ax, short(frame["label"], places_of(frame)))
         ax.set_xlabel(label)
+        if not score.any():
+            say_within(ax, _NOTHING)
         order = f"{noun}, oldest first" if noun in ("events", "groups") else noun
         ax.set_ylabel(order + (f" ({left_out} smaller not shown)" if left_out else ""))
         ax.set_title(title or "Shares of the history")
-        if items is not None:
-            _list_beside(ax, items)
+        if listed is not None:
+            list_beside(ax, listed)
     return ax
 
 
@@ -124,16 +133,20 @@ def maskings(
     DataError
         If there is no table, or two have other rows.
     """
-    frames = {name: _frame(table, "label", "score") for name, table in tables.items()}
+    frames = {name: as_frame(table, "label", "score") for name, table in tables.items()}
     if not frames:
         raise DataError("There is nothing to draw; give the table of at least one masking.")
-    names = next(iter(frames.values()))["label"]
-    if any(not frame["label"].equals(names) for frame in frames.values()):
+    first = next(iter(frames.values()))
+    if any(not frame["label"].equals(first["label"]) for frame in frames.values()):
         raise DataError("The tables have other rows; explain the same history under each masking.")
+    n_all = first.height
+    kept = strongest([frame["score"].to_numpy() for frame in frames.values()], _MOST)
+    first, frames = first[kept], {name: frame[kept] for name, frame in frames.items()}
+    names = first["label"]
     place = np.arange(len(names))
     height = 0.8 / len(frames)
-    with axes(ax) as ax:
-        _grow(ax, round(len(names) * (0.5 + 0.35 * len(frames))))
+    with axes(ax, all_texts(names)) as ax:
+        grow(ax, round(len(names) * (0.5 + 0.35 * len(frames))))
         for number, (name, frame) in enumerate(frames.items()):
             errors = 2 * frame["std_error"].to_numpy() if "std_error" in frame.columns else None
             shift = (number - (len(frames) - 1) / 2) * height
@@ -143,12 +156,12 @@ def maskings(
                 error_kw={"ecolor": INK, "elinewidth": 0.9},
             )  # fmt: skip
         ax.axvline(0.0, color=INK, linewidth=1.0)
-        ax.set_yticks(place, _short(names))
-        ax.invert_yaxis()
-        ax.grid(axis="y", visible=False)
-        ax.margins(y=0.01)
+        write_rows(ax, short(names, places_of(first)))
         ax.set_xlabel(label)
-        ax.set_ylabel("events, oldest first")
+        if not any(frame["score"].to_numpy().any() for frame in frames.values()):
+            say_within(ax, _NOTHING)
+        left_out = "" if len(kept) == n_all else f" ({n_all - len(kept)} not shown)"
+        ax.set_ylabel(f"events, oldest first{left_out}")
         ax.legend(loc="best")
         ax.set_title(title or "The same history under several maskings")
     return ax
@@ -182,22 +195,26 @@ def waterfall(
     -------
     matplotlib Axes
     """
-    frame = _frame(table, "label", "score")
+    frame = as_frame(table, "label", "score")
     score = frame["score"].to_numpy()
     order = np.argsort(-np.abs(score), kind="stable")
-    kept = order if len(order) <= n else np.sort(order[: n - 1])
-    labels, steps = [frame["label"][int(row)] for row in kept], list(score[kept])
+    n = min(n, _MOST)
+    kept = np.sort(order if len(order) <= n else order[: n - 1])
+    labels, steps = frame["label"].gather(kept).to_list(), list(score[kept])
+    places = places_of(frame[kept])
     if len(order) > n:
         rest = np.setdiff1d(order, kept)
         labels, steps = [f"{len(rest)} others", *labels], [float(score[rest].sum()), *steps]
+        places = None if places is None else [None, *places]
     ends = start + np.cumsum(steps)
     begins = np.concatenate(([start], ends[:-1]))
     if abs(ends[-1] - end) > 1e-6 * max(abs(start), abs(end), 1.0):  # shares that do not add up
         labels.append("not divided")
+        places = None if places is None else [*places, None]
         begins, ends = np.append(begins, ends[-1]), np.append(ends, end)
         steps.append(end - begins[-1])
-    with axes(ax) as ax:
-        _grow(ax, len(labels))
+    with axes(ax, labels) as ax:
+        grow(ax, len(labels))
         place = np.arange(len(labels))
         colours = np.where(np.array(steps) < 0, VERMILION, BLUE).tolist()
         ax.barh(place, ends - begins, left=begins, color=colours, height=0.74)
@@ -212,7 +229,9 @@ def waterfall(
             ax.annotate(f"{text} {value:.3g}", (value, at), (4 if side == "left" else -4, 0),
                         textcoords="offset points", color=INK, fontsize=8.5, ha=side, va="center",
                         bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5})  # fmt: skip
-        ax.set_yticks(place, _short(pl.Series(labels)))
+        if not np.any(steps):
+            say_within(ax, _NOTHING)
+        ax.set_yticks(place, short(labels, places), fontfamily=fonts())
         ax.set_ylim(len(labels) + 0.6, -1.6)
         ax.use_sticky_edges = False
         ax.margins(x=0.08)
@@ -239,23 +258,32 @@ def heatmap(table: Any, *, ax: Axes | None = None, title: str | None = None) -> 
     -------
     matplotlib Axes
     """
-    frame = _frame(table, "event", "item", "feature", "score")
+    frame = as_frame(table, "event", "item", "feature", "score")
     cells = frame.drop_nulls("event")
     if not cells.height:
         raise DataError("There are no cells to draw; explain with level='cell'.")
     events = cells["event"].unique().sort().to_list()
     features = cells["feature"].unique(maintain_order=True).to_list()
+    totals = dict.fromkeys(events, 0.0)
+    for event, score in cells.select("event", pl.col("score").abs()).iter_rows():
+        totals[event] += score
+    left_out = max(0, len(events) - _MOST)
+    events = sorted(sorted(events, key=lambda event: -totals[event])[:_MOST])
+    cells = cells.filter(pl.col("event").is_in(events))
     grid = np.full((len(events), len(features)), np.nan)
     for event, feature, score in cells.select("event", "feature", "score").iter_rows():
         grid[events.index(event), features.index(feature)] = score
     item_of = dict(cells.select("event", "item").iter_rows())
     largest = float(np.nanmax(np.abs(grid))) or 1.0
-    with axes(ax) as ax:
+    with axes(ax, all_texts(cells["item"], cells["feature"])) as ax:
+        grow(ax, len(events), 4.0 + 0.8 * len(features))
         image = ax.imshow(
             grid, cmap=_DIVERGING, norm=TwoSlopeNorm(0.0, -largest, largest), aspect="auto"
         )
-        ax.set_xticks(range(len(features)), features)
-        ax.set_yticks(range(len(events)), _short(pl.Series([item_of[e] for e in events])))
+        ax.set_xticks(range(len(features)), short(features), fontfamily=fonts())
+        ax.set_yticks(
+            range(len(events)), short([item_of[e] for e in events], events), fontfamily=fonts()
+        )
         ax.grid(visible=False)
         for row, column in zip(*np.nonzero(~np.isnan(grid))):
             value = grid[row, column]
@@ -264,8 +292,10 @@ def heatmap(table: Any, *, ax: Axes | None = None, title: str | None = None) -> 
         others = frame.filter(pl.col("event").is_null())["score"]
         if len(others):
             ax.set_xlabel(f"all other cells together: {others.sum():+.3g}")
-        ax.figure.colorbar(image, ax=ax, label="share")
-        ax.set_ylabel("events, oldest first")
+        ax.figure.colorbar(image, ax=ax, label="share", fraction=0.05, aspect=30)
+        ax.set_ylabel("events, oldest first" + (f" ({left_out} not shown)" if left_out else ""))
+        if not np.nan_to_num(grid).any():
+            say_within(ax, _NOTHING)
         ax.set_title(title or "Shares of cells")
     return ax
 
@@ -290,7 +320,7 @@ def recency(
     -------
     matplotlib Axes
     """
-    frame = _frame(table, "recency", "mean_abs").sort("recency").head(n or 10**9)
+    frame = as_frame(table, "recency", "mean_abs").sort("recency").head(n or 10**9)
     with axes(ax) as ax:
         errors = None
         if "std_error" in frame.columns:
@@ -298,6 +328,10 @@ def recency(
         ax.bar(frame["recency"], frame["mean_abs"], color=BLUE, yerr=errors,
                error_kw={"ecolor": INK, "elinewidth": 0.9})  # fmt: skip
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        first = int(frame["recency"][0])
+        ax.set_xlim(first - 0.6, max(int(frame["recency"][-1]), first + 3) + 0.6)
+        if not frame["mean_abs"].to_numpy().any():
+            say_within(ax, "Every share is 0: nothing of the histories changes these answers.")
         ax.set_xlabel("events before the last one")
         ax.set_ylabel("mean absolute share")
         ax.grid(axis="x", visible=False)
@@ -332,21 +366,20 @@ def beeswarm(
     -------
     matplotlib Axes
     """
-    frame = _frame(table, by, "score").drop_nulls(by)
+    frame = as_frame(table, by, "score").drop_nulls(by)
     if n < 1:
         raise ParameterError(f"n must be at least 1, not {n}.")
     strength = frame.group_by(by, maintain_order=True).agg(pl.col("score").abs().mean())
     strength = strength.sort(by if by == "recency" else "score", descending=by != "recency")
-    rows = strength[by].head(n).to_list()
-    with axes(ax) as ax:
-        _grow(ax, len(rows))
+    rows = strength[by].head(min(n, _MOST)).to_list()
+    with axes(ax, rows) as ax:
+        grow(ax, len(rows))
         for place, name in enumerate(rows):
             score = frame.filter(pl.col(by) == name)["score"].to_numpy()
             ax.scatter(score, place + _spread(score), s=9, linewidths=0, alpha=0.75,
                        color=np.where(score < 0, VERMILION, BLUE).tolist())  # fmt: skip
         ax.axvline(0.0, color=INK, linewidth=1.0)
-        ax.set_yticks(range(len(rows)), _short(pl.Series([str(name) for name in rows])))
-        ax.invert_yaxis()
+        write_rows(ax, short(rows))
         ax.set_ylabel("events before the last one" if by == "recency" else by)
         ax.set_xlabel("share")
         ax.set_title(title or "Every share")
@@ -364,49 +397,3 @@ def _spread(score: FloatArray, bins: int = 60) -> FloatArray:
     step[order] = np.where(inside % 2, 1, -1) * ((inside + 1) // 2)
     spread: FloatArray = 0.4 * step / max(float(np.abs(step).max()), 8.0)
     return spread
-
-
-def _list_beside(ax: Axes, items: Any) -> None:
-    frame = _frame(items)
-    name = "title" if "title" in frame.columns else "item"
-    names = _short(frame[name].fill_null("").cast(pl.String))
-    # Figure spaces are as wide as digits.
-    lines = [f"{str(number).rjust(2, chr(0x2007))}  {text}" for number, text in enumerate(names, 1)]
-    for text, below, options in (
-        ("Recommended", 0, {"fontsize": 9, "fontweight": "bold"}),
-        ("\n".join(lines), 16, {"fontsize": 8.5, "linespacing": 1.5}),
-    ):
-        ax.annotate(text, (1.03, 1.0), (0, -below), xycoords="axes fraction", va="top",
-                    textcoords="offset points", color=INK, **options)  # fmt: skip
-
-
-def _grow(ax: Axes, n_rows: int, least: float = 8.0) -> None:
-    """Make a new figure high enough for its rows; leave the caller's alone."""
-    figure = ax.figure
-    if len(figure.axes) == 1 and isinstance(figure, Figure):
-        width, height = figure.get_size_inches()
-        figure.set_size_inches(max(width, least), max(height, 1.4 + _PER_ROW * n_rows))
-
-
-def _short(names: pl.Series) -> list[str]:
-    return [
-        text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
-        for text in (str(name) for name in names.to_list())
-    ]
-
-
-def _frame(table: Any, *needed: str) -> pl.DataFrame:
-    frame = (
-        table
-        if isinstance(table, pl.DataFrame)
-        else pl.DataFrame({str(name): table[name].to_numpy() for name in table.columns})
-    )
-    for name in needed:
-        if name not in frame.columns:
-            raise ColumnError(
-                f"The table to draw has no column {name!r}; its columns are "
-                f"{', '.join(map(repr, frame.columns))}."
-            )
-    if not frame.height:
-        raise DataError("There is nothing to draw; give a table with at least one row.")
-    return frame

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from whence.data.files import atomic_path
+from whence.plots.words import families
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,14 +56,29 @@ STYLE: Any = {
 
 
 @contextmanager
-def axes(ax: Axes | None) -> Iterator[Axes]:
-    """Give the axes to draw on, the caller's or new ones, with the style in force meanwhile."""
-    with rc_context(STYLE):
+def axes(ax: Axes | None, texts: Iterable[object] = ()) -> Iterator[Axes]:
+    """Give the axes to draw on, the caller's or new ones, with the style in force meanwhile.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes or None
+    texts : iterable
+        Titles of the caller's data that will be written; fonts are chosen that have their letters.
+    """
+    with rc_context({**STYLE, "font.family": families(texts)}):
         if ax is None:
             from matplotlib import pyplot  # only here: a new figure that a notebook will show
 
             _, ax = pyplot.subplots(layout="constrained")
         yield ax
+
+
+def say_within(ax: Axes, sentence: str) -> None:
+    """Write a sentence into axes that have nothing to show."""
+    ax.annotate(
+        sentence, (0.5, 0.5), xycoords="axes fraction", ha="center", va="center", color=INK,
+        bbox={"facecolor": "white", "edgecolor": GREY, "boxstyle": "round,pad=0.6"}, wrap=True,
+    )  # fmt: skip
 
 
 @contextmanager

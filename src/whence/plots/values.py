@@ -9,12 +9,13 @@ import numpy.typing as npt
 import polars as pl
 
 from whence.errors import DataError, check_int
-from whence.plots.style import BLUE, GREY, INK, VERMILION, axes
+from whence.plots.style import BLUE, GREY, INK, VERMILION, axes, say_within
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 FloatArray = npt.NDArray[np.float64]
+_FEW = 30
 
 
 def distribution(
@@ -66,6 +67,8 @@ def distribution(
         ax.set_xlabel(label)
         ax.set_ylabel(f"number of {noun}")
         ax.set_title(title or "Distribution of values")
+        if not scores.any():
+            say_within(ax, f"The value of all {len(scores):,} {noun} is 0.")
         for text, x, colour, side in (
             (f"{share:.1%} negative", 0.02, VERMILION, "left"),
             (f"{np.mean(scores > 0):.1%} positive", 0.98, BLUE, "right"),
@@ -128,8 +131,13 @@ def ranked(
                 label="± 2 standard errors",
             )  # fmt: skip
             ax.legend(loc="upper left")
-        ax.plot(rank, np.where(shown < 0, shown, np.nan), color=VERMILION, linewidth=1.8)
-        ax.plot(rank, np.where(shown >= 0, shown, np.nan), color=BLUE, linewidth=1.8)
+        # A line through few points is short, and through one is none.
+        marker = "o" if len(shown) <= _FEW else None
+        for part, colour in ((shown < 0, VERMILION), (shown >= 0, BLUE)):
+            ax.plot(
+                rank, np.where(part, shown, np.nan), color=colour, linewidth=1.8, marker=marker,
+                markersize=4,
+            )  # fmt: skip
         ax.axhline(0.0, color=INK, linewidth=1.0)
         if len(shown) > 2 and (tails := np.abs(shown[np.abs(shown) > 0])).size:
             # Most values are near zero and a few are large: logarithmic but for the middle.
@@ -137,6 +145,8 @@ def ranked(
         if broken:
             ax.axvline(len(shown) / 2 + 0.5, color=GREY, linestyle=":", linewidth=1.2)
             ax.set_xticks([])
+        if not scores.any():
+            say_within(ax, f"The value of all {len(scores):,} {noun} is 0.")
         ax.set_xlabel(f"{noun}, lowest value first")
         ax.set_ylabel(label)
         ax.set_title(title or "Ranked values")
