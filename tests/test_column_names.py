@@ -7,7 +7,6 @@ import polars as pl
 import pytest
 
 import whence
-from tests.cli._commands import whence_
 from whence.attribution import OWN_COLUMNS, Attribution
 from whence.curation import find_corrupted
 from whence.curation.disclosure.plan import made_plan
@@ -132,23 +131,3 @@ def test_a_plan_of_disclosure_checks_the_ids_it_was_made_for():
     plan = made_plan(model, mask, np.zeros(n), np.zeros(n), seed=0, size={})
     assert plan.frame["user"].to_list() == ratings["beta"].to_list()
     assert plan.apply(ratings)["V"].to_list() == ratings["V"].gather_every(2).to_list()
-
-
-def test_commands_keep_ids(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    clicks("score", "title").write_csv("train.csv")
-    columns = ("--session-column", "score", "--item-column", "title")
-    data = ("--train", "train.csv", "--valid", "train.csv", *columns)
-    whence_("value", *data, "--method", "loo", "--metric", "mrr@3", "-o", "values", "-q")
-    values = pl.read_csv("values/values.csv")
-    assert set(values["session"]) == {f"s{n}" for n in range(8)}
-    said = whence_("prune", "values", "train.csv", "-n", "2", "-o", "pruned.csv")
-    assert "Removed 2 of 8 sessions" in said.output
-    assert pl.read_csv("pruned.csv")["score"].n_unique() == 6
-    whence_("train", *data, "--model", "itemknn", "--metric", "mrr@3", "-o", "run", "-q")
-    whence_("recommend", "run", "--user", "s1", "-k", "2", "-o", "lists.csv")
-    lists = pl.read_csv("lists.csv")
-    assert lists.columns[:3] == ["session", "rank", "item"]
-    assert lists["session"].to_list() == ["s1", "s1"]
-    assert lists["item"].str.starts_with("i").all()
-    assert "session s1" in whence_("recommend", "run", "--user", "s1", "-k", "2").output

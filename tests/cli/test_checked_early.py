@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-
-from tests.cli._commands import SESSIONS, whence_, write_ratings, write_sessions
+from _commands import SESSIONS, whence_, write_ratings, write_sessions
 
 
 @pytest.fixture(scope="module")

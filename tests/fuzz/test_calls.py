@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
+from mutants import untyped
 
 import whence
-from tests.fuzz.mutants import untyped
 from whence import data as splits
 from whence.data import write_interactions
 from whence.errors import ParameterError

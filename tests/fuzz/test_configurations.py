@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from mutants import how_many
 
 from tests.fuzz.config_mutants import outcome
-from tests.fuzz.mutants import how_many
 
 
 def test_every_mutant_is_read_or_refused(tmp_path):

@@ -8,9 +8,9 @@ import io
 import numpy as np
 import polars as pl
 import pytest
+from mutants import how_many, mutated_bytes, mutated_table, pick, untyped
 
 import whence
-from tests.fuzz.mutants import how_many, mutated_bytes, mutated_table, pick, untyped
 
 ROWS = pl.DataFrame(
     {

@@ -9,9 +9,7 @@ import zipfile
 import numpy as np
 import polars as pl
 import pytest
-
-import whence
-from tests.fuzz.mutants import (
+from mutants import (
     how_many,
     mutated_arrays,
     mutated_bytes,
@@ -21,6 +19,8 @@ from tests.fuzz.mutants import (
     pick,
     untyped,
 )
+
+import whence
 from whence.attribution.files import _pack, _unpack
 from whence.data.files import read_parquet_with_metadata, write_parquet_with_metadata
 

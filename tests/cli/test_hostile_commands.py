@@ -7,10 +7,10 @@ import traceback
 
 import numpy as np
 import pytest
+from _commands import SESSIONS, write_ratings, write_sessions
+from mutants import how_many, pick
 from typer.testing import CliRunner
 
-from tests.cli._commands import SESSIONS, write_ratings, write_sessions
-from tests.fuzz.mutants import how_many, pick
 from whence.cli import app
 from whence.cli._app import _Main
 
