@@ -81,12 +81,9 @@ def test_items_of_users_are_never_taken_for_sessions(tmp_path, content):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        (
-            "clicks.dat",
-            "1,1396437466,214536502,0\n2,1396437467,5,0\n",
-            "columns='user item rating time'",
-        ),
-        ("clicks.dat", "1\t214536502\t1396437466\n", "columns='user item rating'"),
+        ("clicks.dat", "1,1396437466,2145,0\n2,1396437467,5,0\n", "'user time item rating'"),
+        ("clicks.dat", "1\t214536502\t1396437466\n", "columns='user item time'"),
+        ("clicks.dat", "u1\t2009-05-04T23:08:57Z\tX\t\tY\n", "columns='user time item _ _'"),
         ("a.csv", "A1,B01,5.0,1370000000\n", "values such as '5.0'.* no header line"),
         ("a.csv", "A1,2019-10-01 00:00:00,B\n", "no header line"),
         ("a.csv", "ann,tea\nbob,cup\n", "has no header line: name the columns"),
@@ -160,7 +157,7 @@ def test_tables_of_other_things_have_names_too(tmp_path):
 def test_ratings_of_other_names_are_told_from_other_numbers(tmp_path):
     path = put(tmp_path, "x.data", "1\t2\t5\t881250949\n1\t3\t4\t881250950\n")
     assert read_interactions(path).columns.rating == "rating"
-    put(tmp_path, "x.data", "1\t2\t5\t881250949\n1\t3\t4000\t881250950\n")
+    put(tmp_path, "x.data", "1\t2\t5\t1881250949\n1\t3\t4000\t1881250950\n")
     with pytest.raises(FileFormatError, match="columns='user item rating time'"):
         read_interactions(path)
 

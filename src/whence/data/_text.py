@@ -17,6 +17,8 @@ from whence.errors import FileFormatError, ParameterError
 
 SEPARATORS = ("\t", ",", ";", "|")
 _SAMPLED_LINES = 50
+_DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}")
+_MOMENT = re.compile(r"(1[0-9]{9}|[89][0-9]{8})([0-9]{3})?(\.[0-9]+)?")  # (milli)seconds since 1970
 _ASCENDING = 8  # steps upwards, which sessions take by chance once in 40,000 times
 _MAGIC = {
     b"\x1f\x8b": "gzip-compressed (rename it to end in .gz)",
@@ -152,7 +154,7 @@ def _check_header(header: str, separator: str, path: Path) -> None:
         raise FileFormatError(
             f"The first line of {path}, {_shown(header)}, has {what}, so the columns have "
             "no names; if there is no header line, name them all in their order, as in "
-            f"columns={_example(len(cells))!r}."
+            f"columns={_example(cells)!r}."
         )
     if twice := sorted({cell for cell in cells if cells.count(cell) > 1}):
         raise FileFormatError(f"{path} has several columns named {twice[0]!r}; rename all but one.")
@@ -213,10 +215,11 @@ def refuse_unclear_lines(sessions: pl.DataFrame, path: Path) -> None:
     )
     lengths = lines["length"].unique().to_list()
     if len(lengths) == 1 and 2 <= lengths[0] <= 4:
+        first = sessions["item_id"].head(lengths[0]).to_list()
         raise FileFormatError(
             f"Each line of {path} has {lengths[0]} numbers, as rows of a table have and sessions "
             "do not; name its columns in their order, as in "
-            f"columns={_example(lengths[0])!r}, or say format='session-lines'."
+            f"columns={_example(first)!r}, or say format='session-lines'."
         )
     steps = lines["item_id"].diff().drop_nulls()
     numbered = len(steps) and (steps == 1).all()
@@ -330,13 +333,22 @@ def _is_integer(token: str) -> bool:
 
 def _is_value(token: str) -> bool:
     """Whether this is a number or a date, and so no name of a column."""
-    return _is_number(token) or re.match(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}", token) is not None
+    return _is_number(token) or _DATE.match(token) is not None
 
 
-def _example(n_columns: int) -> str:
-    """Return how so many columns could be named."""
-    usual = ("user", "item", "rating", "time")
-    return " ".join([*usual[:n_columns], *["_"] * (n_columns - len(usual))])
+def _example(cells: list[str]) -> str:
+    """Return how columns could be named that have such values: an example, not a guess."""
+    left, names = ["user", "item"], []
+    for cell in cells:
+        kind = "_"
+        if "time" not in names and (_DATE.match(cell) or _MOMENT.fullmatch(cell)):
+            kind = "time"
+        elif left:
+            kind = left.pop(0)
+        elif "rating" not in names and _is_number(cell) and 0 <= float(cell) <= 10:
+            kind = "rating"
+        names.append(kind)
+    return " ".join(names)
 
 
 def _is_number(token: str) -> bool:

@@ -19,7 +19,7 @@ LAST_RESORT_TIME = "order"
 
 # Compared without case, spaces, '_', '-' and '.'; within a role the first that is found is taken.
 USUAL_NAMES: dict[str, tuple[str, ...]] = {
-    "session": ("sessionid", "session", "visitid", "sid"),
+    "session": ("sessionid", "session", "visitid", "sid", "usersession"),
     "user": (
         "userid",
         "user",

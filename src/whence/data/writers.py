@@ -54,6 +54,9 @@ def write_interactions(
     In CSV and TSV, lists of negatives are written as ``[1, 2, 3]``, as ReChorus has them. In
     atomic files, time, rating and floats are ``float``, lists of floats ``float_seq``, other lists
     ``token_seq``, all else ``token``; dates are seconds since 1970.
+
+    Ids and texts are written as they are, also those that begin with ``=`` or ``@``, so that what
+    is read again is what was written. A spreadsheet takes them for formulas: import them as text.
     """
     path = check_path("path", path)
     chosen = format_to_write(path, format)
