@@ -58,10 +58,12 @@ def warn_of_order(interactions: Interactions) -> None:
     """
     if interactions.kind == "baskets" or interactions.n_rows < 2:
         return
+    timed, moments = interactions.columns.time is not None, interactions.moments
+    if timed and 100 * np.count_nonzero(moments[1:] == moments[:-1]) < interactions.n_rows:
+        return
     order = _by_source(interactions)
     source = interactions.source_codes[order]
-    timed = interactions.columns.time is not None
-    same = _neighbours(source, interactions.moments[order] if timed else None)
+    same = _neighbours(source, moments[order] if timed else None)
     n_pairs = int(same.sum())
     if n_pairs < _STANDARD_DEVIATIONS**2 or (timed and 100 * n_pairs < interactions.n_rows):
         return
@@ -95,7 +97,10 @@ def warn_of_order(interactions: Interactions) -> None:
 
 def _by_source(interactions: Interactions) -> NDArray[np.int64]:
     """Return places in the canonical order, grouped by source, in order within a source."""
-    return np.argsort(interactions.source_codes, kind="stable").astype(np.int64)
+    place = np.empty(interactions.n_rows, dtype=np.int64)
+    place[interactions.rows] = np.arange(interactions.n_rows)
+    order: NDArray[np.int64] = place[interactions.sequences.rows]
+    return order
 
 
 def _neighbours(
