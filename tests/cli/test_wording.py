@@ -19,6 +19,13 @@ WORDING = Wording(
 )  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def _talkative(monkeypatch):
+    """As a command before may have been quiet."""
+    monkeypatch.setattr(terminal, "quiet", False)
+    monkeypatch.setattr(terminal, "verbose", False)
+
+
 @pytest.mark.parametrize(
     ("python", "said"),
     [

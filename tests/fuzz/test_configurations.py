@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from config_mutants import outcome
 from mutants import how_many
-
-from tests.fuzz.config_mutants import outcome
 
 
 def test_every_mutant_is_read_or_refused(tmp_path):
