@@ -59,7 +59,7 @@ def test_every_command_that_reads_a_file_is_told_its_columns(folder):
 
 def test_what_is_missing_is_said_in_words_of_options(folder):
     said = whence_("evaluate", "--data", "bare.csv", "--model", "itemknn", code=2).output
-    assert "--columns 'user item rating time'" in said
+    assert "--columns 'user item rating _'" in said
     wrong = whence_("evaluate", "--data", "bare.csv", "--columns", "user item", code=2).output
     assert "columns names 2 columns" in wrong
     assert "has 4 fields" in wrong

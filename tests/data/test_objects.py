@@ -131,6 +131,25 @@ def test_lists_of_items_are_taken_apart(library):
         Interactions.from_frame(uneven)
 
 
+def test_lists_in_text_and_lists_of_objects(tmp_path):
+    text = 'session,items,times\n1,"[7, 8]","[2, 1]"\n2,[9],[5]\n3,[],[]\n'
+    (tmp_path / "x.csv").write_text(text)
+    data = read_interactions(tmp_path / "x.csv")
+    assert data.frame.rows() == [(1, 7, 2), (1, 8, 1), (2, 9, 5)]
+    frame = pl.DataFrame({"session": [1, 2], "history": ["[7, 8]", "[9]"]})
+    assert Interactions.from_frame(frame, item="history").frame["history"].to_list() == [7, 8, 9]
+    otto = (
+        '{"session": 12, "events": [{"aid": 5, "ts": 20, "type": "clicks"}, '
+        '{"aid": 6, "ts": 10, "type": "carts"}]}\n{"session": 13, "events": []}\n'
+    )
+    (tmp_path / "otto.jsonl").write_text(otto)
+    data = read_interactions(tmp_path / "otto.jsonl")
+    assert data.frame.rows() == [(12, 5, 20, "clicks"), (12, 6, 10, "carts")]
+    assert data.vocabulary.items.to_list() == [6, 5]
+    named = read_interactions(tmp_path / "otto.jsonl", item="type")
+    assert named.vocabulary.items.to_list() == ["carts", "clicks"]
+
+
 def test_negatives_stay_lists():
     frame = pl.DataFrame({"user": [1], "items": [[5]], "neg_items": [[7]]})
     assert Interactions.from_frame(frame).frame["neg_items"].to_list() == [[7]]

@@ -143,7 +143,8 @@ def _parts_of(folder: Path, format: str | None) -> tuple[Path, ...]:
         names = ", ".join(one.as_posix() for one in tables[:6])
         raise FileFormatError(
             f"{folder} is a folder with {names}, which are not called parts of one table; give the "
-            f"path of a file, or a pattern such as '{folder / '*'}{tables[0].suffix}'."
+            f"path of a file, or a pattern such as '{folder / '*'}{tables[0].suffix}', or read "
+            "training and test data together with whence.read_splits."
         )
     return tuple(folder / one for one in tables)
 

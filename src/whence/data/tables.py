@@ -54,7 +54,7 @@ def read_side_table(path: str | Path) -> pl.DataFrame:
     FileFormatError
         As in `read_interactions`.
     """
-    table, typed = read_file(Path(path), latin=True)
+    table, typed = read_file(Path(path).expanduser(), latin=True)
     if typed:
         return table
     return split_genres(_text.infer_types(table, texts=("title", "zip_code")))
