@@ -27,7 +27,7 @@ def theirs(tmp_path_factory):
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
     found = dict(BLOCK.findall(GUIDE.read_text(encoding="utf-8")))
     assert found.keys() == {
-        "pyproject.toml", "again.py", "middle.py", "dcg.py", "arrows.py", "mean.py",
+        "pyproject.toml", "again.py", "middle.py", "rbp.py", "arrows.py", "mean.py",
     }  # fmt: skip
     points = re.sub(r'\[project\.entry-points\."(.*?)"\]', r"[\1]", found.pop("pyproject.toml"))
     (info / "entry_points.txt").write_text(points.replace('"', ""))
@@ -103,16 +103,15 @@ def test_their_metric_is_the_definition(theirs, clicks):
         train, valid = (whence.read_interactions(n + ".arrows") for n in ("train", "valid"))
         model = Again().fit(train)
         queries = whence.make_queries(model, valid)
-        print(float(whence.evaluate(model, queries, "dcg@5")))
+        print(float(whence.evaluate(model, queries, "rbp@5")))
         whence.evaluate(model, queries, "mrr@1")
         total = 0
         lists, _ = model.recommend(queries, k=5)
-        from math import log2
         items = model.vocabulary.items.to_list()
         for q, found in enumerate(lists):
             codes = queries.target_items[queries.target_start[q] : queries.target_end[q]]
             targets = [items[c] if c >= 0 else None for c in codes]
-            total += sum(1 / log2(r + 1) for r, i in enumerate(found, 1) if i in targets)
+            total += 0.2 * sum(0.8**r for r, i in enumerate(found) if i in targets)
         print(total / len(queries))
         """
     found, wanted = map(float, run_python(theirs, clicks, code).split())
@@ -124,11 +123,11 @@ def test_from_a_configuration_through_train_save_and_load(theirs, clicks, tmp_pa
     (clicks / "again.yaml").write_text(
         "data: {train: train.arrows, validation: valid.arrows}\n"
         "model: {name: again, window: 3}\n"
-        "evaluation: {metrics: [dcg@5, mrr@5]}\n"
+        "evaluation: {metrics: [rbp@5, mrr@5]}\n"
     )
     run_whence(theirs, clicks, "train", "again.yaml", "--output", tmp_path / "run")
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
-    assert "dcg@5" in json.dumps(metrics)
+    assert "rbp@5" in json.dumps(metrics)
     code = f"import whence; print(whence.load_model({str(tmp_path / 'run' / 'model.whence')!r}))"
     assert run_python(theirs, clicks, code).startswith("<Again(window=3) fitted on")
 

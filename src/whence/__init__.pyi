@@ -40,6 +40,9 @@ from .data import (
     filter_core as filter_core,
 )
 from .data import (
+    filter_duplicates as filter_duplicates,
+)
+from .data import (
     filter_length as filter_length,
 )
 from .data import (
@@ -359,6 +362,7 @@ __all__ = [
     "explain",
     "explain_many",
     "filter_core",
+    "filter_duplicates",
     "filter_length",
     "filter_ratings",
     "find_corrupted",

@@ -201,7 +201,7 @@ def test_every_model_is_trained_from_the_command_line(folder, model):
     if model == "als":
         pytest.importorskip("implicit")
     if model == "tifu":
-        rows = [(u, b, 10 * b + u % 3 + i) for u in range(9) for b in range(5) for i in range(3)]
+        rows = [(u, b, b + u % 3 + i) for u in range(9) for b in range(5) for i in range(3)]
         frame = pl.DataFrame(rows, schema=["user_id", "basket_id", "item_id"], orient="row")
         frame.write_csv("ratings.csv")
     more = () if "epochs" not in MODELS[model].parameter_types() else ("--epochs", 1)

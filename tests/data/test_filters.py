@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from whence.data import Dropped, Interactions, filter_core, filter_length, filter_ratings
+from whence.data import (
+    Dropped,
+    Interactions,
+    filter_core,
+    filter_duplicates,
+    filter_length,
+    filter_ratings,
+)
 from whence.data.filters import filter_described
 from whence.errors import ColumnError, DataError, ParameterError
 
@@ -119,3 +126,27 @@ def test_rows_without_a_description_can_be_dropped():
     assert filter_described(data)[1].rows == 0
     with pytest.raises(DataError, match="None of the 4 rows"):
         filter_described(data.with_tables(items=pl.DataFrame({"item": ["z"]})))
+
+
+@given(tables, st.sampled_from(["first", "last"]))
+@settings(deadline=None, max_examples=60)
+def test_one_row_of_each_pair_is_kept(table, keep):
+    rows = [(*pair, number) for number, pair in enumerate(table)]
+    data = Interactions.from_frame(
+        pl.DataFrame(rows, schema=["user", "item", "time"], orient="row")
+    )
+    ordered = rows if keep == "first" else rows[::-1]
+    expected = {}
+    for user, item, number in ordered:
+        expected.setdefault((user, item), number)
+    kept, dropped = filter_duplicates(data, keep=keep)
+    assert kept.frame["time"].to_list() == sorted(expected.values())
+    assert dropped.rows == len(rows) - len(expected)
+
+
+def test_items_of_other_baskets_are_no_duplicates():
+    frame = pl.DataFrame({"user": [1] * 4, "basket": [1, 1, 1, 2], "item": [5, 6, 5, 5]})
+    kept, _ = filter_duplicates(Interactions.from_frame(frame))
+    assert kept.frame["basket"].to_list() == [1, 1, 2]
+    with pytest.raises(ParameterError, match="keep must be one of"):
+        filter_duplicates(Interactions.from_frame(frame), keep="any")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections import Counter
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from whence.data import (
     Interactions,
+    filter_duplicates,
     k_fold,
     read_interactions,
     split_leave_one_out,
@@ -19,7 +21,7 @@ from whence.data import (
     split_temporal,
     split_time,
 )
-from whence.errors import DataError, ParameterError, UnsupportedError
+from whence.errors import DataError, DataWarning, ParameterError, UnsupportedError
 
 BASKETS = Interactions.from_frame(
     pl.DataFrame(
@@ -244,3 +246,21 @@ def test_a_part_of_no_share_is_empty(split):
     for wrong in ((0, 0.5, 0.5), (1.5, -0.5)):
         with pytest.raises(ParameterError, match="the first is above 0 and none below"):
             split(data, wrong)
+
+
+def test_repetitions_are_told_where_rows_are_split_at_random():
+    rows = [(u, i, 10 * u + i) for u in range(6) for i in range(5)]
+    once, twice = users(rows), users([*rows, *rows[:7]])
+    for split in (split_rows, lambda data: next(k_fold(data))):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            split(once)
+        with pytest.warns(DataWarning, match="7 of the 37 rows repeat an item of their user"):
+            split(twice)
+    with (
+        warnings.catch_warnings()
+    ):  # whole users, and times, tell nothing apart that belongs together
+        warnings.simplefilter("error")
+        next(k_fold(twice, by="sources"))
+        split_time(twice)
+        split_rows(filter_duplicates(twice)[0])

@@ -268,14 +268,18 @@ class TestEvaluation:
     def test_to_frame(self, result):
         frame = result.to_frame()
         assert frame.columns == ["metric", "value", "std_error"]
-        expected = result.per_query["mrr@20"].std() / np.sqrt(5)
+        # The three sessions ask (1/2, 1), (0) and (0, 0), whose mean is 0.3.
+        sums = np.array([1.5 - 2 * 0.3, 0.0 - 0.3, 0.0 - 2 * 0.3])
+        expected = np.sqrt(3 / 2 * (sums @ sums)) / 5
         assert frame["std_error"][0] == pytest.approx(expected)
         one = evaluate(Popularity().fit(TRAIN), sessions([["a", "b"]], 10))
         assert one.to_frame()["std_error"].to_list() == [None]
 
     def test_repr_is_a_small_table(self, result):
         lines = repr(result).splitlines()
-        assert lines[0] == "Evaluation(5 queries, 3 of them empty, 3 rows with unknown items)"
+        assert lines[0] == (
+            "Evaluation(5 queries, protocol prefixes, 3 of them empty, 3 rows with unknown items)"
+        )
         assert lines[1].split() == ["mrr@20", "0.300000"]
 
 

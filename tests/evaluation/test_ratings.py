@@ -40,7 +40,12 @@ class TestValues:
         assert result.values("mae") == pytest.approx([1.0, 2.0, 2.0])
         # The root over all rows is not the mean of the users' roots.
         assert result["rmse"] != pytest.approx(result.values("rmse").mean())
-        assert result.to_frame()["std_error"].to_list()[:2] == [None, None]
+        # Absolute errors of the users sum up to 3, 2 and 2 in 3, 1 and 1 rows; squared ones to 4.5,
+        # 4 and 4: the residuals from the means 1.4 and 2.5 are independent between users alone.
+        expected = np.sqrt(1.5 * (3.0**2 + 1.5**2 + 1.5**2)) / 5 / (2 * np.sqrt(2.5))
+        assert result.std_error("rmse") == pytest.approx(expected)
+        assert result.std_error("mae") == pytest.approx(np.sqrt(1.5 * (1.2**2 + 2 * 0.6**2)) / 5)
+        assert result.to_frame()["std_error"][0] == result.std_error("rmse")
         assert "rmse" in repr(result)
 
     def test_unknown_items_may_be_dropped(self):

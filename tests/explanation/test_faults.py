@@ -39,8 +39,9 @@ def test_the_items_are_those_of_this_history_not_of_the_baseline(models, name):
         np.testing.assert_allclose(
             found.items["score"], naive_scores(model, codes)[expected], atol=1e-5
         )
-        recommended = model.recommend(ids_of(model, codes), k=4)[0].tolist()
-        assert found.items["item"].to_list() == recommended
+        recommended = model.recommend(ids_of(model, codes), k=model.n_items)[0].tolist()
+        others = [item for item in recommended if item not in ids_of(model, codes)]
+        assert found.items["item"].to_list() == others[:4]
         tops.add(tuple(expected))
     assert len(tops) > 1
 

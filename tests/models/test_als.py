@@ -291,7 +291,7 @@ class TestContract:
             ({"seed": -1}, "seed must be an integer"),
             ({"threads": 0}, "threads must be an integer"),
             ({"use_ratings": 1}, "use_ratings must be True or False"),
-            ({"exclude_seen": None}, "exclude_seen must be True or False"),
+            ({"exclude_seen": "no"}, "exclude_seen must be True or False"),
         ],
     )
     def test_bad_parameters(self, options, words):

@@ -102,7 +102,10 @@ class TestWhatIsAsked:
         by_id, _ = model.recommend(model.user_queries([2]), k=4)
         items, _ = model.recommend(["b", "c"], k=4)
         assert by_id[0].tolist() == items.tolist()
-        assert set(items) == {"a", "d"}
+        assert set(items) == {"a", "b", "c", "d"}
+        likes = EASE(l2=1.0).fit(CLICKS.rename({"session_id": "user_id"}))
+        assert set(likes.recommend(likes.user_queries([2]), k=4)[0][0]) == {"a", "d"}
+        assert set(likes.recommend(["b", "c"], k=4)[0]) == {"a", "d"}
 
     def test_a_score_does_not_depend_on_what_else_is_asked(self):
         rng = np.random.default_rng(3)
@@ -117,7 +120,7 @@ class TestWhatIsAsked:
 
     def test_exclude_seen(self):
         seen = EASE(l2=1.0, exclude_seen=False).fit(CLICKS).score(["a", "b"])
-        closed = EASE(l2=1.0).fit(CLICKS).score(["a", "b"])
+        closed = EASE(l2=1.0, exclude_seen=True).fit(CLICKS).score(["a", "b"])
         assert np.isfinite(seen).all()
         assert (closed[:2] == -np.inf).all()
         np.testing.assert_array_equal(closed[2:], seen[2:])
@@ -125,7 +128,7 @@ class TestWhatIsAsked:
     def test_negative_scores_are_recommended_and_unknown_histories_are_not(self):
         model = EASE(l2=1.0).fit(CLICKS)
         lists, scores = model.recommend([["a"], ["zzz"], []], k=4)
-        assert [len(row) for row in lists] == [3, 0, 0]
+        assert [len(row) for row in lists] == [4, 0, 0]
         assert scores[0].min() < 0
 
     def test_baskets(self):
@@ -133,7 +136,9 @@ class TestWhatIsAsked:
         new = model.recommend(model.fold_in([[[10], [20]]]), k=3)
         known = model.recommend("u", k=3)
         assert known[0].tolist() == new[0][0].tolist()
-        assert EASE(l2=1.0).fit(ORDERS).recommend("u", k=3)[0].tolist() == [30]
+        closed = EASE(l2=1.0, exclude_seen=True).fit(ORDERS)
+        assert closed.recommend("u", k=3)[0].tolist() == [30]
+        assert sorted(EASE(l2=1.0).fit(ORDERS).recommend("u", k=3)[0].tolist()) == [10, 20, 30]
 
     def test_items_without_rows_are_not_recommended(self):
         train = Interactions.from_frame(CLICKS).without([4])

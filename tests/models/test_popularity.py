@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from whence.data import Interactions
 from whence.errors import NotFittedError, ParameterError
-from whence.evaluation import make_queries
+from whence.evaluation import evaluate, make_queries
 from whence.models.base import Recommender
 from whence.models.popularity import Popularity
 
@@ -36,12 +36,14 @@ def test_counts_rows_and_breaks_ties_by_item_number():
     assert scores.tolist() == [3.0, 2.0, 1.0, 1.0]
 
 
-def test_nobody_without_history_gets_a_list():
+def test_strangers_get_the_most_popular_items_but_count_as_empty():
     model = Popularity().fit(CLICKS)
     lists, scores = model.recommend([["unknown"], ["a"], []], k=2)
-    assert [row.tolist() for row in lists] == [[], ["b", "a"], []]
-    assert model.score([["unknown"], ["a"]]).tolist() == [[0, 0, 0, 0], [1, 2, 3, 1]]
-    assert [len(row) for row in scores] == [0, 2, 0]
+    assert [row.tolist() for row in lists] == [["b", "a"]] * 3
+    assert model.score([["unknown"], ["a"]]).tolist() == [model.counts_.tolist()] * 2
+    assert [row.tolist() for row in scores] == [[3.0, 2.0]] * 3
+    asked = pl.DataFrame({"session": [9, 9, 8, 8], "item": ["zzz", "b", "a", "b"]})
+    assert evaluate(model, asked, "recall@1").values().tolist() == [0.0, 1.0]
 
 
 def test_exclude_seen():
@@ -58,7 +60,7 @@ def test_baskets():
     assert Popularity(exclude_seen=True).fit(ORDERS).recommend("v", k=3)[0].tolist() == [10]
     new = model.fold_in([[[30], [10, 20]], []])
     seen = Popularity(exclude_seen=True).fit(ORDERS).fold_in([[[30], [20]]])
-    assert [row.tolist() for row in model.recommend(new, k=2)[0]] == [[20, 10], []]
+    assert [row.tolist() for row in model.recommend(new, k=2)[0]] == [[20, 10], [20, 10]]
     assert Popularity(exclude_seen=True).fit(ORDERS).recommend(seen, k=2)[0][0].tolist() == [10]
 
 

@@ -1,6 +1,12 @@
 """Interactions: reading, checking, numbering, filtering, splitting and generating them."""
 
-from whence.data.filters import Dropped, filter_core, filter_length, filter_ratings
+from whence.data.filters import (
+    Dropped,
+    filter_core,
+    filter_duplicates,
+    filter_length,
+    filter_ratings,
+)
 from whence.data.formats import FORMATS, register_format
 from whence.data.given_splits import read_splits
 from whence.data.interactions import Columns, Interactions, Sequences, Vocabulary
@@ -28,6 +34,7 @@ __all__ = [
     "Synthetic",
     "Vocabulary",
     "filter_core",
+    "filter_duplicates",
     "filter_length",
     "filter_ratings",
     "k_fold",

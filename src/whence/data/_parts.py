@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import itertools
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from whence.data.interactions import Interactions
-from whence.errors import DataError, ParameterError, check_list
+from whence.errors import DataError, DataWarning, ParameterError, check_list
 
 
 def check_fractions(fractions: Sequence[float], *, zeros: bool = False) -> NDArray[np.float64]:
@@ -84,6 +85,21 @@ def split_by_part(
             )
     parts = [interactions.keep_rows(part == number) for number in range(n_parts)]
     return tuple(one.rebuild() if wanted[number] else one for number, one in enumerate(parts))
+
+
+def warn_of_repeats(interactions: Interactions, stacklevel: int = 3) -> None:
+    """Warn where rows that are split at random repeat an item of their session or user."""
+    pairs = pl.DataFrame({"source": interactions.source_codes, "item": interactions.item_codes})
+    n = interactions.n_rows - pairs.n_unique()
+    if n:
+        source = interactions.columns.source
+        warnings.warn(
+            f"{n} of the {interactions.n_rows} rows repeat an item of their {source}. Split at "
+            "random, the same pair is in training and in test data, and models that leave out what "
+            "was seen cannot find it; keep one of each with filter_duplicates, or split by time.",
+            DataWarning,
+            stacklevel=stacklevel,
+        )
 
 
 def points_in_time(interactions: Interactions, at: Sequence[Any]) -> pl.Series:

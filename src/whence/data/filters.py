@@ -5,10 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from whence.data.interactions import Interactions
-from whence.errors import ColumnError, DataError, ParameterError, check_float, check_int
+from whence.errors import (
+    ColumnError,
+    DataError,
+    ParameterError,
+    check_choice,
+    check_float,
+    check_int,
+)
 
 
 @dataclass(frozen=True)
@@ -126,6 +134,50 @@ def filter_length(
     keep = np.zeros(interactions.n_rows, dtype=np.bool_)
     keep[interactions.rows] = fits[interactions.source_codes]
     return _kept(interactions, keep)
+
+
+def filter_duplicates(
+    interactions: Interactions, *, keep: str = "first"
+) -> tuple[Interactions, Dropped]:
+    """Keep one row of each item of a session or user (in baskets: of each item of a basket).
+
+    Parameters
+    ----------
+    interactions : Interactions
+    keep : {"first", "last"}, default "first"
+        Which of them, in order of time, and of rows where there is none.
+
+    Returns
+    -------
+    kept : Interactions
+        Numbered by its own rows.
+    dropped : Dropped
+
+    Raises
+    ------
+    ParameterError
+        `keep` is neither.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> table = pl.DataFrame({"user": [1, 1, 1, 2], "item": [7, 8, 7, 7]})
+    >>> kept, dropped = filter_duplicates(Interactions.from_frame(table))
+    >>> print(dropped)
+    Dropped 1 of 4 rows, 0 of 2 sources and 0 of 2 items.
+    """
+    check_choice("keep", keep, ("first", "last"))
+    sequences = interactions.sequences
+    columns = {
+        "source": np.repeat(np.arange(interactions.n_sources), np.diff(sequences.offsets)),
+        "item": sequences.items,
+        "basket": sequences.baskets if sequences.baskets is not None else 0,
+    }
+    row = pl.struct(pl.all())
+    chosen = row.is_first_distinct() if keep == "first" else row.is_last_distinct()
+    wanted = np.zeros(interactions.n_rows, dtype=np.bool_)
+    wanted[sequences.rows] = pl.DataFrame(columns).select(chosen).to_series().to_numpy()
+    return _kept(interactions, wanted)
 
 
 def filter_ratings(

@@ -9,7 +9,13 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from whence.data._parts import check_fractions, parts_by_share, points_in_time, split_by_part
+from whence.data._parts import (
+    check_fractions,
+    parts_by_share,
+    points_in_time,
+    split_by_part,
+    warn_of_repeats,
+)
 from whence.data.interactions import Interactions
 from whence.errors import DataError, ParameterError, UnsupportedError, check_choice, check_int
 
@@ -55,10 +61,13 @@ def split_rows(
     With `per_source`, this is what RecBole calls a random split by ratio grouped by user: parts
     have the sizes that it gives them. Within a source, earlier rows can be in the test part and
     later ones in training; for models of sequences use `split_leave_one_out` or `split_time`.
+    Where a user has an item in several rows, a `DataWarning` says so: the same pair can be in
+    training and in test data; `filter_duplicates` keeps one of them.
     """
     _refuse_baskets(interactions, "split_rows")
     shares = check_fractions(fractions, zeros=True)
     generator = _generator(seed)
+    warn_of_repeats(interactions)
     sequences = interactions.sequences
     place = generator.permutation(interactions.n_rows)
     if not per_source:
@@ -92,6 +101,13 @@ def split_leave_one_out(
     ------
     DataError
         No source has three items (baskets).
+
+    Notes
+    -----
+    The training data looks ahead: it has rows of other users that are later than a test row, so
+    that a model can learn from a future that it would not have known (Ji, Sun, Zhang and Li, *A
+    critical study on data leakage in recommender system offline evaluation*, TOIS 41(3), 2023).
+    Where there are times, `split_time` has no such leak.
     """
     sequences = interactions.sequences
     lengths = np.diff(sequences.offsets)
@@ -215,6 +231,7 @@ def k_fold(
     generator = _generator(seed)
     if by == "rows":
         _refuse_baskets(interactions, "k_fold with by='rows'")
+        warn_of_repeats(interactions)
         present = np.arange(interactions.n_rows)
     else:
         present = np.flatnonzero(interactions.recency >= 0)

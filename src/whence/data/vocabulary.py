@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from whence.data._numbering import renumber
-from whence.errors import DataError
+from whence.errors import DataError, check_list
 
 _MACHINE_INTEGERS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32)
 _NARROW = 100_000
@@ -52,6 +52,36 @@ class Vocabulary:
             The ids are of another type than those known, e.g. text against integers.
         """
         return _codes(self._item_lookup, self.items, ids, "Item")
+
+    def item_mask(self, ids: pl.Series | Iterable[Any]) -> NDArray[np.bool_]:
+        """Return which items are among these; ids that are unknown are left out.
+
+        Parameters
+        ----------
+        ids : polars.Series or iterable
+            External ids.
+
+        Returns
+        -------
+        bool array [n_items]
+
+        Raises
+        ------
+        DataError
+            The ids are of another type than those known, or none of them is known.
+        ParameterError
+            They are no list.
+        """
+        given = ids if isinstance(ids, pl.Series) else check_list("items", ids, "ids")
+        codes = self.item_codes(given)
+        if (codes < 0).all():
+            raise DataError(
+                f"None of the {len(codes)} items is in the training data; give ids of its items, "
+                "which model.vocabulary.items has."
+            )
+        mask = np.zeros(len(self.items), dtype=np.bool_)
+        mask[codes[codes >= 0]] = True
+        return mask
 
     def source_codes(self, ids: pl.Series | Iterable[Any]) -> NDArray[np.int64]:
         """Return the numbers of sources; as `item_codes`."""

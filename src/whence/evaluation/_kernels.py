@@ -75,6 +75,91 @@ def rank_values(lists, items, start, end, lowest, highest, first_only, mode, gai
 
 
 @njit(nogil=True, cache=True)
+def graded_values(lists, items, ratings, start, end, lowest, highest, discounts):
+    """Discounted ratings of each list, and of the targets in the best order.
+
+    Parameters
+    ----------
+    lists, items, start, end, lowest, highest
+        As in :func:`rank_values`.
+    ratings : float64 [n]
+        Of each target; of a repeated one the last counts.
+    discounts : float64 [K + 1]
+        Factor of the rating at rank 1 .. K; ranks of the best order go as far.
+
+    Returns
+    -------
+    values, best : float64 [Q]
+    """
+    n_queries, width = lists.shape
+    longest = len(discounts) - 1
+    values = np.zeros(n_queries, dtype=np.float64)
+    best = np.zeros(n_queries, dtype=np.float64)
+    mark = np.zeros(highest - lowest + 1, dtype=np.int64)  # as in rank_values
+    rating = np.zeros(highest - lowest + 1, dtype=np.float64)
+    for q in range(n_queries):
+        own = np.empty(end[q] - start[q], dtype=np.float64)
+        distinct = 0
+        for position in range(end[q] - 1, start[q] - 1, -1):
+            slot = items[position] - lowest
+            if mark[slot] != 2 * q + 1:
+                mark[slot] = 2 * q + 1
+                rating[slot] = ratings[position]
+                own[distinct] = ratings[position]
+                distinct += 1
+        ordered = np.sort(own[:distinct])[::-1]
+        for rank in range(1, min(distinct, longest) + 1):
+            best[q] += ordered[rank - 1] * discounts[rank]
+        for rank in range(1, width + 1):
+            item = lists[q, rank - 1]
+            if item == -1:
+                break
+            if item < 0 or mark[item - lowest] != 2 * q + 1:
+                continue
+            mark[item - lowest] = 2 * q + 2
+            values[q] += rating[item - lowest] * discounts[rank]
+    return values, best
+
+
+@njit(nogil=True, cache=True)
+def count_seen(history, history_start, history_end, targets, start, end, n_items):
+    """Number of targets that are in the history of their query.
+
+    Parameters
+    ----------
+    history : int32 [m]
+        Known items; those of query q are ``history[history_start[q]:history_end[q]]``.
+    history_start, history_end : int64 [Q]
+    targets : int32 [n]
+        Those of query q are ``targets[start[q]:end[q]]``; negative ones are in no history.
+    start, end : int64 [Q]
+    n_items : int
+        More than any number in `history`.
+
+    Returns
+    -------
+    int
+    """
+    count = 0
+    mark = np.zeros(n_items, dtype=np.int64)
+    stamp = 0
+    first = last = -1
+    for q in range(len(start)):
+        # The beginnings of a session grow, so that only what is new is marked.
+        if history_start[q] != first or history_end[q] < last or stamp == 0:
+            first = last = history_start[q]
+            stamp += 1
+        for position in range(last, history_end[q]):
+            mark[history[position]] = stamp
+        last = history_end[q]
+        for position in range(start[q], end[q]):
+            item = targets[position]
+            if 0 <= item < n_items and mark[item] == stamp:
+                count += 1
+    return count
+
+
+@njit(nogil=True, cache=True)
 def sustainable_shares(lists, sustainable):
     """Sustainable items of each list over its length; 0 for an empty list.
 

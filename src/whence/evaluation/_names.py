@@ -15,7 +15,9 @@ CustomFunction = Callable[[Sequence[Any], Sequence[Any]], float]
 """``function(recommended, targets) -> value``, of one query, with the caller's own ids."""
 Function = TypeVar("Function", bound=CustomFunction)
 
-RANKING_NAMES = ("mrr", "hitrate", "precision", "recall", "f1", "ndcg", "map")
+RANKING_NAMES = ("mrr", "hitrate", "precision", "recall", "f1", "dcg", "ndcg", "map")
+GRADED_NAMES = ("dcg", "ndcg")
+"""The names of the metrics in which a hit can count by its rating."""
 SUSTAINABLE_NAMES = ("st", "sustainablemrr", "sustainablendcg")
 CATALOGUE_NAMES = ("coverage", "gini", "averagepopularity")
 WHOLE_NAMES = ("auc", "rmse", "mae")
@@ -54,7 +56,7 @@ def register_metric(name: str) -> Callable[[Function], Function]:
     Parameters
     ----------
     name : str
-        Without ``@K``, which follows where the metric is used: ``"dcg@10"``. The function is
+        Without ``@K``, which follows where the metric is used: ``"first@10"``. The function is
         ``function(recommended, targets) -> float`` for one query: lists of external ids, at most
         K recommended ones, best first, and the targets in their order, with repetitions.
 

@@ -6,12 +6,15 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from whence.data import Interactions, Vocabulary
-from whence.errors import DataError, ParameterError, check_choice
+from whence.errors import DataError, ParameterError, check_choice, check_int
+from whence.evaluation.cautions import check_answerable, warn_of_other_protocol
 from whence.evaluation.queries import (
     CodeArray,
+    IntArray,
     Protocol,
     Queries,
     Target,
@@ -30,13 +33,15 @@ def make_queries(
     target: Target = "rest",
     protocol: Protocol | None = None,
     history: Any = None,
+    max_prefixes: int | None = None,
 ) -> Queries:
     """Build the queries that a validation set asks of a model.
 
     Sessions: a session of length L yields L-1 queries, every beginning of it, with the rest as
     target (protocol ``"prefixes"``). Users: one query per user, with the user's training rows as
-    history and all their validation items as target (protocol ``"users"``). Baskets: one query
-    per user, with the user's first validation basket as target.
+    history and all their validation items as target; of a user whom the training data does not
+    know, the last validation row is the target and those before it are the history (protocol
+    ``"users"``). Baskets: one query per user, with the user's first validation basket as target.
 
     Parameters
     ----------
@@ -56,15 +61,20 @@ def make_queries(
     history : Interactions or data frame, optional
         Users: what is known when asking beyond the training data (when testing, the validation
         data). Its rows, of users never seen in training too, follow the training rows.
+    max_prefixes : int, optional
+        Of a longer session only so many beginnings are asked, evenly spread over it, the longest
+        among them.
 
     Raises
     ------
     DataError
         If validation is of another kind than the training data, its ids are of another type, or
-        no query is left.
+        no query is left that could be answered, as when the two share no item.
     ParameterError
-        If `protocol` or `history` does not apply to the data.
+        If `protocol`, `history` or `max_prefixes` does not apply to the data.
     """
+    if max_prefixes is not None:
+        check_int("max_prefixes", max_prefixes, minimum=1)
     check_choice("unknown", unknown, ("ignore", "drop"))
     check_choice("target", target, ("rest", "next"))
     if protocol is not None:
@@ -83,13 +93,22 @@ def make_queries(
             "history= is what is known of users beyond the training data: it goes with "
             "protocol='users' and data without sessions or baskets."
         )
+    if max_prefixes is not None and chosen != "prefixes":
+        raise ParameterError(
+            "max_prefixes= is how many beginnings of a session are asked, and these queries are "
+            f"{chosen}: leave it out, or ask with protocol='prefixes'."
+        )
     numbers = _item_numbers(vocabulary, data)
     if chosen == "baskets":
-        return _basket_queries(vocabulary, data, numbers, unknown)
-    if chosen == "prefixes":
-        return _session_queries(data, numbers, unknown, target)
-    assert train is not None
-    return _queries_of_users(train, data, numbers, unknown, target, history)
+        queries = _basket_queries(vocabulary, data, numbers, unknown)
+    elif chosen == "prefixes":
+        queries = _session_queries(data, numbers, unknown, target, max_prefixes)
+    else:
+        assert train is not None
+        queries = _queries_of_users(train, data, numbers, unknown, target, history)
+    check_answerable(queries, vocabulary, data.vocabulary)
+    warn_of_other_protocol(queries, train, data)
+    return queries
 
 
 def _known(model: Any) -> tuple[Vocabulary, Interactions | None]:
@@ -146,7 +165,11 @@ def _unknown_items(data: Interactions, numbers: CodeArray) -> pl.Series:
 
 
 def _session_queries(
-    data: Interactions, numbers: CodeArray, unknown: Unknown, target: Target
+    data: Interactions,
+    numbers: CodeArray,
+    unknown: Unknown,
+    target: Target,
+    max_prefixes: int | None,
 ) -> Queries:
     sequences = data.sequences
     items, rows = numbers[sequences.items], sequences.rows
@@ -160,7 +183,8 @@ def _session_queries(
         is_known = np.ones(len(items), dtype=bool)
     starts = np.concatenate(([0], np.cumsum(lengths)))[:-1]
 
-    n_queries = np.maximum(lengths - 1, 0)
+    most = np.maximum(lengths - 1, 0)
+    n_queries = most if max_prefixes is None else np.minimum(most, max_prefixes)
     session = np.repeat(np.arange(len(lengths)), n_queries)
     if not len(session):
         raise DataError(
@@ -169,6 +193,8 @@ def _session_queries(
         )
     first = np.repeat(np.concatenate(([0], np.cumsum(n_queries)))[:-1], n_queries)
     position = np.arange(len(session)) - first + 1
+    if max_prefixes is not None:
+        position = -(-position * most[session] // n_queries[session])  # evenly spread, rounded up
 
     known_before = np.concatenate(([0], np.cumsum(is_known)))
     split = starts[session] + position
@@ -220,7 +246,7 @@ def _queries_of_users(
     names = data.vocabulary.sources.gather(asked)
     codes = train.vocabulary.source_codes(names)
     found = codes[codes >= 0]
-    if not len(found) and history is None:
+    if not len(found) and history is None and sizes.max() < 2:
         raise DataError(
             f"None of the {len(asked)} users of the validation data occurs in the training data, "
             "so that nothing is known of them; check that both use the same ids, or ask with "
@@ -229,14 +255,19 @@ def _queries_of_users(
     queries = user_queries(train, codes, pl.DataFrame({id_name_of(data): names}))
     if history is not None:
         queries = _with_later_rows(queries, train, history, names)
+    last = starts.copy()
+    new = (codes < 0) & queries.is_empty & (sizes[asked] > 1)
+    last[new] = ends[new] - 1
+    queries = _with_more(queries, items, starts, last - starts)
     has_rows = np.diff(train.sequences.offsets) > 0
     return replace(
         queries,
         target_items=items,
-        target_start=starts,
-        target_end=starts + 1 if target == "next" else ends,
+        target_start=last,
+        target_end=last + 1 if target == "next" else ends,
         n_unknown_rows=n_unknown_rows,
         n_without_targets=int(has_rows.sum() - has_rows[found].sum()),
+        n_new_users=int(new.sum()),
         unknown_items=_unknown_items(data, numbers),
         target_rows=rows,
     )
@@ -253,21 +284,29 @@ def _with_later_rows(
             "of users with Interactions.from_frame(table, user=…)."
         )
     items = train.vocabulary.item_codes(later.vocabulary.items)[later.sequences.items]
-    known = np.concatenate(([0], np.cumsum(items >= 0)))
-    items = items[items >= 0]
     codes = later.vocabulary.source_codes(names)
-    offsets = known[later.sequences.offsets]
+    offsets = later.sequences.offsets
     first = np.where(codes >= 0, offsets[codes], 0)
-    n_later = np.where(codes >= 0, offsets[codes + 1], 0) - first
-    n_train = queries.history_end - queries.history_start
-    ends = np.cumsum(n_train + n_later)
+    return _with_more(queries, items, first, np.where(codes >= 0, offsets[codes + 1], 0) - first)
+
+
+def _with_more(
+    queries: Queries, items: npt.NDArray[Any], first: IntArray, lengths: IntArray
+) -> Queries:
+    """The same queries, each with the known ones of ``items[first : first + length]`` appended."""
+    if not lengths.any():
+        return queries
+    known = np.concatenate(([0], np.cumsum(items >= 0)))
+    items, lengths, first = items[items >= 0], known[first + lengths] - known[first], known[first]
+    before = queries.history_end - queries.history_start
+    ends = np.cumsum(before + lengths)
+    starts = ends - before - lengths
     joined = np.empty(int(ends[-1]), dtype=np.int32)
-    starts = ends - n_train - n_later
-    joined[positions_of_windows(starts, n_train)] = queries.history_items[
-        positions_of_windows(queries.history_start, n_train)
+    joined[positions_of_windows(starts, before)] = queries.history_items[
+        positions_of_windows(queries.history_start, before)
     ]
-    joined[positions_of_windows(starts + n_train, n_later)] = items[
-        positions_of_windows(first, n_later)
+    joined[positions_of_windows(starts + before, lengths)] = items[
+        positions_of_windows(first, lengths)
     ]
     return replace(
         queries,

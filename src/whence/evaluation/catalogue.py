@@ -17,9 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 CodeArray = npt.NDArray[np.int32]
+Mask = npt.NDArray[np.bool_]
 
 
-def coverage(lists: CodeArray, n_items: int) -> float:
+def coverage(lists: CodeArray, n_items: int, eligible: Mask | None = None) -> float:
     """Share of the catalogue that occurs in the lists.
 
     Parameters
@@ -27,11 +28,14 @@ def coverage(lists: CodeArray, n_items: int) -> float:
     lists : int32 [Q, K]
         Item numbers, padded with -1.
     n_items : int
+    eligible : bool [n_items], optional
+        The items that may be recommended, which are the catalogue then.
     """
-    return float(np.count_nonzero(_times_recommended(lists, n_items)) / n_items)
+    times = _times_recommended(lists, n_items, eligible)
+    return float(np.count_nonzero(times) / len(times))
 
 
-def gini(lists: CodeArray, n_items: int) -> float:
+def gini(lists: CodeArray, n_items: int, eligible: Mask | None = None) -> float:
     """Gini index of how often each item of the catalogue is recommended; 0 if none is.
 
     Parameters
@@ -39,9 +43,11 @@ def gini(lists: CodeArray, n_items: int) -> float:
     lists : int32 [Q, K]
         Item numbers, padded with -1.
     n_items : int
+    eligible : bool [n_items], optional
+        As for `coverage`.
     """
-    times = np.sort(_times_recommended(lists, n_items))
-    total = int(times.sum())
+    times = np.sort(_times_recommended(lists, n_items, eligible))
+    n_items, total = len(times), int(times.sum())
     if total == 0:
         return 0.0
     weights = 2 * np.arange(1, n_items + 1) - n_items - 1
@@ -67,5 +73,8 @@ def average_popularity(lists: CodeArray, counts: npt.NDArray[np.int64]) -> npt.N
     return np.asarray(totals / np.maximum(inside.sum(axis=1), 1), dtype=np.float64)
 
 
-def _times_recommended(lists: CodeArray, n_items: int) -> npt.NDArray[np.int64]:
-    return np.bincount(lists[lists >= 0], minlength=n_items).astype(np.int64)
+def _times_recommended(
+    lists: CodeArray, n_items: int, eligible: Mask | None
+) -> npt.NDArray[np.int64]:
+    times = np.bincount(lists[lists >= 0], minlength=n_items).astype(np.int64)
+    return times if eligible is None else times[eligible]

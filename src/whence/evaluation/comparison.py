@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,7 +11,15 @@ import numpy.typing as npt
 import polars as pl
 
 from whence._html import ShownAsTable
-from whence.errors import DataError, MetricError, ParameterError, check_float, check_int
+from whence.errors import (
+    DataError,
+    DataWarning,
+    MetricError,
+    ParameterError,
+    check_float,
+    check_int,
+)
+from whence.evaluation.cautions import SHARE_OF_SEEN
 from whence.evaluation.result import Evaluation
 
 
@@ -76,9 +85,9 @@ def compare(
     differences. The p-value is that of the two-sided sign-flip permutation test: how often random
     signs give a total difference at least as large. It is exact, over all signs, where `n` allows.
 
-    What is compared is the mean over the queries. Of ``rmse`` and ``mae`` that is the mean over the
-    users, not the value over all rows; ``coverage`` and ``gini`` have no value for a query and
-    cannot be compared.
+    What is compared is the mean over the queries, or over sources where the evaluations are. Of
+    ``rmse`` and ``mae`` that is the mean over the users, not the value over all rows; ``coverage``
+    and ``gini`` have no value for a query and cannot be compared.
 
     Parameters
     ----------
@@ -122,7 +131,15 @@ def compare(
     check_float("confidence", confidence, 0.0, 1.0)
     name = _common_metric(a, b, metric)
     ids = _common_ids(a, b)
+    _warn_of_seen(a, b)
     values_a, values_b = a.values(name), b.values(name)
+    if a.per == "source":
+        if by != "source":
+            raise ParameterError(
+                f"by={by!r} does not go with evaluations that are means over sources: leave it out."
+            )
+        values_a, values_b = (_means(values, ids) for values in (values_a, values_b))
+        by = None
     sums, sizes = _groups(values_a - values_b, ids, by)
     streams = np.random.SeedSequence(seed).generate_state(2, np.uint64)
     means = kernels.bootstrap_means(sums, sizes, streams[0], n)
@@ -132,7 +149,7 @@ def compare(
         metric=name,
         value_a=float(values_a.mean()),
         value_b=float(values_b.mean()),
-        difference=float(sums.sum() / len(ids)),
+        difference=float(sums.sum() / sizes.sum()),
         low=float(low),
         high=float(high),
         confidence=float(confidence),
@@ -140,6 +157,26 @@ def compare(
         n_queries=len(ids),
         n_groups=len(sums),
     )
+
+
+def _warn_of_seen(a: Evaluation, b: Evaluation) -> None:
+    """Warn where one model alone leaves out what was seen, and that matters."""
+    seen = max(a.n_seen_targets, b.n_seen_targets)
+    differ = None not in (a.exclude_seen, b.exclude_seen) and a.exclude_seen != b.exclude_seen
+    if differ and seen > SHARE_OF_SEEN * a.n_targets:
+        warnings.warn(
+            f"One of the two models leaves out what was seen and the other does not: of {seen} of "
+            f"the {a.n_targets} targets only one of them can find any; fit both with the same "
+            "exclude_seen.",
+            DataWarning,
+            stacklevel=3,
+        )
+
+
+def _means(values: npt.NDArray[np.float64], ids: pl.DataFrame) -> npt.NDArray[np.float64]:
+    """Mean over the queries of each source, float64 [G]."""
+    sums, sizes = _groups(values, ids, "source")
+    return sums / sizes
 
 
 def _sign_flip_p(sums: npt.NDArray[np.float64], stream: np.uint64, n: int) -> float:
@@ -197,14 +234,14 @@ def _common_metric(a: Any, b: Any, metric: str | None) -> str:
         )
     name = str(names[0])
     kinds = {
-        (wanted.relevant, wanted.rank_weight, wanted.sustainability_weight)
+        (wanted.relevant, wanted.gain, wanted.rank_weight, wanted.sustainability_weight)
         for wanted in (*a.metrics, *b.metrics)
         if wanted.name == name
     }
     if len(kinds) != 1:
         raise MetricError(
             f"The two evaluations computed '{name}' differently: evaluate both with the same "
-            f"relevant and sustainability_weight."
+            f"relevant, gain and sustainability_weight."
         )
     return name
 
@@ -214,10 +251,15 @@ def _has_values(evaluation: Evaluation, name: str) -> bool:
 
 
 def _common_ids(a: Evaluation, b: Evaluation) -> pl.DataFrame:
-    if (a.negatives, a.seed) != (b.negatives, b.seed):
+    if (a.negatives, a.seed, a.n_eligible) != (b.negatives, b.seed, b.n_eligible):
         raise DataError(
             "The two evaluations ranked the targets against other items: evaluate both with the "
-            "same negatives and seed."
+            "same negatives and seed, or the same items."
+        )
+    if a.per != b.per:
+        raise DataError(
+            "One of the two evaluations is a mean over sources and the other over queries: "
+            "evaluate both with the same per."
         )
     ids = a.per_query.drop(list(a), strict=False)
     if not ids.equals(b.per_query.drop(list(b), strict=False)):

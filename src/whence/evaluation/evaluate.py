@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -16,14 +16,25 @@ from whence.errors import (
     DataError,
     DataWarning,
     MetricError,
+    ParameterError,
     UnsupportedError,
+    check_choice,
     check_int,
     check_list,
 )
 from whence.evaluation._names import WHOLE_NAMES, external_ids
 from whence.evaluation.asking import make_queries
 from whence.evaluation.catalogue import average_popularity, coverage, gini
+from whence.evaluation.cautions import (
+    check_answerable,
+    count_seen_targets,
+    leaves_out_seen,
+    warn_of_dominance,
+    warn_of_ineligible,
+    warn_of_seen,
+)
 from whence.evaluation.foreign import foreign_lists, known_to_foreign
+from whence.evaluation.graded import graded_values, target_ratings
 from whence.evaluation.metrics import (
     DEFAULT_SUSTAINABILITY_WEIGHT,
     Metric,
@@ -39,6 +50,7 @@ from whence.evaluation.result import Evaluation
 
 CodeArray = npt.NDArray[np.int32]
 FloatArray = npt.NDArray[np.float64]
+Per = Literal["query", "source", "session", "user"]
 MetricLike = str | Metric | Callable[[Sequence[Any], Sequence[Any]], float]
 
 RATING_METRICS = tuple(name for name in WHOLE_NAMES if name != "auc")
@@ -52,10 +64,14 @@ def evaluate(
     sustainable_items: Any = None,
     sustainability_weight: float = DEFAULT_SUSTAINABILITY_WEIGHT,
     relevant: str | None = None,
+    gain: str = "binary",
     unknown: Unknown = "ignore",
     target: Target = "rest",
     protocol: Protocol | None = None,
     history: Any = None,
+    max_prefixes: int | None = None,
+    per: Per = "query",
+    items: Any = None,
     negatives: int | str | None = None,
     seed: int = 42,
     train: Any = None,
@@ -63,9 +79,12 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate a recommender on validation data.
 
-    Every query counts alike: U = (1/Q) Σ_q metric(list of q), where a query left without a known
-    item has an empty list and the value 0. ``coverage`` and ``gini`` are of all lists together,
-    ``rmse`` and ``mae`` of all rows of the validation data.
+    Every query counts alike, unless `per` says otherwise: U = (1/Q) Σ_q metric(list of q), where a
+    query left without a known item has an empty list and the value 0. ``coverage`` and ``gini``
+    are of all lists together, ``rmse`` and ``mae`` of all rows of the validation data.
+
+    What would mislead is counted in the result and warned of: targets that a model leaves out as
+    they were seen, a session or user that asks a large share of the queries, most users unknown.
 
     Parameters
     ----------
@@ -79,13 +98,19 @@ def evaluate(
         Validation data; `unknown`, `target`, `protocol` and `history` do not apply to Queries.
     metrics : str, Metric, callable, or a sequence of them
         As :func:`~whence.evaluation.parsing.parse_metric` takes them.
-    sustainable_items, sustainability_weight, relevant
+    sustainable_items, sustainability_weight, relevant, gain
         As in :func:`~whence.evaluation.parsing.parse_metric`.
-    unknown, target, protocol, history
+    unknown, target, protocol, history, max_prefixes
         As in :func:`~whence.evaluation.asking.make_queries`: what to do with items unknown to the
         training data, whether all of the target is to be found or its first item only, whether
-        beginnings of sessions are asked or users, and what is known of users beyond the training
-        data.
+        beginnings of sessions are asked or users, what is known of users beyond the training
+        data, and how many beginnings of one session are asked at most.
+    per : {"query", "source"}
+        What counts alike: each query, or each session or user, with the mean over its queries
+        (also as ``"session"`` and ``"user"``). It applies to the means over queries; ``rmse`` and
+        ``mae`` become means over users.
+    items : sequence of ids, optional
+        Only these may be recommended, such as those in stock. Other targets cannot be found.
     negatives : int or "given", optional
         Rank each target by itself against this many items, drawn from those that are neither in
         the history nor a target of the query, or against the list in its row of the validation
@@ -123,20 +148,26 @@ def evaluate(
     >>> list(result.scores)
     ['mrr@20', 'recall@20']
     """
-    wanted = _parse_all(metrics, sustainable_items, sustainability_weight, relevant)
+    wanted = _parse_all(metrics, sustainable_items, sustainability_weight, relevant, gain)
     check_int("seed", seed, minimum=0)
-    asked = _ask(model, data, train, unknown, target, _protocol(wanted, model, protocol), history)
+    check_choice("per", per, get_args(Per))
+    how = {"unknown": unknown, "target": target, "history": history, "max_prefixes": max_prefixes}
+    asked = _ask(model, data, train, _protocol(wanted, model, protocol), how)
     resolved = tuple(metric.for_kind(asked.queries.kind) for metric in wanted)
-    _check_metrics(resolved, asked, negatives)
+    eligible = None if items is None else asked.vocabulary.item_mask(items)
+    _check_metrics(resolved, asked, negatives, eligible)
+    if any(metric.base not in RATING_METRICS for metric in resolved):
+        check_answerable(asked.queries, asked.vocabulary)
     rated = [metric for metric in resolved if metric.base in RATING_METRICS]
     errors = None
     if rated:
         errors = rating_errors(model, asked.data, asked.vocabulary, unknown)
     ranking, vocabulary = Ranking(asked.queries, np.empty((0, 0), np.int32)), asked.vocabulary
     if len(rated) < len(resolved):
-        ranking, vocabulary = _rank(model, asked, resolved, negatives, seed, threads)
-    answers = _Answers(ranking, errors, vocabulary, asked.train)
-    return _evaluation(resolved, answers, negatives, seed)
+        ranking, vocabulary = _rank(model, asked, resolved, negatives, eligible, seed, threads)
+    answers = _Answers(ranking, errors, vocabulary, asked, eligible)
+    found = _evaluation(resolved, answers, negatives, seed)
+    return _with_cautions(found, model, answers, "query" if per == "query" else "source")
 
 
 @dataclass(frozen=True)
@@ -156,11 +187,16 @@ class _Answers:
     ranking: Ranking
     errors: RatingErrors | None
     vocabulary: Vocabulary
-    train: Interactions | None
+    asked: _Asked
+    eligible: npt.NDArray[np.bool_] | None
 
 
 def _parse_all(
-    metrics: Any, sustainable_items: Any, sustainability_weight: float, relevant: str | None
+    metrics: Any,
+    sustainable_items: Any,
+    sustainability_weight: float,
+    relevant: str | None,
+    gain: str,
 ) -> list[Metric]:
     """Metrics in the order given, repetitions left out."""
     alone = isinstance(metrics, (str, Metric)) or callable(metrics)
@@ -177,6 +213,7 @@ def _parse_all(
             sustainable_items=sustainable_items,
             sustainability_weight=sustainability_weight,
             relevant=relevant,
+            gain=gain,
         )
         if parsed.setdefault(metric.name, metric) != metric:
             raise MetricError(
@@ -200,14 +237,9 @@ def _protocol(metrics: list[Metric], model: Any, protocol: Protocol | None) -> A
 
 
 def _ask(
-    model: Any,
-    data: Any,
-    train: Any,
-    unknown: Unknown,
-    target: Target,
-    protocol: Protocol | None,
-    history: Any,
+    model: Any, data: Any, train: Any, protocol: Protocol | None, how: dict[str, Any]
 ) -> _Asked:
+    """Make the queries, `how` as `make_queries` takes it."""
     if hasattr(model, "recommend_codes"):
         vocabulary, known = model.vocabulary, model
         train = getattr(model, "train_", None)
@@ -228,18 +260,34 @@ def _ask(
         queries, data = data, None
     else:
         data = Interactions.from_frame(data, kind=None if train is None else train.kind)
-        queries = make_queries(
-            known, data, unknown=unknown, target=target, protocol=protocol, history=history
-        )
+        queries = make_queries(known, data, protocol=protocol, **how)
     if len(queries) == 0:
         raise DataError("There is no query to evaluate: give validation data with queries.")
     return _Asked(queries, vocabulary, train, data)
 
 
-def _check_metrics(metrics: tuple[Metric, ...], asked: _Asked, negatives: Any) -> None:
+def _check_metrics(
+    metrics: tuple[Metric, ...],
+    asked: _Asked,
+    negatives: Any,
+    eligible: npt.NDArray[np.bool_] | None,
+) -> None:
     """Refuse what cannot be computed for these queries, before anything is."""
     n_items = len(asked.vocabulary.items)
+    if eligible is not None:
+        n_items = int(eligible.sum())
+        if negatives is not None:
+            raise ParameterError(
+                "items= and negatives= both say what a target is ranked against: leave one out."
+            )
     for metric in metrics:
+        if metric.base == "auc" and eligible is not None:
+            raise MetricError("'auc' is of the ranking of all items: evaluate it without items=.")
+        if metric.gain == "rating" and asked.data is None:
+            raise MetricError(
+                f"'{metric.name}' with gain='rating' is of the ratings in the validation data, "
+                "which Queries do not hold: pass the validation data itself."
+            )
         if metric.name in asked.queries.ids.columns:
             raise MetricError(
                 f"A metric cannot have the name of a column of ids, '{metric.name}': "
@@ -273,6 +321,7 @@ def _rank(
     asked: _Asked,
     metrics: tuple[Metric, ...],
     negatives: Any,
+    eligible: npt.NDArray[np.bool_] | None,
     seed: int,
     threads: int | None,
 ) -> tuple[Ranking, Vocabulary]:
@@ -280,16 +329,19 @@ def _rank(
     k = max(metric.k for metric in metrics)
     auc = any(metric.base == "auc" for metric in metrics)
     if not hasattr(model, "recommend_codes"):
-        if auc or negatives is not None:
+        if auc or negatives is not None or eligible is not None:
             raise UnsupportedError(
-                f"{type(model).__name__} gives lists without the scores of all items, which auc "
-                "and negatives need: evaluate metrics of lists."
+                f"{type(model).__name__} gives lists without the scores of all items, which auc, "
+                "negatives and items need: evaluate metrics of lists."
             )
         lists, vocabulary = foreign_lists(model, asked.queries, asked.vocabulary, k)
         return Ranking(asked.queries, lists), vocabulary
     k = min(k, len(asked.vocabulary.items))
     if negatives is None:
-        return rank_catalogue(model, asked.queries, k, auc=auc, threads=threads), asked.vocabulary
+        ranking = rank_catalogue(
+            model, asked.queries, k, auc=auc, eligible=eligible, threads=threads
+        )
+        return ranking, asked.vocabulary
     against = resolve_negatives(
         negatives, asked.data, asked.queries, asked.vocabulary, asked.train, seed
     )
@@ -305,28 +357,67 @@ def _evaluation(
     queries, n_items = answers.ranking.queries, len(answers.vocabulary.items)
     values: dict[str, FloatArray] = {}
     aggregates: dict[str, float] = {}
+    errors: dict[str, float | None] = {}
     for metric in metrics:
         lists = answers.ranking.lists[:, : metric.k]
         if metric.base == "coverage":
-            aggregates[metric.name] = coverage(lists, n_items)
+            aggregates[metric.name] = coverage(lists, n_items, answers.eligible)
         elif metric.base == "gini":
-            aggregates[metric.name] = gini(lists, n_items)
+            aggregates[metric.name] = gini(lists, n_items, answers.eligible)
         else:
             values[metric.name] = _values(metric, answers)
         if metric.base in RATING_METRICS and answers.errors is not None:
             aggregates[metric.name] = answers.errors.over_all(metric.base)
+            errors[metric.name] = answers.errors.std_error(metric.base)
     drawn = negatives is not None and negatives != "given"
     return Evaluation(
         metrics=metrics,
         per_query=queries.ids.with_columns(**{n: pl.Series(v) for n, v in values.items()}),
         n_queries=len(queries),
+        protocol=queries.protocol,
         n_empty=queries.n_empty,
         n_unknown_rows=queries.n_unknown_rows,
         n_without_targets=queries.n_without_targets,
+        n_new_users=queries.n_new_users,
         aggregates=aggregates,
+        aggregate_errors=errors,
         negatives=int(negatives) if drawn else negatives,
         seed=seed if drawn else None,
     )
+
+
+def _with_cautions(found: Evaluation, model: Any, answers: _Answers, per: str) -> Evaluation:
+    """The same, with what was asked counted, and warnings where the values would mislead."""
+    if all(metric.base in RATING_METRICS for metric in found.metrics):
+        return _per(found, per)
+    queries = answers.asked.queries
+    n_seen, n_targets = count_seen_targets(queries, answers.asked.train)
+    hidden = leaves_out_seen(model, queries)
+    if hidden:
+        warn_of_seen(model, n_seen, n_targets)
+    n_eligible = None
+    if answers.eligible is not None:
+        n_eligible = int(answers.eligible.sum())
+        warn_of_ineligible(queries, answers.eligible)
+    if per == "query":
+        warn_of_dominance(answers.ranking.queries)
+    counted = replace(
+        found,
+        n_targets=n_targets,
+        n_seen_targets=n_seen,
+        exclude_seen=hidden,
+        n_eligible=n_eligible,
+    )
+    return _per(counted, per)
+
+
+def _per(found: Evaluation, per: str) -> Evaluation:
+    """The same as means over sources, if that is wanted: ratings have no other aggregate then."""
+    if per == "query":
+        return found
+    of_users = [metric.name for metric in found.metrics if metric.base in RATING_METRICS]
+    aggregates = {name: v for name, v in found.aggregates.items() if name not in of_users}
+    return replace(found, per=per, aggregates=aggregates, aggregate_errors={})
 
 
 def _values(metric: Metric, answers: _Answers) -> FloatArray:
@@ -339,9 +430,11 @@ def _values(metric: Metric, answers: _Answers) -> FloatArray:
         assert answers.ranking.auc is not None
         return answers.ranking.auc
     if metric.base == "averagepopularity":
-        assert answers.train is not None
-        counts = np.bincount(answers.train.item_codes, minlength=len(vocabulary.items))
+        assert answers.asked.train is not None
+        counts = np.bincount(answers.asked.train.item_codes, minlength=len(vocabulary.items))
         return average_popularity(lists[:, : metric.k], counts)
+    if metric.gain == "rating":
+        return graded_values(metric, lists, queries, target_ratings(answers.asked.data, queries))
     if metric.function is None:
         return values_from_lists(metric, lists, queries, metric.sustainable_codes(vocabulary))
     items = np.array([*vocabulary.items.to_list(), None], dtype=object)

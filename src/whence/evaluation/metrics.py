@@ -11,9 +11,13 @@ name          gain g(r)    value of hits at r_1 < r_2 < …    factor
 ``precision`` 1            Σ g(r_i)                          1 / K
 ``recall``    1            Σ g(r_i)                          1 / n
 ``f1``        1            Σ g(r_i)                          2 / (K + n)
+``dcg``       1/log2(r+1)  Σ g(r_i)                          1
 ``ndcg``      1/log2(r+1)  Σ g(r_i)                          1 / Σ_{r ≤ min(K, n)} g(r)
 ``map``       none         Σ i / r_i                         1 / min(K, n)
 ============= ============ ================================= =============================
+
+With ``gain="rating"`` a hit of ``dcg`` and ``ndcg`` counts by the rating of the item, linearly, and
+``ndcg`` is divided by the value of the best possible order (:mod:`whence.evaluation.graded`).
 
 ``mrr`` and ``hitrate`` are of the next item alone for sessions and of the first relevant item for
 users and baskets, unless ``relevant`` says otherwise. ``st`` is the share of sustainable items in
@@ -70,8 +74,9 @@ class Metric:
         Length of the recommendation list; 0 for a metric that is not of a list.
     mode : str
         How the ranks of the hits become a value: ``"additive"``, ``"best"``,
-        ``"average_precision"``, ``"none"`` if they do not matter, or ``"custom"``. The name of a
-        metric that needs more than the list of one query, such as ``"auc"``.
+        ``"average_precision"``, ``"none"`` if they do not matter, ``"graded"`` if ratings matter,
+        too, or ``"custom"``. The name of a metric that needs more than the list of one query, such
+        as ``"auc"``.
     first_only : bool
         Whether only the next item, i.e. the first target, counts.
     rank_weight, sustainability_weight : float
@@ -156,6 +161,11 @@ class Metric:
             return self
         return with_relevant(self, "next" if kind == "sessions" else "any")
 
+    @property
+    def gain(self) -> str:
+        """What a hit counts: ``"binary"``, all alike, or ``"rating"``."""
+        return "rating" if self.mode == "graded" else "binary"
+
     def gains(self) -> npt.NDArray[np.float64]:
         """Gain of a hit by its rank.
 
@@ -168,7 +178,7 @@ class Metric:
         gains = np.zeros(self.k + 1, dtype=np.float64)
         if self.ranking == "mrr":
             gains[1:] = 1.0 / ranks
-        elif self.ranking == "ndcg":
+        elif self.ranking in ("dcg", "ndcg"):
             gains[1:] = 1.0 / np.log2(ranks + 1.0)
         elif self.ranking in ("hitrate", "precision", "recall", "f1"):
             gains[1:] = 1.0

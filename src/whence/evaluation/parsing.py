@@ -8,6 +8,7 @@ from typing import Any
 from whence.errors import check_choice, check_float
 from whence.evaluation._names import (
     CATALOGUE_NAMES,
+    GRADED_NAMES,
     METRICS,
     SUSTAINABLE_NAMES,
     WHOLE_NAMES,
@@ -29,6 +30,7 @@ def parse_metric(
     sustainable_items: Any = None,
     sustainability_weight: float = DEFAULT_SUSTAINABILITY_WEIGHT,
     relevant: str | None = None,
+    gain: str = "binary",
 ) -> Metric:
     """Read a metric from its name.
 
@@ -50,6 +52,9 @@ def parse_metric(
     relevant : {"next", "any"}, optional
         Whether ``mrr`` and ``hitrate`` look for the next item alone or for the first relevant
         one. Default: ``"next"`` for sessions, ``"any"`` for users and baskets.
+    gain : {"binary", "rating"}
+        Whether hits of ``dcg`` and ``ndcg`` count alike, or by the rating in the validation data;
+        the other metrics do not look at it.
 
     Returns
     -------
@@ -61,8 +66,9 @@ def parse_metric(
         If the name is unknown or has no ``@K``, K is below 1, or the list of sustainable items is
         missing, empty or unreadable.
     ParameterError
-        If `relevant` or `sustainability_weight` is out of range.
+        If `relevant`, `gain` or `sustainability_weight` is out of range.
     """
+    check_choice("gain", gain, ("binary", "rating"))
     if relevant is not None:
         check_choice("relevant", relevant, ("next", "any"))
     check_float("sustainability_weight", sustainability_weight, 0.0, 1.0)
@@ -80,6 +86,8 @@ def parse_metric(
             raise no_sustainable_items(parsed.name)
     if relevant is not None and parsed.relevant is None:
         parsed = with_relevant(parsed, relevant)
+    if gain == "rating" and parsed.base in GRADED_NAMES:
+        parsed = replace(parsed, mode="graded")
     return parsed
 
 

@@ -72,6 +72,8 @@ class Queries:
         Queries without a known item (or user): they get an empty list and count with value 0.
     n_without_targets : int
         Users: those of the training data who have nothing to be found, and so are no query.
+    n_new_users : int
+        Users: those unknown to the training data who are asked by their own earlier rows.
     history_baskets : ndarray of int32, optional
         For folded-in users: the running number of the basket of each history item.
     unknown_items : polars.Series, optional
@@ -92,12 +94,18 @@ class Queries:
     n_unknown_rows: int = 0
     n_empty: int = 0
     n_without_targets: int = 0
+    n_new_users: int = 0
     history_baskets: CodeArray | None = None
     unknown_items: pl.Series | None = None
     target_rows: IntArray | None = None
 
     def __len__(self) -> int:
         return len(self.users)
+
+    @property
+    def protocol(self) -> str:
+        """How they were made: "prefixes", "users" or "baskets"; see `whence.make_queries`."""
+        return "prefixes" if self.kind == "sessions" else self.kind
 
     @property
     def is_empty(self) -> npt.NDArray[np.bool_]:

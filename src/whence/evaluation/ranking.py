@@ -56,7 +56,13 @@ class Ranking:
 
 
 def rank_catalogue(
-    model: Any, queries: Queries, k: int, *, auc: bool = False, threads: int | None = None
+    model: Any,
+    queries: Queries,
+    k: int,
+    *,
+    auc: bool = False,
+    eligible: npt.NDArray[np.bool_] | None = None,
+    threads: int | None = None,
 ) -> Ranking:
     """Rank all items for each query.
 
@@ -67,14 +73,18 @@ def rank_catalogue(
     k : int
         Length of the lists; 0 if none are wanted.
     auc : bool
-        Whether the area under the ROC curve is wanted.
+        Whether the area under the ROC curve is wanted, which is of all items.
+    eligible : bool [n_items], optional
+        The items that may be recommended.
     threads : int, optional
         Number of threads; the result does not depend on it.
     """
     from whence.evaluation import _ranking_kernels as kernels
 
     floor = float(getattr(model, "floor", 0.0))
-    own_lists = k > 0 and floor > -np.inf
+    # Such models say themselves how ties are broken: by the number of the item.
+    own_order = floor > -np.inf
+    own_lists = k > 0 and own_order and eligible is None
     lists = np.full((len(queries), k), -1, dtype=np.int32)
     if own_lists:
         lists, _ = model.recommend_codes(queries, k, threads=threads)
@@ -86,7 +96,11 @@ def rank_catalogue(
         rows, asked = slice(part.first, part.first + len(part.scores)), part.queries
         windows = asked.target_start, asked.target_end
         if k > 0 and not own_lists:
-            lists[rows] = kernels.best_lists(part.scores, targets, *windows, floor, k)
+            scores, wanted = part.scores, windows
+            if eligible is not None:
+                scores = np.where(eligible, scores, scores.dtype.type(floor))
+                wanted = (windows[0], windows[0]) if own_order else windows
+            lists[rows] = kernels.best_lists(scores, targets, *wanted, floor, k)
         if areas is not None:
             known = history, asked.history_start, asked.history_end
             areas[rows] = kernels.areas(part.scores, targets, *windows, *known, floor)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from whence.data import Interactions, Vocabulary
 from whence.errors import DataError, UnsupportedError
 from whence.evaluation.queries import Unknown
+from whence.evaluation.result import clustered_error
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -39,6 +40,16 @@ class RatingErrors:
         if base == "mae":
             return float(np.mean(np.abs(self.errors)))
         return float(np.sqrt(np.mean(self.errors**2)))
+
+    def std_error(self, base: str) -> float | None:
+        """Standard error of the value over all rows, with users taken as independent.
+
+        That of ``"rmse"`` follows from that of the mean squared error by the delta method.
+        """
+        if base == "mae":
+            return clustered_error(np.abs(self.errors), self.users)
+        error, value = clustered_error(self.errors**2, self.users), self.over_all("rmse")
+        return error if error is None or value == 0.0 else error / (2.0 * value)
 
     def per_user(self, base: str) -> FloatArray:
         """``"rmse"`` or ``"mae"`` over the rows of each user, float64 [number of users]."""

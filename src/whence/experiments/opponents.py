@@ -159,7 +159,7 @@ class OpponentsExperiment(Configurable):
         shards = [(int(seed), arm) for seed in self.seeds for arm in self.arms]
         with Checkpoints(run, {**settings, "fits": shards}) as kept:
             rows = run_job(job, shards, run.changed(threads=1), message="fitting", kept=kept)
-        exclude_seen = bool(getattr(self._make(0), "exclude_seen", True))
+        exclude_seen = getattr(self._make(0), "exclude_seen", None)
         popularity = Popularity(exclude_seen=exclude_seen).fit(asked.train)
         popular = evaluate(popularity, asked.test, metrics)
         facts = {

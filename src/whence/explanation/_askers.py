@@ -168,7 +168,7 @@ class RecommenderAsker(Asker):
         self.floor = model.floor
         # A twin that does not mask what a coalition holds: masks would mix with values.
         self._twin = copy.copy(model)
-        if getattr(model, "exclude_seen", False):
+        if hasattr(model, "exclude_seen"):
             self._twin.exclude_seen = False  # type: ignore[attr-defined]
         if "differentiable" in model.levels and model.asks == "histories":
             # A network answers an empty history, too: it sees a window of padding alone.

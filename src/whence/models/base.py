@@ -55,6 +55,12 @@ class Recommender(Configurable, ABC):
     Everywhere lists are ordered by score, then by item number (order of first appearance in the
     training data), and hold only items with a score above `floor`.
 
+    Whether what is in the history may be recommended again is one rule for all models that have
+    a parameter ``exclude_seen``. Left at None, it follows from what is asked, so that models that
+    are asked the same can be compared: not to users, who are asked with all that is known of
+    them, and to beginnings of sessions and to users with baskets, who come back to the same
+    items. True and False say so for all queries.
+
     Attributes
     ----------
     kinds : tuple of str
@@ -207,6 +213,17 @@ class Recommender(Configurable, ABC):
         scores : ndarray of float64, shape (Q, k)
             Their scores, padded with 0.
         """
+        return self._best_of_scores(queries, k, threads=threads)
+
+    def _best_of_scores(
+        self,
+        queries: Queries,
+        k: int,
+        *,
+        eligible: npt.NDArray[np.bool_] | None = None,
+        threads: int | None = None,
+    ) -> tuple[CodeArray, FloatArray]:
+        """As `recommend_codes`, from the scores of all items, or of those that are eligible."""
         lists = np.full((len(queries), k), -1, dtype=np.int32)
         scores = np.zeros((len(queries), k))
         size = max(1, _BLOCK_BYTES // (8 * max(self.n_items, 1)))
@@ -218,12 +235,14 @@ class Recommender(Configurable, ABC):
                     f"{type(self).__name__} gave a score that is not a number (NaN); fit it again "
                     "with a lower learning rate or check the training data."
                 )
+            if eligible is not None:
+                block = np.where(eligible, block, block.dtype.type(self.floor))
             rows = slice(start, start + len(block))
             lists[rows], scores[rows] = kernels.top_of_scores(block, self.floor, k)
         return lists, scores
 
     def recommend(
-        self, queries: Any, k: int = 20
+        self, queries: Any, k: int = 20, *, items: Any = None
     ) -> tuple[npt.NDArray[Any], FloatArray] | tuple[list[npt.NDArray[Any]], list[FloatArray]]:
         """Recommend items, in the caller's own ids.
 
@@ -236,6 +255,9 @@ class Recommender(Configurable, ABC):
         k : int
             Length of the lists; they are shorter where there are fewer items, with a warning where
             the whole catalogue has fewer.
+        items : sequence of ids, optional
+            Only these may be recommended, such as those in stock; ids unknown to the model are
+            left out.
 
         Returns
         -------
@@ -246,11 +268,17 @@ class Recommender(Configurable, ABC):
         ------
         ParameterError
             If k is below 1.
+        DataError
+            If the queries are no lists of ids, a user is unknown, or all of `items` are.
         """
         self._check_fitted()
         k = shortened(check_int("k", k, minimum=1), self.n_items)
         asked, single = self._as_queries(queries)
-        codes, scores = self.recommend_codes(asked, k)
+        if items is None:
+            codes, scores = self.recommend_codes(asked, k)
+        else:
+            eligible = self.vocabulary.item_mask(items)
+            codes, scores = self._best_of_scores(asked, k, eligible=eligible)
         ids = self.vocabulary.items.to_numpy()
         lists = [ids[row[row >= 0]] for row in codes]
         values = [row[codes[i] >= 0] for i, row in enumerate(scores)]
@@ -374,7 +402,7 @@ class Recommender(Configurable, ABC):
         empty = np.zeros(len(histories), dtype=np.int64)
         start, end = before[ends - lengths], before[ends]
         return Queries(
-            kind=self.train_.kind,
+            kind="users" if self.train_.by_user else self.train_.kind,
             history_items=codes[known],
             history_start=start,
             history_end=end,
@@ -428,7 +456,7 @@ class Recommender(Configurable, ABC):
         empty = np.zeros(len(ids), dtype=np.int64)
         sequences = self.train_.sequences
         return Queries(
-            kind="baskets" if baskets else "users",
+            kind="users" if self.train_.by_user and not baskets else self.train_.kind,
             history_items=np.empty(0, dtype=np.int32) if baskets else sequences.items,
             history_start=empty if baskets else sequences.offsets[codes],
             history_end=empty if baskets else sequences.offsets[codes + 1],
@@ -440,8 +468,8 @@ class Recommender(Configurable, ABC):
         )
 
     def _leaves_out_seen(self, queries: Queries) -> bool:
-        """Whether items of the history are never recommended: said, or for users of their own."""
-        wanted: bool | None = getattr(self, "exclude_seen", None)
+        """Whether items of the history are never recommended: as said, else for users alone."""
+        wanted: bool | None = getattr(self, "exclude_seen", False)
         return queries.kind == "users" if wanted is None else bool(wanted)
 
     def _check_fitted(self) -> None:

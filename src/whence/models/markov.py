@@ -39,8 +39,9 @@ class MarkovChain(Recommender, name="markov"):
     ----------
     smoothing : float, default 0.0
         Weight of popularity, in transitions; 0 for no back-off.
-    exclude_seen : bool, default True
-        Leave out the items of the query's own history.
+    exclude_seen : bool, optional
+        Leave out the items of the query's own history; by default for users, and not for
+        sessions and baskets: see `Recommender`.
 
     Attributes
     ----------
@@ -68,7 +69,7 @@ class MarkovChain(Recommender, name="markov"):
     kinds = ("sessions",)
 
     smoothing: NonNegative = 0.0
-    exclude_seen: bool = True
+    exclude_seen: bool | None = None
 
     transitions_: sparse.csr_array = field(init=False)
     popularity_: FloatArray = field(init=False)
@@ -99,7 +100,7 @@ class MarkovChain(Recommender, name="markov"):
             scores += self.smoothing * self.popularity_
         scores /= self._divisors(last)[:, None]
         scores[last < 0] = 0.0
-        if self.exclude_seen:
+        if self._leaves_out_seen(queries):
             scores[history_rows(queries, self.train_).nonzero()] = 0.0
         return scores
 
@@ -126,7 +127,7 @@ class MarkovChain(Recommender, name="markov"):
             ((counts.data + added) / divisors, counts.indices, counts.indptr), shape=counts.shape
         )
         closed = sparse.csr_array(counts.shape)
-        if self.exclude_seen:
+        if self._leaves_out_seen(queries):
             closed = history_rows(queries, self.train_)
             # Exactly 0, and so below the floor.
             values = sparse.csr_array(values - values.multiply(closed))

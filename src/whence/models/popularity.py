@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
 
@@ -12,20 +14,24 @@ from whence.models._histories import history_rows
 from whence.models.base import Recommender
 from whence.parameters import field
 
+if TYPE_CHECKING:
+    from scipy import sparse
+
 _BLOCK = 1024
 
 
 class Popularity(Recommender, name="popularity", aliases=("pop",)):
     """Recommend the items with the most interactions in the training data.
 
-    The score of an item is its number of interactions (rows), the same for every query. As for
+    The score of an item is its number of interactions (rows), the same for every query. Somebody
+    of whom nothing is known is recommended the most popular items, too. In an evaluation, as for
     every model, a query without a known item, and a user without history, gets an empty list.
 
     Parameters
     ----------
     exclude_seen : bool, optional
-        Leave out the items of the query's own history; by default for users who are asked with
-        all that they had in training, and not for sessions and baskets.
+        Leave out the items of the query's own history; by default for users, and not for
+        sessions and baskets: see `Recommender`.
 
     Attributes
     ----------
@@ -50,6 +56,11 @@ class Popularity(Recommender, name="popularity", aliases=("pop",)):
         order = np.argsort(-self.counts_, kind="stable")
         self._ranking = order[self.counts_[order] > 0].astype(np.int32)
 
+    def _answered(self, queries: Queries, history: sparse.csr_array) -> npt.NDArray[np.bool_]:
+        """Which queries get a list, bool [Q]: in an evaluation, which has targets, the known."""
+        known: npt.NDArray[np.bool_] = np.diff(history.indptr) > 0
+        return known if len(queries.target_items) else np.ones_like(known)
+
     def score_codes(
         self, queries: Queries, *, threads: int | None = None
     ) -> npt.NDArray[np.float64]:
@@ -57,7 +68,7 @@ class Popularity(Recommender, name="popularity", aliases=("pop",)):
         self._check_fitted()
         history = history_rows(queries, self.train_)
         scores = np.zeros(history.shape)
-        scores[np.diff(history.indptr) > 0] = self.counts_
+        scores[self._answered(queries, history)] = self.counts_
         if self._leaves_out_seen(queries):
             scores[history.nonzero()] = 0.0
         return scores
@@ -76,7 +87,8 @@ class Popularity(Recommender, name="popularity", aliases=("pop",)):
             seen = int(lengths.max(initial=0)) if excluded else 0
             # However many of them a query has seen, k are left of the first k + seen.
             best = self._ranking[: k + seen]
-            allowed = np.repeat((lengths > 0)[:, None], len(best), axis=1)
+            answered = self._answered(block, history)
+            allowed = np.repeat(answered[:, None], len(best), axis=1)
             if excluded:
                 allowed &= history[:, best].toarray() == 0.0
             place = np.cumsum(allowed, axis=1) - 1

@@ -92,6 +92,11 @@ class Valuation(Attributor):
             sustainability_weight=self.sustainability_weight,
             relevant=self.relevant,
         )
+        if metric.gain == "rating":
+            raise MetricError(
+                f"Metric {metric.name} with gain='rating' is of ratings, which are not shared out; "
+                "leave gain out."
+            )
         if not metric.of_lists:
             raise MetricError(
                 f"Metric {metric.name} is not a mean over the lists of queries, so it cannot be "

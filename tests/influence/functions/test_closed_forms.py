@@ -36,8 +36,10 @@ def test_ease_without_a_user_is_ease_fitted_without_them():
         left = EASE(l2=2.0, exclude_seen=False).fit(model.train_.without([user]))
         left._learned[:] = True
         assert values.scores[place] == pytest.approx(ease_loss(left, queries) - before, abs=1e-12)
-    with pytest.raises(DataError, match="history"):
+    with pytest.raises(DataError, match="shares no item"):
         InfluenceFunction().attribute(model, valid.with_columns(item=-valid["item"]))
+    with pytest.raises(DataError, match="history"):  # what they have had already is not judged by
+        InfluenceFunction().attribute(model, train)
 
 
 @pytest.mark.parametrize("use_ratings", [False, True])

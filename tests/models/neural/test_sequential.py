@@ -203,12 +203,14 @@ def test_learns_a_rule(model_class):
 @pytest.mark.parametrize("model_class", MODELS)
 def test_seen_items_may_be_excluded(model_class, train):
     history = train["item_id"].to_list()[:3]
-    model = fitted(model_class, train)
+    model = fitted(model_class, train, exclude_seen=True)
     items, _ = model.recommend(history, k=model.n_items)
     assert not set(items.tolist()) & set(history)
     assert len(items) == model.n_items - len(set(history))
-    items, _ = fitted(model_class, train, exclude_seen=False).recommend(history, k=model.n_items)
+    items, _ = fitted(model_class, train).recommend(history, k=model.n_items)
     assert len(items) == model.n_items
+    users = fitted(model_class, train.rename({"session_id": "user_id"}))
+    assert not set(users.recommend(history, k=model.n_items)[0].tolist()) & set(history)
 
 
 def test_users_need_a_time(train):

@@ -34,7 +34,7 @@ class ForeignModel(Recommender):
     """
 
     model: Any = field(kw_only=False)
-    exclude_seen: bool = True
+    exclude_seen: bool | None = None
 
     model_: Any = field(init=False)
 
@@ -113,7 +113,7 @@ class ScoringModel(ForeignModel):
         self._check_fitted()
         history = history_counts(queries, self.train_)
         scores = self._scores(queries.users, history, threads)
-        close(scores, history, self._learned, self.exclude_seen)
+        close(scores, history, self._learned, self._leaves_out_seen(queries))
         return scores
 
     @abstractmethod

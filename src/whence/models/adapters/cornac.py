@@ -28,8 +28,9 @@ class CornacModel(ScoringModel):
     ----------
     model : cornac.models.Recommender
         Trained or not; `fit` trains a clone of it from the beginning.
-    exclude_seen : bool, default True
-        Leave out the items of the query's own history.
+    exclude_seen : bool, optional
+        Leave out the items of the query's own history; by default for users, and not for
+        sessions and baskets: see `Recommender`.
 
     Attributes
     ----------

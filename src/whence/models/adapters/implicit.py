@@ -33,8 +33,9 @@ class ImplicitModel(ScoringModel):
     ----------
     model : implicit.recommender_base.RecommenderBase
         Trained or not; `fit` trains a copy of it from the beginning.
-    exclude_seen : bool, default True
-        Leave out the items of the query's own history.
+    exclude_seen : bool, optional
+        Leave out the items of the query's own history; by default for users, and not for
+        sessions and baskets: see `Recommender`.
     use_ratings : bool, default False
         Give the model the sum of the ratings of a user's rows of an item, rather than the number
         of rows.

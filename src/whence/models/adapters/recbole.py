@@ -52,8 +52,9 @@ class RecBoleModel(DifferentiableRecommender):
         its dataset. Not the whole dataset, which has the test rows too.
     config : recbole.config.Config, optional
         Default: that of the dataset.
-    exclude_seen : bool, default True
-        Never recommend items of the query's own history.
+    exclude_seen : bool, optional
+        Leave out the items of the query's own history; by default for users, and not for
+        sessions and baskets: see `Recommender`.
 
     Attributes
     ----------
@@ -83,7 +84,7 @@ class RecBoleModel(DifferentiableRecommender):
     model: Any = field(kw_only=False)
     train_data: Any = field(kw_only=False)
     config: Any = None
-    exclude_seen: bool = True
+    exclude_seen: bool | None = None
 
     # RecBole's configuration says how the model was trained.
     epochs: PositiveInt = field(init=False)
@@ -197,7 +198,7 @@ class RecBoleModel(DifferentiableRecommender):
         return default if value is None else value
 
     def _recorded_params(self) -> dict[str, Any]:
-        return {"model": type(self.model).__name__, "exclude_seen": bool(self.exclude_seen)}
+        return {"model": type(self.model).__name__, "exclude_seen": self.exclude_seen}
 
     def _module(self, train: Interactions) -> nn.Module:
         module: nn.Module = copy.deepcopy(self.model)

@@ -35,8 +35,9 @@ class Wrapped(ForeignModel):
     asks : {"histories", "users"}, default "histories"
         What ``recommend`` is asked with: lists of item ids, oldest first, or ids of users. Models
         of baskets are always asked with users.
-    exclude_seen : bool, default False
-        Leave out the items of the query's own history, by asking for longer lists.
+    exclude_seen : bool or None, default False
+        Leave out the items of the query's own history, by asking for longer lists. By default
+        the object's lists stay as they are; None is the rule of `Recommender`.
 
     Examples
     --------
@@ -55,7 +56,7 @@ class Wrapped(ForeignModel):
     """
 
     asks: Literal["histories", "users"] = "histories"  # type: ignore[misc]
-    exclude_seen: bool = False
+    exclude_seen: bool | None = False
 
     def _check_params(self) -> None:
         super()._check_params()
@@ -101,11 +102,12 @@ class Wrapped(ForeignModel):
             return lists, np.zeros(lists.shape)
         history = history_rows(queries, self.train_)[asked]
         lengths = np.diff(history.indptr)
-        seen = int(lengths.max(initial=0)) if self.exclude_seen else 0
+        excluded = self._leaves_out_seen(queries)
+        seen = int(lengths.max(initial=0)) if excluded else 0
         length = min(k + seen, max(self.n_items, k))
         codes = self._codes(self.model_.recommend(questions, length), len(questions), length)
         allowed = codes >= 0
-        if self.exclude_seen:
+        if excluded:
             allowed &= np.take_along_axis(history.toarray(), np.maximum(codes, 0), axis=1) == 0.0
         place = np.cumsum(allowed, axis=1) - 1
         row, column = np.nonzero(allowed & (place < k))

@@ -45,8 +45,8 @@ class ItemKNN(Recommender, name="itemknn"):
     shrinkage : float, default 0.0
         Number of common sessions at which a similarity is halved; 0 for none.
     exclude_seen : bool, optional
-        Leave out all items of the query's own history; by default for users who are asked with
-        all that they had in training, and not for sessions and baskets.
+        Leave out all items of the query's own history; by default for users, and not for
+        sessions and baskets: see `Recommender`.
 
     Attributes
     ----------

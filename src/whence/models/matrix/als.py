@@ -51,8 +51,9 @@ class ALS(Recommender, name="als"):
         their number. Items of a history that is folded in count with the mean rating.
     seed : int, default 42
         Seed of the first factors.
-    exclude_seen : bool, default True
-        Leave out the items of the query's own history.
+    exclude_seen : bool, optional
+        Leave out the items of the query's own history; by default for users, and not for
+        sessions and baskets: see `Recommender`.
     threads : int, optional
         Threads to fit with, every core by default; the result does not depend on it.
 
@@ -92,7 +93,7 @@ class ALS(Recommender, name="als"):
     alpha: Positive = 1.0
     use_ratings: bool = False
     seed: Seed = 42
-    exclude_seen: bool = True
+    exclude_seen: bool | None = None
     threads: PositiveInt | None = None
 
     user_factors_: Factors = field(init=False)
@@ -133,7 +134,7 @@ class ALS(Recommender, name="als"):
         history = history_counts(queries, self.train_)
         factors = self._factors_of(queries.users, history, threads)
         scores = factor_scores(factors, self.item_factors_, threads)
-        close(scores, history, self._learned, self.exclude_seen)
+        close(scores, history, self._learned, self._leaves_out_seen(queries))
         return scores
 
     def _factors_of(

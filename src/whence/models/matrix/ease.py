@@ -38,8 +38,9 @@ class EASE(Recommender, name="ease"):
     ----------
     l2 : float, default 250.0
         Weight of the penalty, above 0; in numbers of sources, as XᵀX counts them.
-    exclude_seen : bool, default True
-        Leave out the items of the query's own history.
+    exclude_seen : bool, optional
+        Leave out the items of the query's own history; by default for users, and not for
+        sessions and baskets: see `Recommender`.
     max_items : int, default 20000
         Refuse a larger catalogue: memory is 8 bytes times the square of the number of items
         (3.2 GB for 20,000), and time grows with its cube.
@@ -66,7 +67,7 @@ class EASE(Recommender, name="ease"):
     levels = frozenset({"score", "refit", "structured"})
 
     l2: Positive = 250.0
-    exclude_seen: bool = True
+    exclude_seen: bool | None = None
     max_items: PositiveInt = 20_000
 
     weights_: FloatArray = field(init=False)
@@ -96,7 +97,7 @@ class EASE(Recommender, name="ease"):
         width = _ITEMS_PER_TASK if history.nnz > self.n_items else self.n_items
         columns = [(one, min(one + width, self.n_items)) for one in range(0, self.n_items, width)]
         scores = run(_Products(history, self.weights_), columns, Run(threads=threads))
-        close(scores, history, self._learned, self.exclude_seen)
+        close(scores, history, self._learned, self._leaves_out_seen(queries))
         return scores
 
 

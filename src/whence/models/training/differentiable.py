@@ -54,8 +54,9 @@ class DifferentiableRecommender(Recommender):
         Factor of the learning rate after each epoch.
     seed : int
         Of the initial parameters, the order of batches, the negatives and dropout.
-    exclude_seen : bool
-        Never recommend items of the query's own history.
+    exclude_seen : bool or None
+        Leave out the items of the query's own history; by default for users, and not for
+        sessions and baskets: see `Recommender`.
     device : str
         Such as ``"cpu"`` or ``"cuda"``.
     torch_threads : int
@@ -90,7 +91,7 @@ class DifferentiableRecommender(Recommender):
     gradient_clip: NonNegative | None = None
     decay: Share = 1.0
     seed: Seed = 42
-    exclude_seen: bool = True
+    exclude_seen: bool | None = None
     device: str = "cpu"
     torch_threads: Annotated[int, Ge(1), Le(1024)] = 1
 
@@ -255,7 +256,7 @@ class DifferentiableRecommender(Recommender):
         scores[:, self._never_seen()] = -np.inf
         lengths = queries.history_end - queries.history_start
         scores[(lengths == 0) & self._needs_history(queries)] = -np.inf
-        if self.exclude_seen and len(scores):
+        if self._leaves_out_seen(queries) and len(scores):
             owner = np.repeat(np.arange(len(scores)), lengths)
             first = np.repeat(queries.history_start - (np.cumsum(lengths) - lengths), lengths)
             items = queries.history_items[first + np.arange(len(owner))]
