@@ -58,7 +58,7 @@ def fit(
     ) as run:  # fmt: skip
         if folder is not None and "tensorboard" in accepted:
             options["tensorboard"] = _wants_curves(config)
-        validation = _asked_of(model, config, parts)
+        validation = queries_of_validation(config, parts, model)
         return model.fit(parts.train, validation=validation, run=run, **options)
 
 
@@ -107,6 +107,52 @@ def check_metrics(config: Config, parts: Parts, metrics: Sequence[str | None] = 
             require(config.build_model(), "rating", f"The metric {name}")
 
 
+def check_parts(config: Config, parts: Parts, model: Any) -> None:
+    """Refuse data of which no query can be answered, before any work is done.
+
+    Parameters
+    ----------
+    config : Config
+    parts : Parts
+    model : recommender
+
+    Raises
+    ------
+    DataError
+        If nothing is known of any query of the validation or the test data, or of the items that
+        may be recommended.
+    """
+    if parts.items is not None:
+        parts.train.vocabulary.item_mask(parts.items)
+    for part in (parts.validation, parts.test):
+        if part is not None:
+            _queries(config, parts, model, part)
+
+
+def queries_of_validation(config: Config, parts: Parts, model: Any) -> Any:
+    """Validation data, or the queries made of it where they are not the usual ones."""
+    data, evaluation = config.data, config.evaluation
+    usual = data.unknown_of_queries == "ignore" and data.target == "rest"
+    usual = usual and evaluation.protocol is None and evaluation.max_prefixes is None
+    if parts.validation is None or usual or "rating" in model.levels:
+        return parts.validation
+    return _queries(config, parts, model, parts.validation)
+
+
+def _queries(config: Config, parts: Parts, model: Any, part: Interactions) -> Any:
+    """Queries as a configuration wants them."""
+    from whence.evaluation import make_queries
+
+    return make_queries(
+        parts.train,
+        part,
+        unknown=config.data.unknown_of_queries,
+        target=config.data.target,
+        protocol=config.evaluation.protocol or model.protocol,
+        max_prefixes=config.evaluation.max_prefixes,
+    )
+
+
 def evaluate_all(
     model: Any,
     data: Mapping[str, Interactions],
@@ -118,7 +164,7 @@ def evaluate_all(
     """Evaluate a model on sets of data by name; a test set with the validation data as history."""
     from whence.evaluation import evaluate
 
-    options = config.evaluation_arguments(parts.sustainable_items)
+    options = config.evaluation_arguments(parts)
     wanted = metrics or config.evaluation.metrics
     results = {}
     for name, part in data.items():
@@ -155,6 +201,13 @@ def summary(result: Evaluation) -> dict[str, Any]:
         "n_empty_queries": result.n_empty,
         "n_unknown_rows": result.n_unknown_rows,
         "n_without_targets": result.n_without_targets,
+        "protocol": result.protocol,
+        "per": result.per,
+        "n_new_users": result.n_new_users,
+        "n_targets": result.n_targets,
+        "n_seen_targets": result.n_seen_targets,
+        "exclude_seen": result.exclude_seen,
+        "std_errors": {name: result.std_error(name) for name in result.scores},
     }
 
 
@@ -168,26 +221,12 @@ def described(model: Any) -> str:
     return f"{type(model).__name__}({', '.join(f'{k}={v}' for k, v in params.items())})"
 
 
-def _asked_of(model: Any, config: Config, parts: Parts) -> Any:
-    """Validation data, or the queries made of it where they are not the usual ones."""
-    from whence.evaluation import make_queries
-
-    data, wanted = config.data, config.evaluation.protocol
-    usual = data.unknown_of_queries == "ignore" and data.target == "rest" and wanted is None
-    if parts.validation is None or usual or "rating" in model.levels:
-        return parts.validation
-    return make_queries(
-        parts.train,
-        parts.validation,
-        unknown=data.unknown_of_queries,
-        target=data.target,
-        protocol=wanted or model.protocol,
-    )
-
-
 def queries_of(result: Evaluation) -> str:
     """Say how many queries an evaluation had, and what was special about them."""
-    line = counted(result.n_queries, "query")
+    asked = {"prefixes": "beginnings of sessions", "users": "users", "baskets": "users of baskets"}
+    line = f"{counted(result.n_queries, 'query')} ({asked[result.protocol]})"
+    if result.per == "source":
+        line += f", mean over {result.n_sources:,} sources"
     if result.n_empty:
         line += f", {result.n_empty:,} of them with nothing known to the model (they count as 0)"
     if result.n_unknown_rows:
@@ -195,6 +234,13 @@ def queries_of(result: Evaluation) -> str:
         line += f"; {rows} {'has' if rows == '1 row' else 'have'} an item unknown to it"
     if result.n_without_targets:
         line += f"; {counted(result.n_without_targets, 'user')} with nothing to be found left out"
+    if result.n_new_users:
+        line += f"; {counted(result.n_new_users, 'new user')} asked by their own earlier rows"
+    if result.n_seen_targets:
+        line += f"; {result.n_seen_targets:,} of {result.n_targets:,} targets were seen before"
+        line += " and cannot be found" if result.exclude_seen else ""
+    if result.n_eligible is not None:
+        line += f"; {counted(result.n_eligible, 'item')} may be recommended"
     if result.negatives is not None:
         how = "those given" if result.negatives == "given" else f"{result.negatives} drawn"
         line += f"; each target is ranked against {how}"

@@ -58,6 +58,16 @@ NEIGHBOURS = (
 METRICS = Key(
     "evaluation.metrics", ("--metric",), list[str], "Run", "Such as mrr@20; may be repeated."
 )
+ASKED = (
+    Key("evaluation.per", ("--per",), str, "Run",
+        "What counts alike in a mean: query, or source (each session or user)."),
+    Key("evaluation.max_prefixes", ("--max-prefixes",), int, "Run",
+        "Ask only so many beginnings of a longer session, evenly spread."),
+    Key("evaluation.gain", ("--gain",), str, "Run",
+        "Hits of dcg and ndcg count alike (binary) or by their rating (rating)."),
+    Key("evaluation.items", ("--items",), Path, "Run",
+        "File that lists the only items that may be recommended."),
+)  # fmt: skip
 SEED = Key(
     "training.seed attribution.seed evaluation.seed", ("--seed",), int, "Run",
     "Seed of random numbers; splits have split.seed. (42)",

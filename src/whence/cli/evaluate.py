@@ -23,8 +23,8 @@ _OF_FITTING = {
 
 @command(
     *options.DATA, options.TEST, options.SPLIT, *options.COLUMNS, options.SUSTAINABLE,
-    options.UNKNOWN, options.MODEL, *options.NEIGHBOURS, options.METRICS, options.SEED,
-    *options.OUTPUT,
+    options.UNKNOWN, options.MODEL, *options.NEIGHBOURS, options.METRICS, *options.ASKED,
+    options.SEED, *options.OUTPUT,
 )  # fmt: skip
 def evaluate(
     given: Given,
@@ -78,7 +78,7 @@ def _overwrite(given: Given) -> bool:
 
 
 def _run(config: Config, given: Given, threads: int | None) -> None:
-    from whence.cli._fitting import check_metrics, described, evaluate_all, fit, show
+    from whence.cli._fitting import check_metrics, check_parts, described, evaluate_all, fit, show
     from whence.cli._output import Results, check_free, question_of, sections_of
     from whence.config import read_parts
     from whence.errors import ConfigError
@@ -95,7 +95,11 @@ def _run(config: Config, given: Given, threads: int | None) -> None:
             "split with --data."
         )
     check_metrics(config, parts, config.evaluation.metrics)
-    model = fit(config, parts, threads=threads)
+    for note in parts.notes:
+        say(note)
+    model = config.build_model()
+    check_parts(config, parts, model)
+    model = fit(config, parts, model=model, threads=threads)
     results = evaluate_all(model, data, config, parts, threads=threads)
     heading(f"{described(model)} fitted on {str(parts.train).strip('<>')}")
     show(results)

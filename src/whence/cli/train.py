@@ -21,7 +21,7 @@ METRICS = ("ndcg@10", "recall@10", "mrr@10", "hitrate@10")
     options.UNKNOWN, options.MODEL, *options.NEIGHBOURS,
     Key("training.epochs", ("--epochs",), int, "Model"),
     Key("training.device", ("--device",), str, "Model"),
-    options.METRICS, options.SEED, *options.OUTPUT,
+    options.METRICS, *options.ASKED, options.SEED, *options.OUTPUT,
 )  # fmt: skip
 def train(
     given: Given,
@@ -33,7 +33,7 @@ def train(
 
     For example: whence train --data ratings.csv --model BPRMF
     """
-    from whence.cli._fitting import check_metrics
+    from whence.cli._fitting import check_metrics, check_parts
     from whence.cli._output import Results, check_free
     from whence.cli._runs import METRICS as LAST
     from whence.cli._runs import (
@@ -55,6 +55,7 @@ def train(
     check_metrics(config, parts)
     model = config.build_model()
     model._check_params()
+    check_parts(config, parts, model)
     folder = folder or default_folder(config, type(model).__name__)
 
     def begun(folder: Path) -> str:

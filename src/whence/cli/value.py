@@ -50,7 +50,7 @@ def value(
 
     For example: whence value --data ratings.csv --model itemknn --method loo --output values
     """
-    from whence.cli._fitting import check_metrics, fit
+    from whence.cli._fitting import check_metrics, check_parts, fit, queries_of_validation
     from whence.cli._output import Results, check_free, question_of, sections_of
     from whence.cli._runs import config_of_environment, found_config
     from whence.config import read_parts
@@ -66,6 +66,7 @@ def value(
         raise ConfigError(
             "Values need validation data; name a file with --valid, or one to be split with --data."
         )
+    _check_evaluation(config)
     check_metrics(config, parts, [config.metric])
     model = config.build_model()
     model._check_params()
@@ -73,6 +74,15 @@ def value(
     method = config.build_method(parts)
     method._check_params()
     method.check_model(model)
+    check_parts(config, parts, model)
+    asked = parts.validation
+    if "unknown" in method.parameter_types():
+        asked = queries_of_validation(config, parts, model)
+    elif config.evaluation.protocol is not None or config.evaluation.max_prefixes is not None:
+        raise ConfigError(
+            f"{method.name} makes its own examples of the validation data; leave "
+            "evaluation.protocol and evaluation.max_prefixes out."
+        )
     question = question_of("value", config, parts.train, parts.validation)
     for name in _PRECISION:
         question.get("attribution", {}).pop(name, None)
@@ -90,7 +100,7 @@ def value(
         _write_parts(parts, folder)
         fit(config, parts, model=model, folder=folder / "model", resume=resume, threads=threads)
         with working("Valuing", threads=threads, folder=folder, resume=resume) as run:
-            values = method.attribute(model, parts.validation, run=run, **more)
+            values = method.attribute(model, asked, run=run, **more)
         write(values, folder)
         show(values)
         if values.metadata.get("stopped") == "interrupted":
@@ -101,6 +111,25 @@ def value(
             raise typer.Exit(130)
         finish(values, folder)
     _next_steps(folder, config, parts)
+
+
+def _check_evaluation(config: Config) -> None:
+    """Refuse what a value does not share out: it is of the mean over queries, of all items."""
+    from whence.errors import ConfigError
+
+    wanted = config.evaluation
+    for key, given in (
+        ("per", wanted.per != "query"),
+        ("gain", wanted.gain != "binary"),
+        ("items", wanted.items is not None),
+        ("negatives", wanted.negatives is not None),
+    ):
+        if given:
+            raise ConfigError(
+                f"evaluation.{key} has no meaning for values, in which every query counts alike "
+                "and all items are ranked; leave it out, or limit the queries of a session with "
+                "evaluation.max_prefixes."
+            )
 
 
 def _going_on(folder: Path, precision: dict[str, Any]) -> bool:

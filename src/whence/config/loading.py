@@ -86,13 +86,17 @@ class Config(Section):
         metrics = [*([] if first is None else [first]), *self.evaluation.metrics]
         return {k: v for k, v in {"metric": metrics, **given}.items() if k in accepted}
 
-    def evaluation_arguments(self, sustainable_items: Any = None) -> dict[str, Any]:
+    def evaluation_arguments(self, parts: Parts) -> dict[str, Any]:
         """Return the arguments of `whence.evaluate` beside model, data, metrics and history."""
         wanted = self.evaluation
         return {
-            "sustainable_items": sustainable_items,
+            "sustainable_items": parts.sustainable_items,
             "sustainability_weight": wanted.sustainability_weight,
             "relevant": wanted.relevant,
+            "gain": wanted.gain,
+            "max_prefixes": wanted.max_prefixes,
+            "per": wanted.per,
+            "items": parts.items,
             "unknown": self.data.unknown_of_queries,
             "target": self.data.target,
             "protocol": wanted.protocol,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whence.data import Interactions
-from whence.errors import ColumnError, ConfigError, DataError
+from whence.errors import ColumnError, ConfigError, DataError, DataWarning
 
 if TYPE_CHECKING:
     from whence.config.loading import Config
@@ -28,7 +29,9 @@ class Parts:
     split : str or None
         How the parts were split; None where they are files of their own.
     notes : tuple of str
-        What the filters dropped.
+        What the filters dropped, and what the split means.
+    items : list, series or None
+        The only items that may be recommended.
     """
 
     train: Interactions
@@ -37,6 +40,7 @@ class Parts:
     sustainable_items: Any = None
     split: str | None = None
     notes: tuple[str, ...] = ()
+    items: Any = None
 
 
 def read_parts(config: Config) -> Parts:
@@ -64,20 +68,23 @@ def read_parts(config: Config) -> Parts:
     elif data.path is not None or (validation is None and method is not None):
         train, notes = _filtered(_interactions(str(data.path or data.train), config), config)
         method = method or _usual_split(train)
+        whole, chosen = train, config.split.method is not None
         train, *others = _split(train, method, config)
         # A part of no share has no rows.
         validation, found, *_ = [one if one.n_rows else None for one in others] + [None]
         test = test if test is not None else found
+        notes += _about_split(whole, train, others, method, chosen)
     else:
         train, notes = _filtered(_interactions(str(data.train), config), config)
         method = None
     if data.unknown == "keep":
         train, note = _with_unknown_items(train, validation, test, config)
         notes += note
-    sustainable: Any = data.sustainable_items
-    if isinstance(sustainable, str):
-        sustainable = external_ids(read_table(sustainable))
-    return Parts(train, validation, test, sustainable, method, notes)
+    sustainable, items = (
+        external_ids(read_table(listed)) if isinstance(listed, str) else listed
+        for listed in (data.sustainable_items, config.evaluation.items)
+    )
+    return Parts(train, validation, test, sustainable, method, notes, items)
 
 
 def read_more(path: str, config: Config) -> Interactions:
@@ -109,6 +116,7 @@ def _interactions(file: str, config: Config) -> Interactions:
     data = config.data
     named = {**data.model_dump(include=set(_COLUMNS)), **reading(config)}
     wanted = data.kind or config.model.kind
+    _name_what_is_read(file, config)
     try:
         found = _read(file, data.kind, named)
     except ColumnError:
@@ -116,6 +124,21 @@ def _interactions(file: str, config: Config) -> Interactions:
             raise
         found = _read(file, wanted, named)  # where both kinds are possible
     return _fitting(found, file, config)
+
+
+def _name_what_is_read(file: str, config: Config) -> None:
+    """Say which file is read where a folder is given for a part of the data."""
+    if file == config.data.path or not Path(file).is_dir():
+        return
+    from whence.data._folders import find_files
+
+    names = [path.name for path in find_files(Path(file), config.data.format, folders=True).files]
+    warnings.warn(
+        f"{file} is a folder, of which {names[0]}"
+        f"{f' and {len(names) - 1} more files are' if names[1:] else ' is'} read.",
+        DataWarning,
+        stacklevel=2,
+    )
 
 
 def _given(config: Config) -> tuple[Interactions, Interactions | None, Interactions | None] | None:
@@ -186,9 +209,12 @@ def _read(file: str, kind: str | None, named: dict[str, Any]) -> Interactions:
 
 def _filtered(train: Interactions, config: Config) -> tuple[Interactions, tuple[str, ...]]:
     """Drop short and long sources, then rare users and items; say what was dropped."""
-    from whence.data.filters import filter_core, filter_length
+    from whence.data.filters import filter_core, filter_duplicates, filter_length
 
     data, notes = config.data, []
+    if data.duplicates is not None:
+        train, dropped = filter_duplicates(train, keep=data.duplicates)
+        notes.append(f"The {data.duplicates} of repeated rows: {dropped}")
     if data.min_length is not None or data.max_length is not None:
         train, dropped = filter_length(train, at_least=data.min_length, at_most=data.max_length)
         notes.append(f"{_bounds(data.min_length, data.max_length)}: {dropped}")
@@ -235,6 +261,35 @@ def _usual_split(data: Interactions) -> str:
     if not data.by_user:
         return "temporal"
     return "rows" if data.columns.time is None else "leave-one-out"
+
+
+def _about_split(
+    whole: Interactions,
+    train: Interactions,
+    others: list[Interactions],
+    method: str,
+    chosen: bool,
+) -> tuple[str, ...]:
+    """What a split of rows of users does that may not be meant."""
+    if not whole.by_user:
+        return ()
+    time = whole.columns.time
+    if time is None and method == "rows" and not chosen:
+        return (
+            "There is no column of times, so rows are split at random, whatever their order; if "
+            "they are in order of time, say --split leave-one-out or --split time.",
+        )
+    held = [part.frame[time].min() for part in others if time is not None and part.n_rows]
+    if method not in ("leave-one-out", "last") or not held:
+        return ()
+    later = int((train.frame[str(time)] > min(held)).sum())  # type: ignore[type-var]
+    if not later:
+        return ()
+    return (
+        f"The training data looks ahead: {later:,} of its {train.n_rows:,} rows are later than "
+        "the first row that is held out, and so in the future of other users; --split time keeps "
+        "to the order of time.",
+    )
 
 
 def _split(data: Interactions, method: str, config: Config) -> tuple[Interactions, ...]:

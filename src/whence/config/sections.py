@@ -86,6 +86,11 @@ class DataConfig(Section):
     max_rating: float | None = Field(
         default=None, description="Drop rows with a higher rating, from all files."
     )
+    duplicates: Literal["first", "last"] | None = Field(
+        default=None,
+        description="Of several rows of an item of one user (session, basket), keep only the first "
+        "or the last.",
+    )
     min_length: int | None = Field(
         default=None, description="Drop shorter sessions or users before splitting."
     )
@@ -170,6 +175,26 @@ class EvaluationConfig(Section):
         default=None,
         description="A query is the beginning of a session, or a user; follows from the model and "
         "the data if absent.",
+    )
+    max_prefixes: PositiveInt | None = Field(
+        default=None,
+        description="Of a longer session, only so many beginnings are asked, evenly spread; in "
+        "training, too.",
+    )
+    per: Literal["query", "source", "session", "user"] = Field(
+        default="query",
+        description="What counts alike in a mean: each query, or each session or user (source). "
+        "Training is stopped by the mean over queries.",
+    )
+    gain: Literal["binary", "rating"] = Field(
+        default="binary",
+        description="Whether hits of dcg and ndcg count alike or by their rating. Training is "
+        "stopped by the first.",
+    )
+    items: str | list[int] | list[str] | None = Field(
+        default=None,
+        description="The only items that may be recommended: a list, or a file whose item column "
+        "lists them. All if absent.",
     )
     negatives: PositiveInt | Literal["given"] | None = Field(
         default=None,

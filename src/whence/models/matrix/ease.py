@@ -60,7 +60,7 @@ class EASE(Recommender, name="ease"):
     >>> clicks = pl.DataFrame({"session": [1, 1, 2, 2, 3], "item": ["a", "b", "b", "c", "b"]})
     >>> items, scores = EASE(l2=1.0).fit(clicks).recommend(["a"], k=2)
     >>> items.tolist(), scores.round(3).tolist()
-    (['b', 'c'], [0.5, -0.143])
+    (['b', 'a'], [0.5, 0.0])
     """
 
     floor = -np.inf
