@@ -220,7 +220,15 @@ def test_demo_tells_the_whole_story(tmp_path, monkeypatch):
     assert by_name["Shapley"]["auc"] > max(by_name["random"]["auc"], 0.8)
     assert by_name["Shapley"]["precision"] > by_name["random"]["precision"]
     assert "Finding corrupted sessions" in (out / "summary.md").read_text()
+    assert result.output.startswith("In short:")
+    for word in ("evaluation query", "mrr@20", "standard error", "of the mean |value|"):
+        assert word in result.output.partition("1. Data")[0]
+    last = result.output.partition("Then change something")[2].splitlines()[1:]
+    assert [line.split()[0] for line in last] == ["whence"] * 3
+    named = {word for line in last for word in line.split() if word.startswith("whence-demo")}
+    assert all((tmp_path / name).exists() for name in named - {"whence-demo/pruned.csv"})
     assert "exists already" in whence_("demo", code=2).stderr
+    whence_(*last[1].replace("-n 100", "-n 10").split()[1:])
 
     rerun = whence_("value", "whence-demo/config.yaml")
     assert "Most valuable" in rerun.stdout

@@ -13,6 +13,7 @@ import polars as pl
 from whence._html import ShownAsTable
 from whence.attribution.method import METHODS
 from whence.attribution.record import BACKENDS, OWN_COLUMNS
+from whence.attribution.text import counted, plural_of, summarise
 from whence.errors import ParameterError, UnsupportedError, check_choice, check_int, check_path
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class Attribution(ShownAsTable):
 
     def __repr__(self) -> str:
         of = f" for {self.metadata['metric']}" if self.metadata.get("metric") else ""
-        return f"<Attribution: {self.title} of {len(self):,} {self.noun}{of}>"
+        return f"<Attribution: {self.title} of {counted(len(self), self.noun)}{of}>"
 
     def _shown(self) -> pl.DataFrame:
         return self.frame[self.order()[::-1]]  # both ends are shown: the best and the worst
@@ -113,7 +114,7 @@ class Attribution(ShownAsTable):
     def noun(self) -> str:
         """What the sources are, in the plural."""
         by = str(self.metadata.get("by") or self.source.removesuffix("_id"))
-        return {"row": "interactions", "interaction": "interactions"}.get(by.lower(), f"{by}s")
+        return "interactions" if by.lower() in ("row", "interaction") else plural_of(by)
 
     @property
     def column(self) -> str:
@@ -272,7 +273,7 @@ class Attribution(ShownAsTable):
         }
         check_choice("kind", kind, draw)
         metric = self.metadata.get("metric")
-        options.setdefault("title", f"{self.title} of {len(self):,} {self.noun}")
+        options.setdefault("title", f"{self.title} of {counted(len(self), self.noun)}")
         options.setdefault("label", f"value ({metric})" if metric else "value")
         options.setdefault("noun", self.noun)
         frame = self.frame.with_columns(pl.Series("score", self.totals))
@@ -280,8 +281,6 @@ class Attribution(ShownAsTable):
 
     def summary(self) -> str:
         """Describe the values in a few lines for people."""
-        from whence.attribution.text import summarise
-
         return summarise(self)
 
     def save(self, path: str | Path, overwrite: bool = False) -> Path:

@@ -37,7 +37,16 @@ def summarise(attribution: Attribution) -> str:
 
 def counted(number: int, plural: str) -> str:
     """Return a number with what it counts, in the singular for one."""
-    return f"{number:,} {plural.removesuffix('s') if number == 1 else plural}"
+    if number != 1:
+        return f"{number:,} {plural}"
+    return f"1 {plural[:-3]}y" if plural.endswith("ies") else f"1 {plural.removesuffix('s')}"
+
+
+def plural_of(noun: str) -> str:
+    """Return the plural of a name of sources: of a category categories."""
+    if noun.endswith("y") and noun[-2:-1] not in tuple("aeiou"):
+        return f"{noun[:-1]}ies"
+    return noun if noun.endswith("s") else f"{noun}s"
 
 
 def _have(number: int) -> str:

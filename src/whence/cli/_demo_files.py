@@ -19,6 +19,19 @@ if TYPE_CHECKING:
 METRIC = "mrr@20"
 K, M = 50, 100
 TOLERANCE = 0.1
+LEGEND = """\
+In short:
+  evaluation query     the beginning of a session; the model is asked what is clicked next
+  mrr@20               how high in a list of 20 the next item is: 1 for the first place, 1/2 for
+                       the second, ..., 0 where it is not in the list; the mean over all queries
+  value of a session   its share of mrr@20: what it adds, on average, to fewer training sessions
+  standard error       how far a value, or a mean, may be off, as the values are estimated from
+                       random orders; "of the mean |value|": in relation to the mean size of a
+                       value, whatever its sign"""
+WHY = """\
+Pruning by value can do better than removing exactly what was corrupted: sessions that nobody
+corrupted may mislead, too (odd or outdated ones), and of the corrupted some do no harm, so that
+without them a little is lost."""
 
 
 def write(found: Found, folder: Path) -> None:
@@ -90,6 +103,8 @@ def _summary(found: Found) -> str:
 
 {n_corrupted} of {len(found.values):,} generated training sessions are corrupted ({planted}).
 
+{_legend()}
+
 ## Values
 
 {found.values.summary()}
@@ -119,7 +134,7 @@ the values nor this result come from.
 The change by pruning is {gain.difference:+.4f}, with a 95% interval of {gain.low:+.4f} to
 {gain.high:+.4f} (p = {gain.p_value:.2g}, {gain.n_queries:,} queries).
 
-![The metric as sessions are removed](removal.png)
+{_why(found)}![The metric as sessions are removed](removal.png)
 
 ## Files
 
@@ -128,6 +143,14 @@ The change by pruning is {gain.difference:+.4f}, with a 95% interval of {gain.lo
 - `detection.csv`, `removal.csv`: the tables behind the pictures
 - `config.yaml`: computes the values again with `whence value config.yaml`
 """
+
+
+def _legend() -> str:
+    return f"```text\n{LEGEND}\n```"
+
+
+def _why(found: Found) -> str:
+    return f"{WHY}\n\n" if found.fraction and found.gain.value_a > found.ideal else ""
 
 
 def _markdown(report: pl.DataFrame) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whence.cli import _options as options
-from whence.cli._demo_files import METRIC, TOLERANCE, K, M, change
+from whence.cli._demo_files import LEGEND, METRIC, TOLERANCE, WHY, K, M, change
 from whence.cli._terminal import counted, heading, number, say, table, working
 from whence.parameters import PositiveInt
 
@@ -55,7 +55,9 @@ def demo(
     say("  removal.png       the metric as more and more sessions are removed")
     say("Then change something, or take your own data:")
     say(f"  whence value {output / 'config.yaml'} --method loo")
-    say("  whence value --data ratings.csv --model itemknn --metric mrr@20")
+    fewer = output / "pruned.csv"
+    say(f"  whence prune {output} {output / 'data' / 'train.csv'} -n 100 -o {fewer}")
+    say("  whence value --data FILE --model itemknn   (FILE: rows of user or session, and item)")
 
 
 @dataclass
@@ -78,6 +80,8 @@ def _run(n_sessions: int, seed: int, threads: int | None) -> Found:
     from whence.data.synthetic import make_sessions
     from whence.models import VMISKNN
 
+    say(LEGEND)
+    say()
     heading("1. Data: generated sessions, 5% of the training sessions corrupted")
     truth = make_sessions(
         n_sessions, n_validation=3 * n_sessions // 4, n_test=n_sessions // 2, seed=seed
@@ -123,9 +127,11 @@ def _detect(
     from whence.valuation import LeaveOneOut, LengthValue, RandomValue
 
     heading("\n3. Detection: are the corrupted sessions those of the lowest values?")
+    with working("Leaving one out", threads=threads) as run:
+        loo = LeaveOneOut(METRIC).attribute(model, validation, run=run)
     rankings = {
         "Shapley": values,
-        "leave-one-out": LeaveOneOut(METRIC, threads=threads).attribute(model, validation),
+        "leave-one-out": loo,
         LONGEST: LengthValue().attribute(model, validation),
         "random": RandomValue(seed=seed).attribute(model, validation),
     }
@@ -157,7 +163,8 @@ def _prune(
 
     heading("\n4. Pruning: remove the lowest values, as many as is best for the choice sessions")
     measured = {"choice": data["choice"], "test": data["test"]}
-    curve = prune_curve(model, values, measured, metric=METRIC, threads=threads)
+    with working("Pruning", threads=threads) as run:
+        curve = prune_curve(model, values, measured, metric=METRIC, run=run)
     fraction = best_fraction(curve, "choice")
     at_random = prune_curve(
         model,
@@ -198,6 +205,8 @@ def _prune(
         f"The change by pruning is {gain.difference:+.4f}, 95% interval {gain.low:+.4f} to "
         f"{gain.high:+.4f} (p = {gain.p_value:.2g})."
     )
+    if float(after) > float(ideal):
+        say(WHY)
     return removal, fraction, gain, float(ideal)
 
 

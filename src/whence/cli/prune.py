@@ -48,6 +48,7 @@ def prune(
     """
     from whence.attribution import Attribution
     from whence.attribution.pruning import check_amount
+    from whence.attribution.text import counted as plural_counted
     from whence.cli._output import check_new
     from whence.data import read_table, write_interactions
     from whence.data.formats import format_to_write
@@ -75,8 +76,9 @@ def prune(
     removed = (
         gone if attribution.source == "row" else table[column].n_unique() - kept[column].n_unique()
     )
+    sources = plural_counted(len(attribution), attribution.noun)
     say(
-        f"Removed {removed:,} of {len(attribution):,} {attribution.noun} ({gone:,} of "
+        f"Removed {removed:,} of {sources} ({gone:,} of "
         f"{counted(table.height, 'row')}); the rest is in {output}."
     )
     say(f"Next: whence evaluate --train {output} --valid ... to see what that changed.")

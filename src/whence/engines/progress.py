@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,7 +37,8 @@ def reporter(progress: Progress, title: str = "") -> Iterator[Report]:
         with _bar(title) as report:
             yield report
     else:
-        yield lines(title)
+        with lines(title) as report:
+            yield report
 
 
 def part_of(report: Report, number: int, of: int) -> Report:
@@ -48,21 +50,38 @@ def part_of(report: Report, number: int, of: int) -> Report:
     return tell
 
 
-def lines(title: str = "", seconds: float = _SECONDS) -> Report:
-    """Return a report that writes a line with numbers every few seconds."""
-    began = told = time.monotonic()
+@contextmanager
+def lines(title: str = "", seconds: float = _SECONDS) -> Iterator[Report]:
+    """Write a line with numbers every few seconds, also where the work reports nothing.
+
+    Parameters
+    ----------
+    title : str
+        What the work is.
+    seconds : float
+        Between lines.
+    """
+    began, over = time.monotonic(), threading.Event()
+    state = ("", "")
 
     def report(done: float, total: float, message: str) -> None:
-        nonlocal told
-        now = time.monotonic()
-        if now - told < seconds:
-            return
-        told = now
-        share = f"{done / total:.0%}" if total else f"{done:g}"
-        words = [title, f"{share} after {now - began:.0f} s", message]
-        print(", ".join(word for word in words if word), file=sys.stderr, flush=True)
+        nonlocal state
+        state = f"{done / total:.0%}" if total else f"{done:g}", message
 
-    return report
+    def tell() -> None:
+        while not over.wait(seconds):
+            share, message = state
+            passed = f"{share} after {time.monotonic() - began:.0f} s".strip()
+            words = [title, passed, message]
+            print(", ".join(word for word in words if word), file=sys.stderr, flush=True)
+
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield report
+    finally:
+        over.set()
+        teller.join()
 
 
 def _silent(done: float, total: float, message: str) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from whence._html import ShownAsTable
+from whence.attribution.text import counted
 from whence.data.files import atomic_path
 from whence.errors import ParameterError, check_choice, check_path
 from whence.explanation.result import Explanation
@@ -43,7 +44,7 @@ class Explanations(ShownAsTable, Sequence[Explanation]):
 
     def __repr__(self) -> str:
         what = f", {self._all[0].title}" if self._all else ""
-        return f"<Explanations of {len(self):,} histories{what}>"
+        return f"<Explanations of {counted(len(self), 'histories')}{what}>"
 
     def to_frame(self) -> pl.DataFrame:
         """All shares in one table, one row per history and player.

@@ -60,7 +60,9 @@ class Explanation(Attribution):
         self._problem = problem
 
     def __repr__(self) -> str:
-        return f"<Explanation: {self.title} of {len(self):,} {self.noun} for the {self.target}>"
+        return (
+            f"<Explanation: {self.title} of {counted(len(self), self.noun)} for the {self.target}>"
+        )
 
     def _shown(self) -> pl.DataFrame:
         return self.frame

@@ -12,6 +12,7 @@ import polars as pl
 
 from whence.attribution import Attribution, as_backend
 from whence.attribution.result import State
+from whence.attribution.text import counted
 from whence.errors import FileFormatError, ParameterError, UnsupportedError, check_int
 
 
@@ -58,8 +59,8 @@ class Influence(Attribution):
 
     def __repr__(self) -> str:
         n_queries = self.metadata.get("n_queries")
-        about = f" on {n_queries:,} queries" if n_queries else ""
-        return f"<Influence: {self.title} of {len(self):,} {self.noun}{about}>"
+        about = f" on {counted(n_queries, 'queries')}" if n_queries else ""
+        return f"<Influence: {self.title} of {counted(len(self), self.noun)}{about}>"
 
     def proponents(self, query: int, n: int = 10) -> Any:
         """The training examples that did most for a prediction.
