@@ -176,6 +176,31 @@ def test_objects_that_are_no_tables(data, message):
         read_interactions(data, columns=names)
 
 
+def test_iterators_and_tensors():
+    torch = pytest.importorskip("torch")
+    assert read_interactions(zip("ab", [7, 8]), columns="user item").n_rows == 2
+    assert read_interactions(dict(zip(("user", "item"), row)) for row in EXPECTED).n_rows == 3
+    tensor = torch.tensor([[1, 2], [1, 3]])
+    assert read_interactions(tensor, columns="user item").frame.rows() == [(1, 2), (1, 3)]
+
+
+def test_interactions_are_as_they_are():
+    data = read_interactions(NAMED[0])
+    assert read_interactions(data) is data
+    mixed = read_interactions(data, ties="random", seed=3)
+    assert mixed.frame.equals(data.frame)
+    assert mixed.rows.tolist() != data.rows.tolist()
+    for wrong in ({"columns": NAMES}, {"time_format": "%Y"}):
+        with pytest.raises(ParameterError, match="these are interactions"):
+            read_interactions(data, **wrong)
+
+
+def test_days_of_numpy():
+    days = np.array(["2024-01-02", "2024-01-01"], dtype="datetime64[D]")
+    data = read_interactions({"user": [1, 1], "item": [5, 6], "day": days}, time="day")
+    assert data.vocabulary.items.to_list() == [6, 5]
+
+
 def test_times_in_objects():
     rows = [("a", 1, "2024-01-02"), ("a", 2, "2024-01-01")]
     assert read_interactions(rows, columns="user item date").vocabulary.items.to_list() == [2, 1]

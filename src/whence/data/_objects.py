@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from io import IOBase
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,29 @@ from whence.data._headerless import UNUSED
 from whence.errors import DataError, ParameterError
 
 _MATRIX = ("user", "item", "rating")
+_COARSE = [np.dtype(f"datetime64[{unit}]") for unit in ("Y", "M", "D", "h", "m", "s")]
 _EXACT = 2.0**53  # whole numbers beyond it are not all floats
 
 
 def is_plain(data: Any) -> bool:
     """Whether these are objects of Python, NumPy or SciPy that `plain_table` takes."""
-    rows = isinstance(data, (list, tuple))
-    return rows or isinstance(data, (Mapping, np.ndarray)) or _is_matrix(data)
+    if hasattr(data, "__arrow_c_stream__"):
+        return False
+    rows = isinstance(data, (list, tuple, Mapping, np.ndarray))
+    return rows or _is_iterator(data) or _is_matrix(data) or _is_tensor(data)
+
+
+def _is_iterator(data: Any) -> bool:
+    return isinstance(data, Iterator) and not isinstance(data, IOBase)
+
+
+def _is_tensor(data: Any) -> bool:
+    """Whether this is another library's array of two dimensions, such as one of torch."""
+    return (
+        hasattr(data, "__array__")
+        and getattr(data, "ndim", 0) == 2
+        and (not hasattr(data, "columns"))
+    )
 
 
 def plain_table(data: Any, names: tuple[str, ...] | None) -> pl.DataFrame:
@@ -28,9 +45,9 @@ def plain_table(data: Any, names: tuple[str, ...] | None) -> pl.DataFrame:
     Parameters
     ----------
     data : object
-        A list of dicts, or of tuples; a dict of columns, or of users to dicts of items to ratings;
-        an array of two dimensions or with fields; a sparse matrix of users and items, whose
-        entries that are not 0 are ratings, or where all are 1, interactions.
+        A list, or an iterator, of dicts or of tuples; a dict of columns, or of users to dicts of
+        items to ratings; an array of two dimensions or with fields; a sparse matrix of users and
+        items, whose entries that are not 0 are ratings, or where all are 1, interactions.
     names : tuple of str or None
         Of the columns, where they have none; ``_`` is left out.
 
@@ -43,8 +60,8 @@ def plain_table(data: Any, names: tuple[str, ...] | None) -> pl.DataFrame:
     """
     if _is_matrix(data):
         return _of_matrix(data, names)
-    if isinstance(data, np.ndarray):
-        return _of_array(data, names)
+    if isinstance(data, np.ndarray) or _is_tensor(data):
+        return _of_array(np.asarray(data), names)
     if isinstance(data, Mapping):
         if data and all(isinstance(value, Mapping) for value in data.values()):
             return _of_ratings(data, names)
@@ -128,6 +145,8 @@ def column(name: str, values: Any) -> pl.Series:
     DataError
         They are of mixed types.
     """
+    if getattr(values, "dtype", np.dtype(int)) in _COARSE:
+        values = values.astype("datetime64[us]")
     try:
         try:
             return pl.Series(name, values)

@@ -25,7 +25,7 @@ from whence.data._ties import count_ties, tie_seed, warn_of_order
 from whence.data._units import warn_of_times
 from whence.data.columns import Columns
 from whence.data.vocabulary import Vocabulary, check_ids, number_by_first_appearance
-from whence.errors import DataError, UnsupportedError
+from whence.errors import DataError, ParameterError, UnsupportedError
 
 __all__ = ["Columns", "Interactions", "Sequences", "Vocabulary"]
 
@@ -110,7 +110,8 @@ class Interactions:
             DuckDB or anything else with Arrow's C stream; a list of tuples or of dicts, a dict of
             columns or of ``{user: {item: rating}}``, a NumPy array, a sparse matrix of users and
             items. Where the item column has lists, one row per list, they are taken apart,
-            and with them lists of times and ratings. Interactions are returned as they are.
+            and with them lists of times and ratings. Interactions are returned as they are, or
+            with ``ties="random"`` in that order.
         session, user, item, time, basket, rating, negatives : str or int, optional
             Names of columns. Those not given are recognised by their usual names, whatever
             their case (``session_id``, ``SessionId``, ``user``, ``item_id``, ``timestamp``, ...);
@@ -164,7 +165,13 @@ class Interactions:
                     f"These interactions are {frame.kind}, not {kind}; "
                     f"make {kind} of their table with Interactions.from_frame(data.frame, ...)."
                 )
-            return frame
+            if columns is not None or time_format is not None:
+                raise ParameterError(
+                    "columns and time_format are for tables, and these are interactions, whose "
+                    "columns and times are known; leave them out."
+                )
+            random = tie_seed(ties, seed)
+            return frame if random is None else frame._with_ties(random)
         table, native = to_polars(frame, column_names(columns))
         given = {
             "session": session,
@@ -179,6 +186,11 @@ class Interactions:
             table, native, given, kind, vocabulary, time_format=time_format,
             written=is_plain(frame), tie_seed=tie_seed(ties, seed),
         )  # fmt: skip
+
+    def _with_ties(self, seed: int) -> Interactions:
+        """Return the same rows, those of equal time in a random order."""
+        anew = self._build(self.frame, self.kind, self.columns, self._native, None, seed)
+        return replace(anew, item_table=self.item_table, user_table=self.user_table)
 
     @classmethod
     def _read(
