@@ -50,6 +50,11 @@ def test_every_command_that_reads_a_file_is_told_its_columns(folder):
     whence_("value", "--data", "bare.csv", *knn, "--method", "retraining-loo", "--output", "values")
     assert (folder / "values" / "values.csv").is_file()
     whence_("prune", "values", "values/data/train.csv", "-n", 2, "--output", "pruned.csv")
+    # the command that value names next, whose files have header lines
+    whence_(
+        "evaluate", "values/config.yaml", "--train", "pruned.csv", "--valid",
+        "values/data/validation.csv", "--metric", "mrr@10",
+    )  # fmt: skip
     bare = "values/data/train.csv"
     (folder / "t.csv").write_text((folder / bare).read_text().partition("\n")[2])
     # what prunes by sources needs the names of the columns as they were

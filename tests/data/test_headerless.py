@@ -129,12 +129,15 @@ def test_a_file_that_has_names_needs_none(tmp_path):
     path = put(tmp_path, "x.csv", "user_id,item_id,time\n1,2,3\n")
     with pytest.raises(FileFormatError, match="is a header line, and columns is for files without"):
         read_interactions(path, columns="user item time")
+    same = read_interactions(path, columns="user_id item_id time")
+    assert same.frame.rows() == [(1, 2, 3)]
     atomic = put(tmp_path, "x.inter", "user_id:token\titem_id:token\n1\t2\n")
     with pytest.raises(ParameterError, match="columns is for files without names"):
         read_interactions(atomic, columns="user item")
     pl.DataFrame({"user": [1], "item": [2]}).write_parquet(tmp_path / "x.parquet")
     with pytest.raises(ParameterError, match="is read as parquet, which has them"):
-        read_interactions(tmp_path / "x.parquet", columns="user item")
+        read_interactions(tmp_path / "x.parquet", columns="who what")
+    assert read_interactions(tmp_path / "x.parquet", columns="user item").n_rows == 1
 
 
 def test_the_separator_may_be_given(tmp_path):

@@ -5,8 +5,8 @@ import datetime
 import polars as pl
 import pytest
 
-from whence.data import Interactions, read_interactions
-from whence.errors import ColumnError, DataError, DataWarning, ParameterError
+from whence.data import Interactions, read_interactions, write_interactions
+from whence.errors import DataError, DataWarning, ParameterError
 
 
 def read(folder, texts, **more):
@@ -78,8 +78,22 @@ def test_a_format_for_a_table():
     for table in (frame, frame.to_pandas(), frame.lazy()):
         data = Interactions.from_frame(table, time_format="%d.%m.%Y")
         assert data.sequences.rows.tolist() == [1, 0]
-    with pytest.raises(ColumnError, match="has dates already"):
-        Interactions.from_frame(data.frame, time_format="%d.%m.%Y")
+    again = Interactions.from_frame(data.frame, time_format="%d.%m.%Y")
+    assert again.fingerprint == data.fingerprint
+
+
+def test_what_was_written_is_read_with_the_same_words(tmp_path):
+    path = tmp_path / "x.txt"
+    path.write_text("1;x;7;02.01.2024\n1;x;8;01.01.2024\n")
+    how = {"columns": "user _ item time", "time_format": "%d.%m.%Y"}
+    data = read_interactions(path, **how)
+    for ending in ("csv", "tsv.gz", "parquet", "inter"):
+        written = write_interactions(data, tmp_path / f"y.{ending}")
+        if ending == "inter":
+            how.pop("time_format")  # numbers
+        again = read_interactions(written, **how)
+        assert again.vocabulary.items.to_list() == data.vocabulary.items.to_list()
+        assert again.frame.columns == data.frame.columns
 
 
 def test_formats_that_do_not_fit(tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from whence.data._lines import check_quoted_fields, parse_lines
-from whence.data._text import cells_of
+from whence.data._text import cells_of, parse_table
 from whence.data.columns import is_usual_name
 from whence.errors import FileFormatError, ParameterError
 
@@ -61,7 +61,8 @@ def parse_named(
     ----------
     text : str
     names : tuple of str
-        Of all columns, in their order; those called ``_`` are left out.
+        Of all columns, in their order; those called ``_`` are left out. A first line of just these
+        names is a header line, as in files that Whence wrote of what it read so.
     separator : str, optional
         One character or ``"::"``; default: that which gives the lines as many fields as there are
         names.
@@ -75,6 +76,10 @@ def parse_named(
     ParameterError
         The separator is not one character.
     """
+    own = _own_header(text, names, separator, path)
+    if own is not None:
+        used = [name for name in names if name != UNUSED]
+        return parse_table(text, own, path).select(used)
     separator = separator or _separator(text, names, path)
     if len(separator) != 1 and separator != "::":
         raise ParameterError(f"separator must be one character or '::', not {separator!r}.")
@@ -137,10 +142,20 @@ def _cells(line: str, separator: str, path: Path) -> list[str]:
     return line.split(separator)
 
 
+def _own_header(text: str, names: tuple[str, ...], separator: str | None, path: Path) -> str | None:
+    """Return the separator of a first line that has the names themselves; None if it has not."""
+    first = text.lstrip("\n").partition("\n")[0].rstrip("\r")
+    for mark in [separator] if separator else [m for m in _SEPARATORS if len(m) == 1]:
+        cells = _cells(first, mark, path) if len(mark) == 1 else []
+        if len(cells) > 1 and cells in (list(names), [name for name in names if name != UNUSED]):
+            return mark
+    return None
+
+
 def _refuse_header(text: str, names: tuple[str, ...], separator: str, path: Path) -> None:
     first = text.lstrip("\n").partition("\n")[0]
     cells = [cell.strip().strip('"').partition(":")[0] for cell in _cells(first, separator, path)]
-    if tuple(cells) == names or sum(map(is_usual_name, cells)) > 1:
+    if sum(map(is_usual_name, cells)) > 1:
         raise FileFormatError(
             f"The first line of {path}, {first[:60]!r}, is a header line, and columns is for files "
             "without one; leave columns out, and say what a column is by user=..., item=... and "

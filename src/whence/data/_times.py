@@ -8,7 +8,7 @@ from typing import Literal
 import polars as pl
 
 from whence.data._warning import warn
-from whence.errors import ColumnError, DataError, ParameterError
+from whence.errors import DataError, ParameterError
 
 NULLS = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "<NA>")
 """Texts that stand for no value."""
@@ -81,7 +81,9 @@ def written_times(column: pl.Series) -> pl.Series:
 
 
 def formatted_times(column: pl.Series, format: str) -> pl.Series:
-    """Return text, or numbers such as 20191001, as datetimes.
+    """Return text, or numbers such as 20191001, as datetimes; dates as they are.
+
+    Text that begins with the year in all rows, as Whence writes dates, is read in any case.
 
     Parameters
     ----------
@@ -93,14 +95,12 @@ def formatted_times(column: pl.Series, format: str) -> pl.Series:
     ------
     ParameterError
         The format has no year.
-    ColumnError
-        The column has dates already.
     DataError
         A value is not written so; the first is named.
     """
     check_time_format(format)
     if column.dtype.is_temporal():
-        raise ColumnError(f"Column {column.name!r} has dates already; leave time_format out.")
+        return column
     texts = column.cast(pl.String, strict=False)
     unit: Literal["ns", "us"] = "ns" if texts.str.contains(r"\.[0-9]{7}").any() else "us"
     try:
@@ -111,6 +111,10 @@ def formatted_times(column: pl.Series, format: str) -> pl.Series:
             "write it as of strftime, such as '%d.%m.%Y %H:%M'."
         ) from error
     bad = times.is_null() & texts.is_not_null()
+    if bad.all() and texts.str.contains(_YEAR_FIRST).all():
+        written = written_times(texts)
+        if written.dtype != pl.String:
+            return written
     if bad.any():
         row = int(bad.arg_max() or 0)
         raise DataError(

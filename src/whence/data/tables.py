@@ -11,7 +11,7 @@ from whence.data import _text
 from whence.data._compression import read_content
 from whence.data._folders import Found, find_files
 from whence.data._frames import to_polars
-from whence.data._headerless import column_names
+from whence.data._headerless import UNUSED, column_names
 from whence.data.atomic import is_atomic
 from whence.data.formats import FORMATS, Format, Source, ending_of, format_to_read
 from whence.data.movielens import split_genres
@@ -151,14 +151,18 @@ def read_file(
     source = Source(path, content, separator, latin, columns, name)
     if chosen is None:
         chosen = _format_of(source)
-    if columns is not None and not chosen.takes_names:
-        raise ParameterError(
-            f"columns is for files without names of columns, and {path} is read as "
-            f"{chosen.name}, which has them; say what a column is by user=..., item=... and the "
-            "like."
-        )
     assert chosen.parse is not None
-    return to_polars(chosen.parse(source))[0], chosen.typed
+    table = to_polars(chosen.parse(source))[0]
+    if columns is not None and not chosen.takes_names:
+        used = [name for name in columns if name != UNUSED]
+        if not set(used) <= set(table.columns):
+            raise ParameterError(
+                f"columns is for files without names of columns, and {path} is read as "
+                f"{chosen.name}, which has them; say what a column is by user=..., item=... and "
+                "the like."
+            )
+        table = table.select(used)
+    return table, chosen.typed
 
 
 def _format_of(source: Source) -> Format:
