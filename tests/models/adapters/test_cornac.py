@@ -60,6 +60,7 @@ class RecordedModel:
 
     def fit(self, train_set, val_set=None):
         self.uid_map, self.iid_map = train_set.uid_map, train_set.iid_map
+        self.mean = np.mean([rating for *_, rating in train_set.uir])
         ratings = np.zeros((len(self.uid_map), len(self.iid_map)))
         for user, item, rating in train_set.uir:
             ratings[user, item] = rating
@@ -70,6 +71,10 @@ class RecordedModel:
     def score(self, user_idx, item_idx=None):
         scores = self.scores[user_idx]
         return scores if item_idx is None else scores[item_idx]
+
+    def rate(self, user_idx, item_idx, clipping=True):
+        known = user_idx < len(self.uid_map) and item_idx < len(self.iid_map)
+        return np.clip(self.score(user_idx, item_idx) if known else self.mean, 1.0, 5.0)
 
 
 @pytest.fixture(params=["recorded interface", "cornac"])
@@ -181,6 +186,28 @@ def test_from_fitted_finds_its_way_by_ids(model):
         CornacModel.from_fitted(of_text, table.with_columns(pl.col("item_id") + 1000))
     with pytest.raises(UnsupportedError, match="not trained"):
         CornacModel.from_fitted(model, table)
+
+
+def test_ratings_are_those_of_the_model(model):
+    table = likes()
+    is_held = pl.col("timestamp") % 6 == 5
+    train, rest = table.filter(~is_held), table.filter(is_held)
+    ours = CornacModel(model).fit(train)
+    users, items = rest["user_id"].to_list(), rest["item_id"].to_list()
+    inner = ours.model_
+    pairs = [(inner.uid_map.get(user, 99), inner.iid_map.get(item, 99)) for user, item in
+             zip(users, items)]  # fmt: skip
+    own = np.array([float(inner.rate(*pair)) for pair in pairs])
+    np.testing.assert_allclose(ours.predict(users, items), own)
+    errors = own - rest["rating"].to_numpy()
+    found = whence.evaluate(ours, rest, ["rmse", "mae"])
+    assert found["rmse"] == pytest.approx(np.sqrt(np.mean(errors**2)))
+    assert found["mae"] == pytest.approx(np.abs(errors).mean())
+    unknown = ours.predict(["nobody", "u0"], [0, 77])
+    assert ((unknown >= 1.0) & (unknown <= 5.0)).all()
+    assert unknown[1] == pytest.approx(train["rating"].mean())
+    with pytest.raises(UnsupportedError, match="trained without ratings"):
+        CornacModel(model).fit(table.drop("rating")).predict(users, items)
 
 
 def test_bad_input(model, tmp_path):

@@ -24,6 +24,11 @@ class CornacModel(ScoringModel):
     by one user the last one counts. Users are asked for by their id; Cornac cannot score the
     history of anybody else. Its recommenders of next items and next baskets are not supported.
 
+    Where there are ratings, it predicts them, as Cornac's ``rate`` does: within the range of the
+    training data, and for unknown users and items as the model has it, in general by the mean.
+    Models that learn an order only, such as BPR, give their score, cut to that range, which is no
+    prediction of a rating.
+
     Parameters
     ----------
     model : cornac.models.Recommender
@@ -47,6 +52,8 @@ class CornacModel(ScoringModel):
     Salah, Truong and Lauw. Cornac: a comparative framework for multimodal recommender systems.
     JMLR 21, 2020.
     """
+
+    levels = frozenset({*ScoringModel.levels, "rating"})
 
     def _check_params(self) -> None:
         super()._check_params()
@@ -103,6 +110,35 @@ class CornacModel(ScoringModel):
             known = (self._item_numbers >= 0) & (self._item_numbers < len(own))
             scores[query, known] = own[self._item_numbers[known]]
         return scores
+
+    def predict_codes(
+        self, users: npt.NDArray[np.int32], items: npt.NDArray[np.int32]
+    ) -> npt.NDArray[np.float64]:
+        """Predict ratings of pairs of numbers, float64 [N]; -1 stands for one never seen.
+
+        Raises
+        ------
+        UnsupportedError
+            If there were no ratings in training, or the model predicts none.
+        """
+        self._check_fitted()
+        name = type(self.model_).__name__
+        rate = getattr(self.model_, "rate", None)
+        if self.train_.columns.rating is None or not callable(rate):
+            why = "was trained without ratings" if callable(rate) else "has no method rate"
+            raise UnsupportedError(
+                f"{name} {why}, so it predicts none; name the column of ratings, or evaluate a "
+                "ranking metric such as 'ndcg@10'."
+            )
+        # Beyond its numbers are those that it does not know.
+        numbers = np.append(self._user_numbers, -1), np.append(self._item_numbers, -1)
+        unknown = len(self.model_.uid_map), len(self.model_.iid_map)
+        pairs = [
+            np.where(known[codes] < 0, beyond, known[codes]).tolist()
+            for codes, known, beyond in zip((users, items), numbers, unknown)
+        ]
+        found = [float(np.asarray(rate(user, item)).item()) for user, item in zip(*pairs)]
+        return np.array(found, dtype=np.float64)
 
 
 def _triples(train: Interactions) -> list[tuple[Any, Any, float]]:
