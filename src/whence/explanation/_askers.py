@@ -170,7 +170,7 @@ class RecommenderAsker(Asker):
         self._twin = copy.copy(model)
         if hasattr(model, "exclude_seen"):
             self._twin.exclude_seen = False  # type: ignore[attr-defined]
-        if "differentiable" in model.levels and model.asks == "histories":
+        if hasattr(model, "module_") and model.asks == "histories":
             # A network answers an empty history, too: it sees a window of padding alone.
             self._twin._needs_history = _nobody  # type: ignore[attr-defined]
 

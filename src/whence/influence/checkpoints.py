@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from whence.errors import DataError, NotFittedError, ParameterError, UnsupportedError
 from whence.influence.weights import Weights, adam_weights
+from whence.models.base import require
 from whence.models.training import Checkpoint, load_checkpoints
 
 FINAL = "final"
@@ -59,6 +60,8 @@ def check_model(model: Any) -> None:
 
 def check_trainable(model: Any) -> None:
     """Raise UnsupportedError if a model, fitted or not, is not trained by gradients of examples."""
+    if "differentiable" in getattr(model, "lacking", {}):
+        require(model, "differentiable", "Influence")
     if not hasattr(model, "example_loss") or not hasattr(type(model), "fit"):
         wanted = ("module_", "examples_", "example_loss")
         if not all(hasattr(model, name) for name in wanted):

@@ -524,9 +524,10 @@ def require(model: Any, level: str, method: str) -> None:
         What needs it, as the subject of a sentence.
     """
     if level not in getattr(model, "levels", frozenset({"score"})):
+        why = getattr(model, "lacking", {}).get(level)
         raise UnsupportedError(
-            f"{method} needs a model that {LEVELS[level]}, which {type(model).__name__} does not; "
-            "choose another model or method."
+            f"{method} needs a model that {LEVELS[level]}, which {type(model).__name__} does not"
+            f"{f' here: {why}' if why else ''}; choose another model or method."
         )
 
 

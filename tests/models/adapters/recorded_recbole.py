@@ -238,3 +238,28 @@ class GRU(Recommender):
 class Masked(GRU):
     def calculate_loss(self, interaction):
         return self.loss(interaction["Mask_item_id_list"], interaction[self.ITEM_ID])
+
+
+class OfUsers(BPR):
+    """The loss of a user's whole history, whatever the row, as MultiVAE has it."""
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.history = torch.zeros(self.n_users, self.n_items)
+        rows = dataset.inter_feat
+        self.history[rows[self.USER_ID], rows[self.ITEM_ID]] = 1.0
+
+    def calculate_loss(self, interaction):
+        user = interaction[self.USER_ID]
+        logits = self.users(user) @ self.items.weight.T
+        return -(torch.log_softmax(logits, 1) * self.history[user]).sum(1).mean()
+
+
+class Annealed(BPR):
+    """A loss with a weight that grows from call to call."""
+
+    calls = 0
+
+    def calculate_loss(self, interaction):
+        self.calls += 1
+        return super().calculate_loss(interaction) * self.calls

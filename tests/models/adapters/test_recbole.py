@@ -12,6 +12,7 @@ import torch
 from recorded_recbole import (
     BPR,
     GRU,
+    Annealed,
     Config,
     Dataset,
     InputType,
@@ -20,6 +21,7 @@ from recorded_recbole import (
     Logistic,
     Masked,
     ModelType,
+    OfUsers,
     PenalisedBPR,
     SequentialDataset,
 )
@@ -284,6 +286,23 @@ def test_ids_that_are_text_and_sessions_instead_of_users():
 def test_a_traditional_model_has_no_gradients():
     model, dataset = general(MODEL_TYPE=ModelType.TRADITIONAL)
     assert RecBoleModel(model, dataset).levels == {"score"}
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda: general(OfUsers), "that of all items of a user together"),
+        (lambda: general(Annealed), "changes from call to call"),
+        (lambda: sequential(Masked), "the field 'Mask_item_id_list', which RecBole makes anew"),
+    ],
+)
+def test_models_without_losses_of_single_rows_are_asked_only(make, why):
+    ours = RecBoleModel(*make())
+    assert ours.levels == {"score"}
+    with pytest.raises(UnsupportedError, match=why):
+        whence.TracIn().attribute(ours, ours.train_)
+    asked = [[101]] if ours.max_length else ours.vocabulary.sources.to_list()[:1]
+    assert np.isfinite(ours.score(asked)).any()
 
 
 def test_loading_a_checkpoint(monkeypatch, tmp_path):

@@ -62,6 +62,35 @@ def can_be_taken_apart(module: nn.Module, examples: RecBoleExamples) -> bool:
     return apart.shape == single.shape and torch.allclose(apart, single, rtol=1e-4, atol=1e-6)
 
 
+def why_inseparable(module: nn.Module, examples: RecBoleExamples) -> str | None:
+    """Why single examples have no loss of their own, as the end of a sentence; None if they have.
+
+    Tried with a few of them: their losses must be the same again, and others for another item.
+    """
+    key = "item" if isinstance(examples, RecBolePairs) else "target"
+    batch = examples.batch(np.arange(min(_TRIED, len(examples))))
+    batch = {name: one.to(_device(module)) for name, one in batch.items()}
+    other = {**batch, key: (batch[key] + 1) % examples.data.train.n_items}
+    try:
+        with torch.no_grad():
+            once, again, others = (
+                single_losses(module, examples, one, at_once=False) for one in (batch, batch, other)
+            )
+    except KeyError as error:
+        return (
+            f"its loss needs the field {error}, which RecBole makes anew for each batch, such as "
+            "by masking"
+        )
+    if not torch.equal(once, again):
+        return "its loss of the same rows changes from call to call"
+    if torch.equal(once, others):
+        return (
+            "its loss is that of all items of a user together, so that the rows of the training "
+            "data have none of their own"
+        )
+    return None
+
+
 def _interaction(examples: RecBoleExamples, batch: Batch) -> Any:
     """The Interaction that RecBole's loader makes of examples, those of each in a row.
 

@@ -24,7 +24,11 @@ from whence.models.adapters._recbole_data import (
     RecBoleWindows,
     TrainingData,
 )
-from whence.models.adapters._recbole_loss import can_be_taken_apart, single_losses
+from whence.models.adapters._recbole_loss import (
+    can_be_taken_apart,
+    single_losses,
+    why_inseparable,
+)
 from whence.models.adapters.torch_module import present_checkpoint, refuse_strangers
 from whence.models.training import Batch, Checkpoint, DifferentiableRecommender, Examples
 from whence.models.training._kernels import padded_windows
@@ -67,6 +71,12 @@ class RecBoleModel(DifferentiableRecommender):
 
     Notes
     -----
+    Every model can be asked and explained; of some its `levels` are ``{"score"}`` only. What it
+    learned can be attributed to its training data where single rows have losses. They have none
+    where RecBole changes its batches at random (as by masking in BERT4Rec), where the loss of the
+    same rows changes from call to call, and where it is that of all items of a user together (as
+    of MultiVAE): this is tried, and said where an attribution is asked for.
+
     An example is a row of RecBole's training data: an interaction, of sequential models with the
     window of items before it; they are in the order of `train_`. Its loss is that of a batch of it
     alone, together with the negatives drawn for it, as many as RecBole was told to draw; they are
@@ -215,6 +225,12 @@ class RecBoleModel(DifferentiableRecommender):
     def _prepare(self, train: Interactions) -> None:
         super()._prepare(train)
         self.checkpoints_ = [present_checkpoint(self)]
+        if "differentiable" in self.levels:
+            why = why_inseparable(self.module_, cast("RecBoleExamples", self.examples_))
+            _forget(self.module_)
+            if why is not None:
+                self.levels = frozenset({"score"})  # type: ignore[misc]
+                self.lacking = {"differentiable": why}
         self._is_apart = "differentiable" in self.levels and can_be_taken_apart(
             self.module_, cast("RecBoleExamples", self.examples_)
         )
@@ -234,8 +250,7 @@ class RecBoleModel(DifferentiableRecommender):
         except KeyError as error:
             raise UnsupportedError(
                 f"The loss of {type(self.module_).__name__} needs the field {error}, which these "
-                "examples do not have; models that change their batches at random, such as by "
-                "masking, can be scored but not attributed."
+                "examples do not have."
             ) from error
 
     def _score_batch(self, queries: Queries) -> Tensor:
