@@ -17,7 +17,13 @@ import polars as pl
 
 from whence.data import Interactions, Vocabulary
 from whence.data.files import UNREADABLE, atomic_path
-from whence.errors import FileFormatError, ParameterError, WhenceError, check_path
+from whence.errors import (
+    FileFormatError,
+    ParameterError,
+    UnsupportedError,
+    WhenceError,
+    check_path,
+)
 from whence.models._registered import MODELS
 
 if TYPE_CHECKING:
@@ -140,6 +146,8 @@ def read_model(path: str | Path, wanted: type[Model] | None, arguments: Mapping[
     try:
         model = model_class(**params)
         model._check_params()
+    except UnsupportedError:  # what a file cannot hold, and how to give it
+        raise
     except (ParameterError, TypeError, ValueError, AttributeError) as error:
         raise FileFormatError(f"{path} has parameters that cannot be: {error}") from error
     model.train_ = train
