@@ -112,3 +112,36 @@ def test_disclosure_and_experiments_of_a_file_without_a_header(folder):
         "--removals", 2, "--groups", 1, "--repeats", 1,
     )  # fmt: skip
     assert json.loads((folder / "fidelity" / "summary.json").read_text())
+
+
+def test_patterns_are_found_from_anywhere(folder, monkeypatch):
+    head, *rows = (folder / "ratings.csv").read_text().splitlines(keepends=True)
+    (folder / "parts").mkdir()
+    for number in range(3):
+        part = rows[number * 200 : (number + 1) * 200]
+        (folder / "parts" / f"ratings-{number}.csv").write_text(head + "".join(part))
+    whole = train("whole", "--data", "ratings.csv")
+    assert train("pattern", "--data", "parts/*.csv") == whole
+    assert train("parts-of", "--data", "parts") == whole
+    monkeypatch.chdir(folder / "parts")
+    shown = whence_("evaluate", "../pattern").stdout
+    assert shown.splitlines()[1:] == whence_("evaluate", "../whole").stdout.splitlines()[1:]
+    refused = whence_("disclose", "--data", "*.csv", "--simulate", 0.5, code=2).output
+    assert "consists of 3 files" in refused
+
+
+def test_given_parts_are_taken(folder):
+    data = read_interactions("ratings.csv")
+    (folder / "shop").mkdir()
+    for name, rows in zip(
+        ("train", "valid", "test"), (range(400), range(400, 500), range(500, 600))
+    ):
+        part = data.frame[list(rows)]
+        write_interactions(part, folder / "shop" / f"shop.{name}.inter")
+    write_interactions(data, folder / "shop" / "shop.inter")
+    given = whence_("evaluate", "--data", "shop", "--model", "itemknn").stdout
+    assert "fitted on Interactions: 400 rows" in given
+    other = whence_("evaluate", "--data", "shop", "--model", "itemknn", "--split", "rows").stdout
+    assert "fitted on Interactions: 480 rows" in other
+    told = whence_("evaluate", "--data", "ratings.csv", "--split", "given", code=2).output
+    assert "has no files of train and test" in told

@@ -191,6 +191,6 @@ def test_a_run_names_what_it_was(folder):
     keys = yaml.safe_load((folder / "ease" / "config.yaml").read_text())
     assert keys["data"]["item_table"] == str(folder / "titles.csv")
     assert keys["split"] == {
-        "method": "leave-one-out", "fractions": [0.8, 0.1, 0.1], "per_user": True, "n": 1,
+        "method": "leave-one-out", "fractions": [0.8, 0.1, 0.1], "n": 1,
         "seed": 42,
     }  # fmt: skip

@@ -7,6 +7,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from glob import has_magic
 from pathlib import Path
 from typing import Any
 
@@ -231,8 +232,11 @@ def sections_of(config: Config) -> dict[str, Any]:
     keys = config.model_dump(mode="json", exclude_defaults=True, exclude={"output"})
     for section, key in PATHS:
         value = keys.get(section, {}).get(key)
-        if isinstance(value, str) and Path(value).exists():
-            keys[section][key] = str(Path(value).resolve())
+        if not isinstance(value, str):
+            continue
+        path = Path(value).expanduser()
+        if path.exists() or has_magic(value):  # a pattern of files
+            keys[section][key] = str(path.resolve())
     return keys
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from datetime import datetime
+from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -154,12 +155,16 @@ def resolved(config: Config, model: Any, parts: Parts) -> dict[str, Any]:
 
 def _with_absolute_paths(data: dict[str, Any]) -> dict[str, Any]:
     names = {key for section, key in PATHS if section == "data"}
-    return {
-        key: str(Path(value).resolve())
-        if key in names and isinstance(value, str) and (key != "path" or Path(value).exists())
-        else value
-        for key, value in data.items()
-    }
+
+    def absolute(key: str, value: Any) -> Any:
+        if key not in names or not isinstance(value, str):
+            return value
+        path = Path(value).expanduser()
+        # What is no path may be the name of a public data set.
+        is_path = key != "path" or path.exists() or has_magic(value)
+        return str(path.resolve()) if is_path else value
+
+    return {key: absolute(key, value) for key, value in data.items()}
 
 
 def _version_of_torch(model: Any) -> dict[str, str]:
