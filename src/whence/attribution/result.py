@@ -11,9 +11,10 @@ import numpy.typing as npt
 import polars as pl
 
 from whence._html import ShownAsTable
+from whence._words import counted, plural_of
 from whence.attribution.method import METHODS
 from whence.attribution.record import BACKENDS, OWN_COLUMNS
-from whence.attribution.text import counted, plural_of, summarise
+from whence.attribution.text import summarise
 from whence.errors import ParameterError, UnsupportedError, check_choice, check_int, check_path
 
 if TYPE_CHECKING:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from whence._words import counted
+
 if TYPE_CHECKING:
     from whence.attribution import Attribution
 
@@ -33,20 +35,6 @@ def summarise(attribution: Attribution) -> str:
     if precision:
         lines.append(precision)
     return "\n".join(lines)
-
-
-def counted(number: int, plural: str) -> str:
-    """Return a number with what it counts, in the singular for one."""
-    if number != 1:
-        return f"{number:,} {plural}"
-    return f"1 {plural[:-3]}y" if plural.endswith("ies") else f"1 {plural.removesuffix('s')}"
-
-
-def plural_of(noun: str) -> str:
-    """Return the plural of a name of sources: of a category categories."""
-    if noun.endswith("y") and noun[-2:-1] not in tuple("aeiou"):
-        return f"{noun[:-1]}ies"
-    return noun if noun.endswith("s") else f"{noun}s"
 
 
 def _have(number: int) -> str:

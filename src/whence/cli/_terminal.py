@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from whence import _words as words
 from whence.errors import WhenceWarning
 
 if TYPE_CHECKING:
@@ -235,10 +236,7 @@ def complain(text: str) -> None:
 
 def counted(number: int, noun: str) -> str:
     """Return a number with what it counts, in the singular for one."""
-    if number == 1:
-        return f"1 {noun}"
-    plural = f"{noun[:-1]}ies" if noun.endswith("y") and noun[-2:-1] not in "aeiou" else f"{noun}s"
-    return f"{number:,} {plural}"
+    return words.counted(number, words.plural_of(noun))
 
 
 def heading(text: str) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from whence import _words as words
 from whence.cli import _options as options
 from whence.cli._terminal import counted, say
 from whence.parameters import PositiveInt, Share
@@ -48,7 +49,6 @@ def prune(
     """
     from whence.attribution import Attribution
     from whence.attribution.pruning import check_amount
-    from whence.attribution.text import counted as plural_counted
     from whence.cli._output import check_new
     from whence.data import read_table, write_interactions
     from whence.data.formats import format_to_write
@@ -76,7 +76,7 @@ def prune(
     removed = (
         gone if attribution.source == "row" else table[column].n_unique() - kept[column].n_unique()
     )
-    sources = plural_counted(len(attribution), attribution.noun)
+    sources = words.counted(len(attribution), attribution.noun)
     say(
         f"Removed {removed:,} of {sources} ({gone:,} of "
         f"{counted(table.height, 'row')}); the rest is in {output}."

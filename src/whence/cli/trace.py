@@ -58,7 +58,7 @@ def trace(
 
     For example: whence trace runs/LSTMRec-20250101-120000 --query 0
     """
-    from whence.cli._models import Trained
+    from whence.cli._models import load_trained
     from whence.cli._output import Results, check_free, marked
     from whence.errors import ConfigError, ParameterError
     from whence.influence import TracIn
@@ -67,7 +67,7 @@ def trace(
         check_free(output, overwrite=overwrite, resume=resume)
     elif resume:
         raise ConfigError("--resume goes on in a folder; name it with --output.")
-    model = Trained.load(source).model
+    model = load_trained(source).model
     tracing = TracIn(checkpoints=_checkpoints(source), threads=threads, **given.parameters)
     tracing._check_params()
     asked = None if self_influence else _asked(source, model, test)

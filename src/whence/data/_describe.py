@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from whence._words import counted
+
 if TYPE_CHECKING:
     from whence.data.interactions import Interactions
 
@@ -39,11 +41,11 @@ def one_line(interactions: Interactions) -> str:
     """Return how interactions show themselves."""
     baskets = ""
     if interactions.basket_codes is not None:
-        baskets = f", {len(np.unique(interactions.basket_codes)):,} baskets"
-    n_sources = len(np.unique(interactions.source_codes))
-    n_items = len(np.unique(interactions.item_codes))
-    sources = f"{n_sources:,} {_sources(interactions)}{baskets}"
-    return f"<Interactions: {interactions.n_rows:,} rows, {sources}, {n_items:,} items>"
+        baskets = f", {counted(len(np.unique(interactions.basket_codes)), 'baskets')}"
+    sources = counted(len(np.unique(interactions.source_codes)), _sources(interactions))
+    items = counted(len(np.unique(interactions.item_codes)), "items")
+    rows = counted(interactions.n_rows, "rows")
+    return f"<Interactions: {rows}, {sources}{baskets}, {items}>"
 
 
 def _sources(interactions: Interactions) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from whence._html import ShownAsTable
-from whence.attribution.text import counted
+from whence._words import counted
 from whence.data.files import atomic_path
 from whence.errors import ParameterError, check_choice, check_path
 from whence.explanation.result import Explanation

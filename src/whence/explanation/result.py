@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from whence._words import counted
 from whence.attribution import Attribution
 from whence.attribution.record import wrong_entry
-from whence.attribution.text import counted
 from whence.errors import ParameterError, UnsupportedError, check_choice, check_path
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from whence._words import counted
 from whence.attribution import Attribution, as_backend
 from whence.attribution.result import State
-from whence.attribution.text import counted
 from whence.errors import FileFormatError, ParameterError, UnsupportedError, check_int
 
 
