@@ -18,6 +18,7 @@ from whence import (
 )
 from whence.engines import Run
 from whence.errors import (
+    ArgumentError,
     DataWarning,
     MetricError,
     NotFittedError,
@@ -245,6 +246,12 @@ def test_lists_longer_than_the_catalogue_are_as_long_as_it(method, metric, model
     np.testing.assert_allclose(share * longer.scores, whole.scores, rtol=0, atol=1e-15)
     with pytest.raises(MetricError, match="at most"):
         method(f"{metric}@{10**30}").attribute(model, data.validation)
+
+
+@pytest.mark.parametrize("method", [Shapley, BetaShapley, Banzhaf, LeaveOneOut])
+def test_only_the_metric_is_given_by_its_place(method):
+    with pytest.raises(ArgumentError, match="by name, apart from metric"):
+        method("mrr@20", 0.05)
 
 
 def test_more_neighbours_than_candidates_are_all_of_them(data):

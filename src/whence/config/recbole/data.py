@@ -95,6 +95,18 @@ def at_least(found: Translation, value: Any) -> None:
     bounds(found, {name: f"[{float(low)},inf)" for name, low in value.items()})
 
 
+def duplicates(found: Translation, value: Any) -> None:
+    """Keep the first or the last of the rows of a user and an item."""
+    bounded = next((key for key in ("val_interval", "lowest_val") if found.raw.get(key)), None)
+    if bounded is not None and not found.is_split:
+        raise ConfigError(
+            f"rm_dup_inter with {bounded} is not offered: RecBole removes repeated rows first, and "
+            "here those out of bounds are; take one of them out, and do it to the file."
+        )
+    if not found.is_split:
+        found.set("data.duplicates", value)
+
+
 def core(place: str) -> Handler:
     """Take the least number of interactions of an interval, for a key of Whence."""
 

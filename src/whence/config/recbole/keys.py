@@ -73,7 +73,6 @@ REFUSED: dict[str, Refusal] = {
     "enable_amp": Refusal("training is in single precision", (False,)),
     "enable_scaler": Refusal("training is in single precision", (False,)),
     "transform": Refusal("items of a history are neither masked, cropped nor reordered"),
-    "rm_dup_inter": Refusal("repeated interactions stay; remove them from the file"),
     "alias_of_user_id": Refusal("no other column shares the numbers of the users", ([],)),
     "alias_of_item_id": Refusal("no other column shares the numbers of the items", ([],)),
     "alias_of_entity_id": Refusal("there are no knowledge graphs", ([],)),

@@ -290,6 +290,10 @@ SPECIAL: dict[str, tuple[str, Handler]] = {
         "`model.item_features` of WideDeep. Other columns have no influence",
         data.features,
     ),
+    "rm_dup_inter": (
+        "`data.duplicates`; refused beside bounds on the rating, which RecBole looks at later",
+        data.duplicates,
+    ),
     "val_interval": (
         "`data.min_rating` and `data.max_rating`; other columns are refused",
         data.bounds,
