@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from whence.data import read_interactions, read_table
+from whence.data.tables import read_ids
 from whence.errors import ColumnError, DataWarning, FileFormatError, ParameterError
 
 
@@ -155,6 +156,31 @@ def test_tables_of_other_things_have_names_too(tmp_path):
     assert read_table(path, columns="item_id weight").rows() == [("B1", 0.5), ("B2", 0.7)]
     with pytest.raises(FileFormatError, match="no header line"):
         read_table(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "ids"),
+    [
+        ("u.csv", "3\n5\n7\n", [3, 5, 7]),
+        ("u.txt", "ann\nbob\n", ["ann", "bob"]),
+        ("u.csv", "user_id\n3\n5\n", [3, 5]),
+        ("u.csv", "who,user_id\nx,3\ny,5\n", [3, 5]),
+        ("u.csv.gz", "mine\n3\n5\n", [3, 5]),
+        ("u.tsv", "item\tx\n3\t1\n", [3]),
+    ],
+)
+def test_lists_of_ids(tmp_path, name, content, ids):
+    assert read_ids(put(tmp_path, name, content), "mine").to_list() == ids
+
+
+def test_lists_of_ids_that_are_not_clear(tmp_path):
+    path = put(tmp_path, "u.csv", "B001\nB002\n")
+    with pytest.warns(DataWarning, match="'B001', is taken for the name"):
+        assert read_ids(path).to_list() == ["B002"]
+    with pytest.raises(FileFormatError, match="has the columns a, b; give a file with one"):
+        read_ids(put(tmp_path, "v.csv", "a,b\n1,2\n"))
+    with pytest.raises(FileFormatError, match=r"Each line of .* has 1 number, as"):
+        read_interactions(put(tmp_path, "w.txt", "1\n2\n"))
 
 
 def test_ratings_of_other_names_are_told_from_other_numbers(tmp_path):

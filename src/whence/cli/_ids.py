@@ -33,7 +33,7 @@ def typed(texts: list[str], known: pl.Series, column: str) -> list[Any]:
 
 
 def ids_in(path: Path, column: str) -> list[str]:
-    """Return the ids in a file: lines of a .txt, else the column of that name or the first.
+    """Return the ids in a file: lines of a .txt, else the column of that name or the only one.
 
     Raises
     ------
@@ -42,7 +42,7 @@ def ids_in(path: Path, column: str) -> list[str]:
     """
     import polars as pl
 
-    from whence.data import read_table
+    from whence.data.tables import read_ids
     from whence.errors import FileFormatError
 
     if path.suffix.lower() in (".txt", ""):
@@ -55,9 +55,7 @@ def ids_in(path: Path, column: str) -> list[str]:
                 f"{path} is not in UTF-8; write it again in that encoding."
             ) from error
         return [line.strip() for line in lines if line.strip()]
-    found = read_table(path)
-    name = column if column in found.columns else found.columns[0]
-    return found[name].unique(maintain_order=True).cast(pl.String).to_list()
+    return read_ids(path, column).unique(maintain_order=True).cast(pl.String).to_list()
 
 
 def history_of(model: Any, text: str) -> list[Any]:

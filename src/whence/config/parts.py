@@ -53,7 +53,7 @@ def read_parts(config: Config) -> Parts:
     WhenceError
         If a file cannot be read, or does not hold what the model learns from.
     """
-    from whence.data import read_table
+    from whence.data.tables import read_ids
     from whence.evaluation._names import external_ids
 
     data = config.data
@@ -81,7 +81,7 @@ def read_parts(config: Config) -> Parts:
         train, note = _with_unknown_items(train, validation, test, config)
         notes += note
     sustainable, items = (
-        external_ids(read_table(listed)) if isinstance(listed, str) else listed
+        external_ids(read_ids(listed, train.columns.item)) if isinstance(listed, str) else listed
         for listed in (data.sustainable_items, config.evaluation.items)
     )
     return Parts(train, validation, test, sustainable, method, notes, items)

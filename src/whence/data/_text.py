@@ -149,7 +149,7 @@ def _check_header(header: str, separator: str, path: Path) -> None:
     cells = [cell.strip() for cell in cells_of(header, separator, path)]
     values = [cell for cell in cells if _is_value(cell)]
     if values and not any(map(is_usual_name, cells)):
-        all_numbers = all(map(_is_number, cells))
+        all_numbers = all(map(is_number, cells))
         what = "only numbers" if all_numbers else f"values such as {values[0]!r}"
         raise FileFormatError(
             f"The first line of {path}, {_shown(header)}, has {what}, so the columns have "
@@ -208,17 +208,17 @@ def refuse_unclear_lines(sessions: pl.DataFrame, path: Path) -> None:
     Raises
     ------
     FileFormatError
-        All lines have the same two to four numbers, or the first numbers are in ascending order.
+        All lines have the same one to four numbers, or the first numbers are in ascending order.
     """
     lines = sessions.group_by("session_id", maintain_order=True).agg(
         pl.len().alias("length"), pl.col("item_id").first().cast(pl.Int128, strict=False)
     )
     lengths = lines["length"].unique().to_list()
-    if len(lengths) == 1 and 2 <= lengths[0] <= 4:
+    if len(lengths) == 1 and 1 <= lengths[0] <= 4:
         first = sessions["item_id"].head(lengths[0]).to_list()
         raise FileFormatError(
-            f"Each line of {path} has {lengths[0]} numbers, as rows of a table have and sessions "
-            "do not; name its columns in their order, as in "
+            f"Each line of {path} has {lengths[0]} number{'s' * (lengths[0] > 1)}, as rows of a "
+            "table have and sessions do not; name its columns in their order, as in "
             f"columns={_example(first)!r}, or say format='session-lines'."
         )
     steps = lines["item_id"].diff().drop_nulls()
@@ -333,7 +333,7 @@ def _is_integer(token: str) -> bool:
 
 def _is_value(token: str) -> bool:
     """Whether this is a number or a date, and so no name of a column."""
-    return _is_number(token) or _DATE.match(token) is not None
+    return is_number(token) or _DATE.match(token) is not None
 
 
 def _example(cells: list[str]) -> str:
@@ -345,13 +345,14 @@ def _example(cells: list[str]) -> str:
             kind = "time"
         elif left:
             kind = left.pop(0)
-        elif "rating" not in names and _is_number(cell) and 0 <= float(cell) <= 10:
+        elif "rating" not in names and is_number(cell) and 0 <= float(cell) <= 10:
             kind = "rating"
         names.append(kind)
     return " ".join(names)
 
 
-def _is_number(token: str) -> bool:
+def is_number(token: str) -> bool:
+    """Whether a text is a number, and so no name of a column."""
     try:
         float(token)
     except ValueError:

@@ -12,7 +12,9 @@ from whence.data._compression import read_content
 from whence.data._folders import Found, find_files
 from whence.data._frames import to_polars
 from whence.data._headerless import UNUSED, column_names
+from whence.data._warning import warn
 from whence.data.atomic import is_atomic
+from whence.data.columns import is_usual_name
 from whence.data.formats import FORMATS, Format, Source, ending_of, format_to_read
 from whence.data.movielens import split_genres
 from whence.data.vocabulary import family
@@ -44,6 +46,57 @@ def read_table(
     found = find_files(Path(path))
     table, typed = read_files(found, separator, format, names)
     return table if typed else _text.infer_types(table)
+
+
+def read_ids(path: str | Path, column: str | None = None) -> pl.Series:
+    """Read a list of ids: a column of a table, or lines without a header line.
+
+    Parameters
+    ----------
+    path : path
+        A table, of which the column named as said is taken, else the only one; or a text file of
+        one id per line, without a name above them.
+    column : str, optional
+
+    Raises
+    ------
+    FileFormatError
+        The file cannot be read, or has several columns and none is named so.
+
+    Warns
+    -----
+    DataWarning
+        A first line that may be an id is taken for the name of the column.
+    """
+    path = Path(path).expanduser()
+    first = _only_word(path)
+    bare = first is not None and (_text.is_number(first) or ending_of(path) in (".txt", ""))
+    known = first is None or is_usual_name(first) or first == column
+    table = read_table(path, columns="id" if bare and not known else None)
+    if not bare and not known:
+        warn(
+            f"The first line of {path}, {first!r}, is taken for the name of its column; put a name "
+            "above it if it is an id."
+        )
+    usual = [name for name in table.columns if is_usual_name(name)]
+    names = [column] if column in table.columns else usual[:1]
+    if not names and table.width != 1:
+        raise FileFormatError(
+            f"{path} has the columns {', '.join(table.columns[:6])}; give a file with one column "
+            "of ids."
+        )
+    return table[names[0] if names else table.columns[0]]
+
+
+def _only_word(path: Path) -> str | None:
+    """Return the first line of a text file whose lines are single words, else None."""
+    try:
+        text = Source(path, read_content(path)[1]).text
+    except FileFormatError:
+        return None
+    lines = [line.strip() for line in text[:200_000].split("\n")[:50] if line.strip()]
+    alone = lines and not any(mark in line for line in lines for mark in (*_text.SEPARATORS, "::"))
+    return lines[0].strip('"') if alone and lines[0][:1] not in "[{" else None
 
 
 def read_side_table(path: str | Path) -> pl.DataFrame:
