@@ -79,6 +79,18 @@ def test_items_of_users_are_never_taken_for_sessions(tmp_path, content):
     assert read_interactions(path, format="session-lines").kind == "sessions"
 
 
+def test_a_few_lines_that_could_be_of_users_are_warned_of(tmp_path):
+    with pytest.warns(DataWarning, match="say format='user-lines' if it is a user"):
+        data = read_interactions(put(tmp_path, "s.txt", "3 4 3\n5\n6 7\n"))
+    assert data.columns.source == "session_id"
+
+
+def test_decimal_commas_of_ratings(tmp_path):
+    path = put(tmp_path, "x.csv", "user;item;rating;note\n1;17;3,50;1,5\n1;18;4;1,5\n")
+    data = read_interactions(path)
+    assert data.frame.rows() == [(1, 17, 3.5, "1,5"), (1, 18, 4.0, "1,5")]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

@@ -78,6 +78,8 @@ def prepared(
     if not typed:
         ids = (columns.source, columns.item, columns.user, columns.basket)
         table = _text.infer_types(table, [name for name in ids if name is not None])
+        if columns.rating is not None:
+            table = table.with_columns(_text.with_points(table[columns.rating]))
     if written and time is not None and table.schema[time] == pl.String:
         table = table.with_columns(written_times(table[time]))
     if not typed or written:

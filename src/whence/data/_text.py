@@ -230,6 +230,11 @@ def refuse_unclear_lines(sessions: pl.DataFrame, path: Path) -> None:
             "users are; say format='user-lines' if it is one, and format='session-lines' if it is "
             "an item."
         )
+    if len(steps) > 1 and (steps > 0).all():
+        warn(
+            f"The first number of each line of {path} is above that of the line before, and is "
+            "taken for an item; say format='user-lines' if it is a user."
+        )
 
 
 def parse_user_lines(text: str, path: Path) -> pl.DataFrame:
@@ -307,6 +312,13 @@ def _infer(column: pl.Series, is_id: bool) -> pl.Series:
         if floats.null_count() == values.null_count():
             return floats
     return column
+
+
+def with_points(column: pl.Series) -> pl.Series:
+    """Return ratings that are text with decimal commas, such as ``3,5``, as floats."""
+    if column.dtype != pl.String or not column.str.contains(r"^-?[0-9]{1,3}(,[0-9]{1,2})?$").all():
+        return column
+    return column.str.replace(",", ".", literal=True).cast(pl.Float64)
 
 
 def integers_or_text(column: pl.Series) -> pl.Series:
