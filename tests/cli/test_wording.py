@@ -33,6 +33,8 @@ def _talkative(monkeypatch):
         ("name the session with session='…'.", "name the session with --session-column ...."),
         ("go on with resume=True, or not.", "go on with --resume, or not."),
         ("ask with calibrate=False.", "ask with --no-calibrate."),
+        ("use query= or by= for fewer", "use --query ... or --by ... for fewer"),
+        ("say cells= and the rest", "say cells and the rest"),
         ("k must be at least 1, not 0.", "--neighbours must be at least 1, not 0."),
         ("query must be at least 0.", "--query must be at least 0."),
         ("take optimizer='adam'.", "take --set training.optimizer=adam."),

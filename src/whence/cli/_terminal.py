@@ -64,6 +64,8 @@ class Wording:
                 flags[own] = (option, next(iter(one.secondary_opts), ""))
             else:
                 options[own] = option
+            if option == "--output":
+                options["folder"] = option
         return cls(options, flags, keys)
 
     def spoken(self, message: str) -> str:
@@ -84,7 +86,9 @@ class Wording:
         return _without_python(said)
 
     def _said(self, text: str) -> str:
-        text = re.sub(rf"(?<![\w.\-])([a-z_][a-z_0-9]*)=({_VALUE}|(?=[.,;]))", self._option, text)
+        text = re.sub(
+            rf"(?<![\w.\-])([a-z_][a-z_0-9]*)=({_VALUE}|(?=[.,;\s]|$))", self._option, text
+        )
         return re.sub(r"(?<![\w.\-/])[a-z]+_[a-z_]+\b(?!\.\w|[(=/])", self._name, text)
 
     def _name(self, found: re.Match[str]) -> str:
@@ -106,7 +110,7 @@ class Wording:
             return f"{self.options[name]} {quoted}"
         key = _key(name) if self.options else None
         if key is None:
-            return found[0]
+            return found[0] if value or not self.options else name
         return f"--set '{key}={value}'" if " " in value else f"--set {key}={quoted}"
 
 
