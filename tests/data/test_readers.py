@@ -397,3 +397,9 @@ def test_real_list_of_items(data_dir):
     table = read_table(data_dir / "rsc15-100k" / "sustainable.csv")
     assert table.columns == ["item_id"]
     assert table["item_id"].dtype == pl.Int64
+
+
+def test_a_column_that_is_called_as_an_expression(tmp_path):
+    path = tmp_path / "clicks.csv"
+    path.write_text("session_id,item_id,*,^.*$\n1,2,3,4\n1,3,5,6\n")
+    assert read_interactions(path).frame.columns == ["session_id", "item_id", "*", "^.*$"]

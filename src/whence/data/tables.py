@@ -142,7 +142,8 @@ def read_files(
                 f"{paths[0]} and {path} are to be parts of one table, but {lacking} has no column "
                 f"{odd!r}; give files of the same columns."
             )
-        tables.append(table.select(first.columns))
+        # Not by select, to which a column that is called "*" is all of them.
+        tables.append(pl.DataFrame([table.get_column(name) for name in first.columns]))
     return stacked(tables, paths), typed
 
 
