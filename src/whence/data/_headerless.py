@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from whence.data._lines import check_quoted_fields, parse_lines
-from whence.data._text import cells_of, parse_table
+from whence.data._text import cells_of, first_line, parse_table
 from whence.data.columns import is_usual_name
 from whence.errors import FileFormatError, ParameterError
 
@@ -144,7 +144,7 @@ def _cells(line: str, separator: str, path: Path) -> list[str]:
 
 def _own_header(text: str, names: tuple[str, ...], separator: str | None, path: Path) -> str | None:
     """Return the separator of a first line that has the names themselves; None if it has not."""
-    first = text.lstrip("\n").partition("\n")[0].rstrip("\r")
+    first = first_line(text)
     for mark in [separator] if separator else [m for m in _SEPARATORS if len(m) == 1]:
         cells = _cells(first, mark, path) if len(mark) == 1 else []
         if len(cells) > 1 and cells in (list(names), [name for name in names if name != UNUSED]):
@@ -153,7 +153,7 @@ def _own_header(text: str, names: tuple[str, ...], separator: str | None, path: 
 
 
 def _refuse_header(text: str, names: tuple[str, ...], separator: str, path: Path) -> None:
-    first = text.lstrip("\n").partition("\n")[0]
+    first = first_line(text)
     cells = [cell.strip().strip('"').partition(":")[0] for cell in _cells(first, separator, path)]
     if sum(map(is_usual_name, cells)) > 1:
         raise FileFormatError(

@@ -11,7 +11,7 @@ import polars as pl
 
 from whence.data._baskets import parse_baskets
 from whence.data._objects import plain_table
-from whence.data._text import infer_types
+from whence.data._text import first_line, infer_types
 from whence.data.columns import is_usual_name
 from whence.errors import DataError, FileFormatError, ParameterError
 
@@ -35,7 +35,8 @@ def parse_json(text: str, path: Path, columns: tuple[str, ...] | None = None) ->
         It is not valid, or of no such form.
     """
     start = text.lstrip()[:1]
-    first, several, _ = text.strip().partition("\n")
+    body = text.strip()
+    first, several = first_line(body), "\n" in body
     if start == "[":
         if several and _is_row(first):
             return parse_json_lines(text, path, columns)

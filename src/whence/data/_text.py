@@ -128,6 +128,13 @@ def sniff(text: str, path: Path, separator: str | None = None) -> Sniffed:
     return Sniffed(False, separator)
 
 
+def first_line(text: str) -> str:
+    """Return the first line that is not empty, without a copy of all others."""
+    body = text.lstrip("\r\n")
+    end = body.find("\n")
+    return (body if end < 0 else body[:end]).rstrip("\r")
+
+
 def cells_of(line: str, separator: str, path: Path) -> list[str]:
     """Return the fields of a line, in which quotes have their meaning.
 

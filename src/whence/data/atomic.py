@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from whence.data._lines import parse_lines
-from whence.data._text import SEPARATORS, integers_or_text
+from whence.data._text import SEPARATORS, first_line, integers_or_text
 from whence.data.files import atomic_path
 from whence.errors import DataError, FileFormatError, did_you_mean
 
@@ -53,7 +53,7 @@ def parse_atomic(text: str, path: Path, separator: str | None = None) -> pl.Data
         The header has columns without a type, with an unknown one or with one name, or a line
         does not fit it.
     """
-    header = text.lstrip("\r\n").partition("\n")[0].rstrip("\r")
+    header = first_line(text)
     separator = separator or _separator(header)
     types = _types(header.split(separator), path)
     table = parse_lines(text, separator, types, path, header=True)

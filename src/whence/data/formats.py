@@ -62,7 +62,7 @@ class Source:
     @property
     def first_line(self) -> str:
         """The first line that is not empty."""
-        return self.text.lstrip("\r\n").partition("\n")[0].rstrip("\r")
+        return _text.first_line(self.text)
 
 
 Parse = Callable[[Source], Any]

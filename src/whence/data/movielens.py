@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from whence.data._lines import decode_titles, parse_lines
-from whence.data._text import decode, integers_or_text
+from whence.data._text import decode, first_line, integers_or_text
 from whence.errors import FileFormatError
 
 # The flags of u.item, in their order.
@@ -75,7 +75,7 @@ def parse_movielens(content: bytes, path: Path, name: Path | None = None) -> pl.
     if has_known_name(name):
         return _parse_side_table(decode_titles(content, path), _plain(name), path)
     text = decode(content, path)
-    first = text.lstrip("\r\n").partition("\n")[0]
+    first = first_line(text)
     separator = _separator(first)
     n_fields = first.count(separator) + 1
     if n_fields not in (3, 4):
@@ -138,7 +138,7 @@ def _are_numbers(cells: list[str]) -> bool:
 
 def _parse_side_table(text: str, name: str, path: Path) -> pl.DataFrame:
     columns = _SIDE_COLUMNS[name]
-    first = text.lstrip("\r\n").partition("\n")[0]
+    first = first_line(text)
     separator = _separator(first) if name.endswith(".dat") else "|"
     flags = set(GENRES) if name == "u.item" else set()
     types = [(column, "float" if column in flags else "token") for column in columns]

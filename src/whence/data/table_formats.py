@@ -42,7 +42,7 @@ def _parse_table(source: Source) -> pl.DataFrame:
 
 def _with_header(text: str, separator: str, path: Path) -> pl.DataFrame:
     """Return a table with a header, or name the line that does not fit it."""
-    n_fields = text.lstrip("\r\n").partition("\n")[0].count(separator) + 1
+    n_fields = _text.first_line(text).count(separator) + 1
     try:
         table = _text.parse_table(text, separator, path)
         fits = not table[:, -1].null_count()  # which an absent field makes, or an empty one
