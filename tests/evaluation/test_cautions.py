@@ -17,8 +17,11 @@ from whence import (
     GRU4Rec,
     Interactions,
     ItemKNN,
+    LeaveOneOut,
     MarkovChain,
     Popularity,
+    RetrainingLeaveOneOut,
+    Shapley,
     compare,
     evaluate,
     make_queries,
@@ -81,6 +84,23 @@ class TestSeen:
         # All targets are rows of training: nothing can be found where they are left out.
         assert float(found) == 0.0
         assert found.n_seen_targets == found.n_targets == len(users)
+
+    def test_users_are_users_whatever_the_protocol(self):
+        users = self.LOOPS.rename({"session_id": "user_id"})
+        model = ItemKNN().fit(users)
+        new = users.with_columns(pl.col("user_id") + 10)
+        for data in (users, new):  # known users, and new ones, asked as prefixes
+            found = evaluate(model, data, "mrr@2", protocol="prefixes")
+            assert found.exclude_seen
+        assert evaluate(model, pl.concat([new, users[:1]]), "mrr@2").exclude_seen
+
+    def test_a_comparison_of_two_rules_is_warned_of(self):
+        a, b = (
+            evaluate(MarkovChain(exclude_seen=one).fit(self.LOOPS), self.LOOPS, "mrr@2")
+            for one in (True, False)
+        )
+        with pytest.warns(DataWarning, match="leaves out what was seen and the other does not"):
+            compare(a, b)
 
     def test_a_session_that_comes_back_is_found(self):
         model = MarkovChain().fit(self.LOOPS)
@@ -183,6 +203,20 @@ class TestShares:
         assert compare(alike, other, "mrr@5").difference == pytest.approx(
             alike["mrr@5"] - float(other)
         )
+
+    def test_values_say_so_too(self):
+        rng = np.random.default_rng(1)
+        short = [list(rng.integers(0, 12, 4)) for _ in range(60)]
+        model = VMISKNN(k=5, m=10).fit(sessions(short))
+        bot = sessions([*short, list(rng.integers(0, 12, 100))])
+        method = LeaveOneOut("mrr@5")
+        values, said = heard(lambda: method.attribute(model, bot))
+        assert len(said) == 1
+        assert "max_prefixes= of make_queries limits it" in said[0]
+        queries = make_queries(model, bot, max_prefixes=3)
+        values, said = heard(lambda: method.attribute(model, queries))
+        assert not said
+        assert values.metadata["n_queries"] == 61 * 3
 
     def test_beginnings_are_spread_over_the_session(self):
         train = sessions([list(range(10))])
@@ -343,6 +377,13 @@ class TestAnswerable:
         queries = make_queries(model, sessions([["a", "b"], ["x", "a"]], start=10))
         with pytest.raises(DataError, match="None of the 1 queries"):
             evaluate(model, queries.take([1]), "mrr@3")
+
+    def test_values_refuse_what_shares_nothing(self):
+        model = VMISKNN(k=5, m=10).fit(self.TRAIN)
+        other = sessions([["x", "y"], ["z", "x"]], start=10)
+        for method in (Shapley("mrr@3"), LeaveOneOut("mrr@3"), RetrainingLeaveOneOut("mrr@3")):
+            with pytest.raises(DataError, match="None of the 2 queries"):
+                method.attribute(model, other)
 
     def test_from_half_on_it_is_said(self):
         model = ItemKNN().fit(self.TRAIN)

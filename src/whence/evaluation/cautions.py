@@ -204,19 +204,30 @@ def warn_of_ineligible(
         )
 
 
-def warn_of_dominance(queries: Queries, stacklevel: int = 4) -> None:
-    """Warn where one session or user asks a large share of the queries, and so decides the mean."""
+def warn_of_dominance(queries: Queries, advice: str | None = None, stacklevel: int = 4) -> None:
+    """Warn where one session or user asks a large share of the queries, and so decides the mean.
+
+    Parameters
+    ----------
+    queries : Queries
+    advice : str, optional
+        What can be done about it; what `evaluate` has for it by default.
+    stacklevel : int
+        Of the warning.
+    """
     if not len(queries):
         return
     source = queries.ids.columns[0]
     counts = queries.ids.group_by(source, maintain_order=True).len()
     most, n = counts.sort("len", descending=True, maintain_order=True).row(0), len(queries)
     if most[1] > max(SHARE_OF_A_SOURCE, TIMES_ITS_SHARE / len(counts)) * n:
-        sessions = queries.kind == "sessions"
-        limit = ", and max_prefixes= limits how many queries one can ask" if sessions else ""
+        if advice is None:
+            advice = f"per='source' lets every {source} count alike"
+            if queries.kind == "sessions":
+                advice += ", and max_prefixes= limits how many queries one can ask"
         warnings.warn(
             f"{source} {most[0]!r} asks {most[1]} of the {n} queries ({most[1] / n:.0%}), and so "
-            f"decides much of the result; per='source' lets every {source} count alike{limit}.",
+            f"decides much of the result; {advice}.",
             DataWarning,
             stacklevel=stacklevel,
         )

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from whence.data import Interactions, Vocabulary
 from whence.errors import (
@@ -22,38 +20,34 @@ from whence.errors import (
     check_int,
     check_list,
 )
-from whence.evaluation._names import WHOLE_NAMES, external_ids
+from whence.evaluation._names import external_ids
+from whence.evaluation.answers import (
+    RATING_METRICS,
+    Answers,
+    Asked,
+    evaluation_of,
+    with_cautions,
+)
 from whence.evaluation.asking import make_queries
-from whence.evaluation.catalogue import average_popularity, coverage, gini
 from whence.evaluation.cautions import (
     check_answerable,
-    count_seen_targets,
-    leaves_out_seen,
-    warn_of_dominance,
-    warn_of_ineligible,
-    warn_of_seen,
 )
 from whence.evaluation.foreign import foreign_lists, known_to_foreign
-from whence.evaluation.graded import graded_values, target_ratings
 from whence.evaluation.metrics import (
     DEFAULT_SUSTAINABILITY_WEIGHT,
     Metric,
-    values_from_ids,
-    values_from_lists,
 )
 from whence.evaluation.negatives import resolve_negatives
 from whence.evaluation.parsing import parse_metric
 from whence.evaluation.queries import Protocol, Queries, Target, Unknown
 from whence.evaluation.ranking import Ranking, rank_catalogue, rank_negatives
-from whence.evaluation.ratings import RatingErrors, rating_errors
+from whence.evaluation.ratings import rating_errors
 from whence.evaluation.result import Evaluation
 
 CodeArray = npt.NDArray[np.int32]
 FloatArray = npt.NDArray[np.float64]
 Per = Literal["query", "source", "session", "user"]
 MetricLike = str | Metric | Callable[[Sequence[Any], Sequence[Any]], float]
-
-RATING_METRICS = tuple(name for name in WHOLE_NAMES if name != "auc")
 
 
 def evaluate(
@@ -165,30 +159,28 @@ def evaluate(
     ranking, vocabulary = Ranking(asked.queries, np.empty((0, 0), np.int32)), asked.vocabulary
     if len(rated) < len(resolved):
         ranking, vocabulary = _rank(model, asked, resolved, negatives, eligible, seed, threads)
-    answers = _Answers(ranking, errors, vocabulary, asked, eligible)
-    found = _evaluation(resolved, answers, negatives, seed)
-    return _with_cautions(found, model, answers, "query" if per == "query" else "source")
+    answers = Answers(ranking, errors, vocabulary, asked, eligible)
+    found = evaluation_of(resolved, answers, negatives, seed)
+    return with_cautions(found, model, answers, "query" if per == "query" else "source")
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """The queries, and what they were made of: the last two are None where Queries were given."""
+def value_of(
+    model: Any, queries: Queries, metric: Metric, *, train: Any = None, threads: int | None = None
+) -> float:
+    """Value of a metric of lists, without counts and warnings: for what is asked many times.
 
-    queries: Queries
-    vocabulary: Vocabulary
-    train: Interactions | None
-    data: Any
-
-
-@dataclass(frozen=True)
-class _Answers:
-    """What metrics are computed from."""
-
-    ranking: Ranking
-    errors: RatingErrors | None
-    vocabulary: Vocabulary
-    asked: _Asked
-    eligible: npt.NDArray[np.bool_] | None
+    Parameters
+    ----------
+    model, train, threads
+        As for `evaluate`.
+    queries : Queries
+        None of them need be answerable, as where users were removed.
+    metric : Metric
+    """
+    asked = _ask(model, queries, train, None, {})
+    resolved = (metric.for_kind(queries.kind),)
+    ranking, vocabulary = _rank(model, asked, resolved, None, None, 0, threads)
+    return float(evaluation_of(resolved, Answers(ranking, None, vocabulary, asked, None), None, 0))
 
 
 def _parse_all(
@@ -238,7 +230,7 @@ def _protocol(metrics: list[Metric], model: Any, protocol: Protocol | None) -> A
 
 def _ask(
     model: Any, data: Any, train: Any, protocol: Protocol | None, how: dict[str, Any]
-) -> _Asked:
+) -> Asked:
     """Make the queries, `how` as `make_queries` takes it."""
     if hasattr(model, "recommend_codes"):
         vocabulary, known = model.vocabulary, model
@@ -263,12 +255,12 @@ def _ask(
         queries = make_queries(known, data, protocol=protocol, **how)
     if len(queries) == 0:
         raise DataError("There is no query to evaluate: give validation data with queries.")
-    return _Asked(queries, vocabulary, train, data)
+    return Asked(queries, vocabulary, train, data)
 
 
 def _check_metrics(
     metrics: tuple[Metric, ...],
-    asked: _Asked,
+    asked: Asked,
     negatives: Any,
     eligible: npt.NDArray[np.bool_] | None,
 ) -> None:
@@ -318,7 +310,7 @@ def _check_metrics(
 
 def _rank(
     model: Any,
-    asked: _Asked,
+    asked: Asked,
     metrics: tuple[Metric, ...],
     negatives: Any,
     eligible: npt.NDArray[np.bool_] | None,
@@ -349,108 +341,3 @@ def _rank(
         model, asked.queries, against, k, vocabulary=asked.vocabulary, threads=threads
     )
     return ranking, asked.vocabulary
-
-
-def _evaluation(
-    metrics: tuple[Metric, ...], answers: _Answers, negatives: Any, seed: int
-) -> Evaluation:
-    queries, n_items = answers.ranking.queries, len(answers.vocabulary.items)
-    values: dict[str, FloatArray] = {}
-    aggregates: dict[str, float] = {}
-    errors: dict[str, float | None] = {}
-    for metric in metrics:
-        lists = answers.ranking.lists[:, : metric.k]
-        if metric.base == "coverage":
-            aggregates[metric.name] = coverage(lists, n_items, answers.eligible)
-        elif metric.base == "gini":
-            aggregates[metric.name] = gini(lists, n_items, answers.eligible)
-        else:
-            values[metric.name] = _values(metric, answers)
-        if metric.base in RATING_METRICS and answers.errors is not None:
-            aggregates[metric.name] = answers.errors.over_all(metric.base)
-            errors[metric.name] = answers.errors.std_error(metric.base)
-    drawn = negatives is not None and negatives != "given"
-    return Evaluation(
-        metrics=metrics,
-        per_query=queries.ids.with_columns(**{n: pl.Series(v) for n, v in values.items()}),
-        n_queries=len(queries),
-        protocol=queries.protocol,
-        n_empty=queries.n_empty,
-        n_unknown_rows=queries.n_unknown_rows,
-        n_without_targets=queries.n_without_targets,
-        n_new_users=queries.n_new_users,
-        aggregates=aggregates,
-        aggregate_errors=errors,
-        negatives=int(negatives) if drawn else negatives,
-        seed=seed if drawn else None,
-    )
-
-
-def _with_cautions(found: Evaluation, model: Any, answers: _Answers, per: str) -> Evaluation:
-    """The same, with what was asked counted, and warnings where the values would mislead."""
-    if all(metric.base in RATING_METRICS for metric in found.metrics):
-        return _per(found, per)
-    queries = answers.asked.queries
-    n_seen, n_targets = count_seen_targets(queries, answers.asked.train)
-    hidden = leaves_out_seen(model, queries)
-    if hidden:
-        warn_of_seen(model, n_seen, n_targets)
-    n_eligible = None
-    if answers.eligible is not None:
-        n_eligible = int(answers.eligible.sum())
-        warn_of_ineligible(queries, answers.eligible)
-    if per == "query":
-        warn_of_dominance(answers.ranking.queries)
-    counted = replace(
-        found,
-        n_targets=n_targets,
-        n_seen_targets=n_seen,
-        exclude_seen=hidden,
-        n_eligible=n_eligible,
-    )
-    return _per(counted, per)
-
-
-def _per(found: Evaluation, per: str) -> Evaluation:
-    """The same as means over sources, if that is wanted: ratings have no other aggregate then."""
-    if per == "query":
-        return found
-    of_users = [metric.name for metric in found.metrics if metric.base in RATING_METRICS]
-    aggregates = {name: v for name, v in found.aggregates.items() if name not in of_users}
-    return replace(found, per=per, aggregates=aggregates, aggregate_errors={})
-
-
-def _values(metric: Metric, answers: _Answers) -> FloatArray:
-    """Value of each query."""
-    queries, lists, vocabulary = answers.ranking.queries, answers.ranking.lists, answers.vocabulary
-    if metric.base in RATING_METRICS:
-        assert answers.errors is not None
-        return answers.errors.per_user(metric.base)
-    if metric.base == "auc":
-        assert answers.ranking.auc is not None
-        return answers.ranking.auc
-    if metric.base == "averagepopularity":
-        assert answers.asked.train is not None
-        counts = np.bincount(answers.asked.train.item_codes, minlength=len(vocabulary.items))
-        return average_popularity(lists[:, : metric.k], counts)
-    if metric.gain == "rating":
-        return graded_values(metric, lists, queries, target_ratings(answers.asked.data, queries))
-    if metric.function is None:
-        return values_from_lists(metric, lists, queries, metric.sustainable_codes(vocabulary))
-    items = np.array([*vocabulary.items.to_list(), None], dtype=object)
-    recommended = [items[row[row >= 0]].tolist() for row in lists[:, : metric.k]]
-    return values_from_ids(metric, recommended, external_targets(queries, vocabulary))
-
-
-def external_targets(queries: Queries, vocabulary: Vocabulary) -> list[list[Any]]:
-    """Targets of each query as external ids; None for an unknown item whose id was not kept."""
-    items = np.array([*vocabulary.items.to_list(), None], dtype=object)
-    unknown = queries.unknown_items
-    strangers = np.array([None] if unknown is None else [*unknown.to_list(), None], dtype=object)
-    targets = []
-    for start, end in zip(queries.target_start, queries.target_end):
-        codes = queries.target_items[start:end]
-        other = np.minimum(-1 - np.minimum(codes, -1), len(strangers) - 1)
-        known = items[np.maximum(codes, -1)]
-        targets.append(np.where(codes >= 0, known, strangers[other]).tolist())
-    return targets

@@ -56,10 +56,9 @@ class Recommender(Configurable, ABC):
     training data), and hold only items with a score above `floor`.
 
     Whether what is in the history may be recommended again is one rule for all models that have
-    a parameter ``exclude_seen``. Left at None, it follows from what is asked, so that models that
-    are asked the same can be compared: not to users, who are asked with all that is known of
-    them, and to beginnings of sessions and to users with baskets, who come back to the same
-    items. True and False say so for all queries.
+    a parameter ``exclude_seen``. Left at None, it follows from the data, so that models that are
+    asked the same can be compared: not where rows belong to users (`Interactions.by_user`), and
+    in sessions and baskets, which come back to the same items. True and False say so for all.
 
     Attributes
     ----------
@@ -470,7 +469,8 @@ class Recommender(Configurable, ABC):
     def _leaves_out_seen(self, queries: Queries) -> bool:
         """Whether items of the history are never recommended: as said, else for users alone."""
         wanted: bool | None = getattr(self, "exclude_seen", False)
-        return queries.kind == "users" if wanted is None else bool(wanted)
+        of_users = queries.kind != "baskets" and self.train_.by_user
+        return of_users if wanted is None else bool(wanted)
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "train_"):

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from whence.data import Interactions, Vocabulary
 from whence.engines import ListJob
 from whence.errors import NotFittedError, UnsupportedError
-from whence.evaluation import Metric, Queries, evaluate
+from whence.evaluation import Metric, Queries
+from whence.evaluation.evaluate import value_of
 from whence.models import Recommender
 from whence.models.base import require
 from whence.valuation.sources import Sources, players_of_rows
@@ -85,7 +86,7 @@ class Refits:
         return replace(self.queries, users=users)
 
     def _measure(self, model: Any, queries: Queries) -> float:
-        return float(evaluate(model, queries, self.metric, train=self.train, threads=self.threads))
+        return value_of(model, queries, self.metric, train=self.train, threads=self.threads)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from whence.data import Interactions
 from whence.engines import Run, identity_of, settled
 from whence.errors import DataWarning, MetricError, NotFittedError
 from whence.evaluation import Metric, Queries, make_queries, parse_metric
+from whence.evaluation.cautions import check_answerable, warn_of_dominance
 from whence.evaluation.metrics import DEFAULT_SUSTAINABILITY_WEIGHT
 from whence.parameters import PositiveInt, field
 from whence.valuation.sources import Sources, resolve_sources
@@ -112,6 +113,7 @@ class Valuation(Attributor):
         sources = resolve_sources(train, self.by, fine=self.fine)
         if isinstance(data, Queries):
             queries = data
+            check_answerable(queries, train.vocabulary)
         else:
             data = Interactions.from_frame(data, kind=train.kind)
             queries = make_queries(
@@ -121,6 +123,7 @@ class Valuation(Attributor):
                 unknown=self.unknown,
                 target=self.target,
             )
+        warn_of_dominance(queries, "max_prefixes= of make_queries limits it")
         return Question(run, model, train, data, queries, metric, sources, started)
 
     def _identity(self, question: Question) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whence.evaluation import Metric, Queries
-from whence.evaluation.evaluate import external_targets
+from whence.evaluation.answers import external_targets
 from whence.evaluation.metrics import values_from_ids
 from whence.models import TIFUKNN, VMISKNN, Recommender
 from whence.models.knn._kernels import (
