@@ -303,6 +303,20 @@ def test_the_global_report(model, tmp_path):
     assert report["mean_abs"][0] == pytest.approx(last.mean())
     assert report["std_error"][0] == pytest.approx(last.std(ddof=1) / np.sqrt(3))
     items = many.report("item")
+    shares = many.to_frame().with_columns(pl.col("score").abs())
+    for item, error in items.select("item", "std_error").iter_rows():
+        part = shares.filter(pl.col("item") == item)
+        sums = (
+            part.with_columns(rest=pl.col("score") - pl.col("score").mean())
+            .group_by("history")
+            .agg(pl.col("rest").sum())["rest"]
+            .to_numpy()
+        )
+        if len(sums) < 2:
+            assert error is None
+        else:  # histories are independent of each other, their events are not
+            expected = np.sqrt(len(sums) / (len(sums) - 1) * (sums @ sums)) / len(part)
+            assert error == pytest.approx(expected, abs=1e-9)
     assert items["mean_abs"].to_list() == sorted(items["mean_abs"], reverse=True)
     assert dict(items.select("item", "n").iter_rows())[ids[4]] == 2
     with pytest.raises(ParameterError, match="no feature"):

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from whence._html import ShownAsTable
+from whence._words import counted
 from whence.errors import MetricError, did_you_mean
 from whence.evaluation._names import canonical_name
 from whence.evaluation.metrics import Metric
@@ -228,22 +229,24 @@ class Evaluation(ShownAsTable):
         return self.scores[self.metric_name(None)]
 
     def __repr__(self) -> str:
-        notes = [f"{self.n_queries} queries", f"protocol {self.protocol}"]
+        notes = [counted(self.n_queries, "queries"), f"protocol {self.protocol}"]
         if self.per != "query":
-            notes.append(f"mean over {self.n_sources} sources")
+            notes.append(f"mean over {counted(self.n_sources, 'sources')}")
         if self.n_new_users:
-            notes.append(f"{self.n_new_users} new users")
+            notes.append(counted(self.n_new_users, "new users"))
         if self.n_empty:
-            notes.append(f"{self.n_empty} of them empty")
+            notes.append(f"{self.n_empty:,} of them empty")
         if self.n_unknown_rows:
-            notes.append(f"{self.n_unknown_rows} rows with unknown items")
+            notes.append(f"{counted(self.n_unknown_rows, 'rows')} with unknown items")
         if self.n_without_targets:
-            notes.append(f"{self.n_without_targets} users without test items left out")
+            notes.append(f"{counted(self.n_without_targets, 'users')} without test items left out")
         if self.n_seen_targets:
             hidden = ", which cannot be found" if self.exclude_seen else ""
-            notes.append(f"{self.n_seen_targets} of {self.n_targets} targets seen before{hidden}")
+            notes.append(
+                f"{self.n_seen_targets:,} of {self.n_targets:,} targets seen before{hidden}"
+            )
         if self.n_eligible is not None:
-            notes.append(f"{self.n_eligible} eligible items")
+            notes.append(counted(self.n_eligible, "eligible items"))
         if self.negatives is not None:
             how = "given" if self.negatives == "given" else f"{self.negatives} drawn"
             notes.append(f"{how} negatives")

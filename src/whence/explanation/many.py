@@ -18,6 +18,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+_n_histories = pl.col("history").n_unique()
+_clustered = (
+    pl.when(_n_histories > 1)
+    .then((pl.col("square").sum().clip(0.0) * _n_histories / (_n_histories - 1)).sqrt() / pl.len())
+    .otherwise(None)
+)
+
+
 class Explanations(ShownAsTable, Sequence[Explanation]):
     """Explanations of several histories, as `whence.explain_many` gives them.
 
@@ -79,8 +87,9 @@ class Explanations(ShownAsTable, Sequence[Explanation]):
         Returns
         -------
         polars.DataFrame
-            The column named by `by`, ``mean_abs``, ``std_error`` of it, ``mean`` and ``n`` (the
-            number of players averaged over); by recency in order, else the largest first.
+            The column named by `by`, ``mean_abs``, ``std_error`` of it (with histories taken as
+            independent; null for a single one), ``mean`` and ``n`` (the number of players averaged
+            over); by recency in order, else the largest first.
 
         Raises
         ------
@@ -97,10 +106,13 @@ class Explanations(ShownAsTable, Sequence[Explanation]):
         score = pl.col("score")
         table = (
             frame.filter(pl.col(by).is_not_null())
+            .with_columns(rest=score.abs() - score.abs().mean().over(by))
+            # Of a history, whose shares are not independent of each other, the residuals add up.
+            .with_columns(square=pl.col("rest") * pl.col("rest").sum().over(by, "history"))
             .group_by(by, maintain_order=True)
             .agg(
                 score.abs().mean().alias("mean_abs"),
-                (score.abs().std() / pl.len().sqrt()).alias("std_error"),
+                _clustered.alias("std_error"),
                 score.mean().alias("mean"),
                 pl.len().alias("n"),
             )
