@@ -141,3 +141,14 @@ def test_the_file_of_a_folder_is_named(folder):
         "evaluate", "--train", "ratings", "--valid", "ratings/ratings.csv", "--model", "itemknn"
     )
     assert "ratings is a folder, of which ratings.csv is read" in result.stderr
+
+
+def test_recommending_among_some_items(folder):
+    whence_("train", "--data", "ratings.csv", "--model", "EASE", "-o", "run")
+    listed = pl.DataFrame({"item_id": [100, 101, 102, 103, 99_999]})
+    listed.write_csv("stock.csv")
+    whence_("recommend", "run", "--user", 3, "--history", "104,106", "-k", 30, "--items",
+            "stock.csv", "-o", "found.csv")  # fmt: skip
+    found = pl.read_csv("found.csv")["item_id"].to_list()
+    assert found
+    assert set(found) <= set(listed["item_id"].to_list())

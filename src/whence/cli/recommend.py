@@ -43,6 +43,14 @@ def recommend(
         ),
     ] = None,
     k: Annotated[PositiveInt, typer.Option("-k", help="Length of the lists.")] = 10,
+    items: Annotated[
+        Path | None,
+        typer.Option(
+            "--items",
+            help="File that lists the only items that may be recommended.",
+            show_default=False,
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -69,12 +77,18 @@ def recommend(
     if output is not None:
         format_to_write(output, None)
     model = load_trained(source).model
+    among = None
+    if items is not None:
+        from whence.data import read_table
+        from whence.evaluation._names import external_ids
+
+        among = external_ids(read_table(items))
     if users is not None:
         asked += ids_in(users, model.train_.columns.source)
     if every:
         asked += [str(one) for one in model.vocabulary.sources.to_list()]
-    lists = _for_users(model, asked, k) if asked else []
-    lists += _for_histories(model, history, k) if history else []
+    lists = _for_users(model, asked, k, among) if asked else []
+    lists += _for_histories(model, history, k, among) if history else []
     frame = _frame(model, lists)
     if not history:  # ids as they are in the data; a history is a text
         frame = frame.with_columns(frame[frame.columns[0]].cast(model.vocabulary.sources.dtype))
@@ -85,18 +99,18 @@ def recommend(
         _show(frame, [label for label, _, _ in lists], asked)
 
 
-def _for_users(model: Any, asked: list[str], k: int) -> list[tuple[str, Any, Any]]:
+def _for_users(model: Any, asked: list[str], k: int, among: Any) -> list[tuple[str, Any, Any]]:
     from whence.cli._ids import known_users
 
-    items, scores = model.recommend(model.user_queries(known_users(model, asked)), k)
+    items, scores = model.recommend(model.user_queries(known_users(model, asked)), k, items=among)
     return list(zip(asked, items, scores))
 
 
-def _for_histories(model: Any, asked: list[str], k: int) -> list[tuple[str, Any, Any]]:
+def _for_histories(model: Any, asked: list[str], k: int, among: Any) -> list[tuple[str, Any, Any]]:
     from whence.cli._ids import history_of
 
     queries = model.fold_in([history_of(model, text) for text in asked])
-    items, scores = model.recommend(queries, k)
+    items, scores = model.recommend(queries, k, items=among)
     return list(zip(asked, items, scores))
 
 
