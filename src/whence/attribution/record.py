@@ -120,6 +120,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "versions": _MAPPING, "fingerprint": _MAPPING, "elapsed_seconds": _NUMBER,
     "value_all": _NUMBER, "value_nothing": _NUMBER, "relative_error": _NUMBER,
     "n_queries": _COUNT, "n_empty_queries": _COUNT, "n_unknown_rows": _COUNT,
+    "n_cut": _COUNT,
 }  # fmt: skip
 
 

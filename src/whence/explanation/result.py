@@ -320,8 +320,10 @@ def _wrong_part(found: Mapping[str, Any]) -> str | None:
     for name in words:
         if table.schema.get(name) != pl.String:
             return f"has no column {name!r} of words"
-    if found["source"] == "cell" and not table.schema.get("event", pl.String()).is_integer():
-        return "has no column 'event' of places"
+    counts = {"event": ("event", "n_events"), "group": ("n_events",), "cell": ("event",)}
+    for name in counts.get(found["source"], ()):
+        if not table.schema.get(name, pl.String()).is_integer():
+            return f"has no column {name!r} of whole numbers"
     return wrong_entry(metadata, ("metric", "value_all", "value_nothing", "model", "masking"))
 
 
