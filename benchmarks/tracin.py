@@ -27,16 +27,18 @@ from whence.engines import kept_memory
 from whence.influence import TracIn
 from whence.influence.result import Influence
 from whence.influence.screening import has_fast_bfloat16
+from whence.models.training import Examples
 
 RESULTS = Path(__file__).resolve().parent / "TRACIN_RESULTS.md"
 N_ITEMS, WINDOW = 3706, 50
 os.environ.setdefault("TQDM_DISABLE", "1")  # bars of others
 
 
-class Numbered:
+class Numbered(Examples):
     """Some of a model's examples, by new numbers; as queries, with negatives of another epoch."""
 
     def __init__(self, examples, numbers, epoch=0):
+        self.train = examples.train
         self.examples, self.numbers, self.epoch = examples, numbers, epoch
 
     def __len__(self):
@@ -208,7 +210,8 @@ def loop_seconds(model, queries, n, n_queries):
 
 def epoch_seconds(model, n, runs):
     """One epoch of training over n examples, as `fit` does it."""
-    from whence.models.training.loop import Training, batch_order
+    from whence.models.training.loop import Training
+    from whence.models.training.order import batch_order
     from whence.models.training.settings import TrainingSettings
 
     training = Training(model, TrainingSettings())

@@ -23,6 +23,7 @@ from whence.data._sequences import Sequences, group_by_source, rank_by_recency
 from whence.data._side_tables import side_table, titles
 from whence.data._ties import count_ties, tie_seed, warn_of_order
 from whence.data._units import warn_of_times
+from whence.data._whole import Whole
 from whence.data.columns import Columns
 from whence.data.vocabulary import Vocabulary, check_ids, number_by_first_appearance
 from whence.errors import DataError, ParameterError, UnsupportedError
@@ -75,6 +76,7 @@ class Interactions:
     _native: Native
     item_table: pl.DataFrame | None = None
     user_table: pl.DataFrame | None = None
+    _kept_of: Whole | None = None
 
     def __post_init__(self) -> None:
         arrays = (self.rows, self.source_codes, self.item_codes, self.basket_codes, self.moments)
@@ -345,9 +347,12 @@ class Interactions:
         """Hash of kind, ids, times and order: 16 hexadecimal digits.
 
         Equal for the same data in another table library or integer width, and for rows given in
-        another order as long as the canonical order is the same.
+        another order as long as the canonical order is the same. What `keep_rows` kept is told
+        apart by what it was kept of, since models trained on it are.
         """
-        codes = (self.source_codes, self.item_codes, self.basket_codes, self.moments)
+        codes = [self.source_codes, self.item_codes, self.basket_codes, self.moments]
+        if self._kept_of is not None:
+            codes += [self._kept_of.places, self._kept_of.source_codes]
         series = [self.vocabulary.sources, self.vocabulary.items]
         if self.columns.time is not None:
             series.append(self.frame[self.columns.time].gather(self.rows))
@@ -377,6 +382,10 @@ class Interactions:
     def keep_rows(self, mask: Any) -> Interactions:
         """Return the rows where `mask` holds, with the numbers of items and sources unchanged.
 
+        A model fitted on them has the same initial parameters, order of batches and negatives as
+        one that is fitted on all rows: it lacks what the other rows would have taught it, and
+        differs in nothing else. `rebuild` makes data of their own of the rows.
+
         Parameters
         ----------
         mask : bool array [n_rows]
@@ -385,7 +394,7 @@ class Interactions:
         Returns
         -------
         Interactions
-            With the same vocabulary; `rebuild` numbers anew. It may have no rows.
+            With the same vocabulary. It may have no rows.
 
         Raises
         ------
@@ -408,7 +417,37 @@ class Interactions:
             basket_codes=baskets,
             moments=self.moments[canonical],
             _native=self._native.take(np.flatnonzero(keep)),
+            _kept_of=self._kept_of if keep.all() else self.whole.kept(canonical),
         )
+
+    @property
+    def whole(self) -> Whole:
+        """What the rows were kept of by `keep_rows`; these data, where none were taken away."""
+        if self._kept_of is not None:
+            return self._kept_of
+        return Whole(np.arange(self.n_rows), self.source_codes, self.n_sources)
+
+    def part_of(self, whole: Whole) -> Interactions:
+        """Return these data as what was kept of others, such as those of a model in a file.
+
+        Raises
+        ------
+        DataError
+            If they cannot be.
+        """
+        places, codes = whole.places, whole.source_codes
+        if not (
+            len(places) == self.n_rows
+            and bool((np.diff(places, prepend=-1) > 0).all())
+            and (not len(places) or places[-1] < len(codes))
+            and np.array_equal(codes[places], self.source_codes)
+            and (not len(codes) or 0 <= codes.min() <= codes.max() < self.n_sources)
+        ):
+            raise DataError(
+                "These rows are no part of the data that they are said to be kept of; take them "
+                "with keep_rows."
+            )
+        return replace(self, _kept_of=whole)
 
     def keep_sources(self, mask: Any) -> Interactions:
         """Return the rows of the sources where `mask` (bool [n_sources]) holds; as `keep_rows`."""
@@ -457,6 +496,7 @@ class Interactions:
             source_codes=source_codes,
             item_codes=item_codes,
             moments=dense(self.moments),
+            _kept_of=None,
         )
 
     def with_tables(self, *, items: Any = None, users: Any = None) -> Interactions:

@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 
 from whence.data import Interactions, Vocabulary
+from whence.data._whole import Whole
 from whence.data.files import UNREADABLE, atomic_path
 from whence.errors import (
     FileFormatError,
@@ -66,6 +67,7 @@ def write_model(model: Recommender, path: str | Path, *, overwrite: bool = False
         "sources": train.vocabulary.sources.to_frame(),
         "item_table": train.item_table,
         "user_table": train.user_table,
+        **({} if train.whole.is_complete else train.whole.to_tables()),
     }
     with (
         atomic_path(path, overwrite=overwrite) as temporary,
@@ -132,6 +134,8 @@ def read_model(path: str | Path, wanted: type[Model] | None, arguments: Mapping[
         train = Interactions.from_frame(
             tables["train"], kind=metadata["kind"], vocabulary=vocabulary, **metadata["columns"]
         ).with_tables(items=tables.get("item_table"), users=tables.get("user_table"))
+        if "places" in tables:
+            train = train.part_of(Whole.from_tables(tables, train.n_sources))
     except _DAMAGED as error:
         why = " ".join(str(error).split()) or type(error).__name__
         raise FileFormatError(

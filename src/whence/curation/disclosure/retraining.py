@@ -23,7 +23,8 @@ class Recipe:
     """How a model is trained: on any part of the data the same way.
 
     Factor models go to the optimum of ``(1/Z) Σ l + ½ρ‖θ‖²`` from their seeded initial parameters,
-    with Z that of all the data. Others are fitted as they would be on data of their own.
+    with Z that of all the data. Others are fitted in the same order of batches and with the same
+    random numbers as on all the data.
 
     Attributes
     ----------

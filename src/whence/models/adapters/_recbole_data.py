@@ -190,7 +190,9 @@ class RecBoleWindows(WindowExamples):
         """``items``, ``length``, ``target``, ``negatives`` and other fields; see `Examples`."""
         batch = super().batch(numbers, epoch)
         if self._negatives is not None:
-            drawn = self._negatives.draw(numbers, self.sources(numbers), self.n_negatives, epoch)
+            drawn = self._negatives.draw(
+                self.keys[numbers], self.sources(numbers), self.n_negatives, epoch
+            )
             batch["negatives"] = torch.from_numpy(drawn)
         known = {self.data.item_field, self.data.window_field, self.data.length_field}
         return {**batch, **self.data.other_fields(self.dataset_rows(numbers), known)}

@@ -222,7 +222,9 @@ class _WindowsWithNegatives(WindowExamples):
 
     def batch(self, numbers: IntArray, epoch: int = 0) -> Batch:
         """As of `WindowExamples`, with ``negatives``."""
-        drawn = self._negatives.draw(numbers, self.sources(numbers), self.n_negatives, epoch)
+        drawn = self._negatives.draw(
+            self.keys[numbers], self.sources(numbers), self.n_negatives, epoch
+        )
         return {**super().batch(numbers, epoch), "negatives": torch.from_numpy(drawn)}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -155,9 +156,20 @@ class HistoryExamples(Examples):
     def __len__(self) -> int:
         return len(self._owners)
 
+    @cached_property
+    def keys(self) -> IntArray:
+        """Number of each owner among those of the whole data; see `Examples`."""
+        has_rows = np.diff(self.train.whole.offsets) > 0
+        return (np.cumsum(has_rows) - 1)[self._owners]
+
+    @property
+    def n_whole(self) -> int:
+        """Sessions or users of the whole data; see `Examples`."""
+        return int(np.count_nonzero(np.diff(self.train.whole.offsets)))
+
     def batch(self, numbers: IntArray, epoch: int = 0) -> Batch:
         """``visible`` and ``noise`` of some examples; see `Examples`."""
-        noise = kernels.uniforms(self._seed, np.uint64(epoch), numbers, self.n_noise)
+        noise = kernels.uniforms(self._seed, np.uint64(epoch), self.keys[numbers], self.n_noise)
         return {
             "visible": torch.from_numpy(_dense(self._owned[self._owners[numbers]])),
             "noise": torch.from_numpy(noise),

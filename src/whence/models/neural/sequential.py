@@ -158,7 +158,7 @@ class _SampledWindows(WindowExamples):
         batch = super().batch(numbers, epoch)
         places = 1 if self.positions == "last" else self.length
         drawn = self._negatives.draw(
-            numbers, self.sources(numbers), places * self.n_negatives, epoch
+            self.keys[numbers], self.sources(numbers), places * self.n_negatives, epoch
         )
         if self.positions == "all":
             drawn = drawn.reshape(len(numbers), places, self.n_negatives)

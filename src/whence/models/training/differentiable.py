@@ -22,7 +22,8 @@ from whence.models._blocks import Rows, RowsJob, in_blocks
 from whence.models.base import Recommender
 from whence.models.training.checkpoints import Checkpoint
 from whence.models.training.examples import Batch, Examples
-from whence.models.training.loop import Training, cuda_devices, torch_threads
+from whence.models.training.loop import Training, torch_threads
+from whence.models.training.order import cuda_devices
 from whence.models.training.settings import TrainingSettings
 from whence.parameters import NonNegative, PositiveInt, Seed, Share, field
 
@@ -172,7 +173,9 @@ class DifferentiableRecommender(Recommender):
         tensorboard : bool
             Write loss, metrics and learning rate for TensorBoard, into the run's folder.
         without : sequence of int
-            Numbers of examples (in `examples_`) that are left out of training.
+            Numbers of examples (in `examples_`) that are left out of training. The others keep their
+            order, their batches, their negatives and their dropout, and what the sum of a batch's
+            losses is divided by stays what it is with all examples.
         **columns : str
             Names of columns, as in `Interactions.from_frame`.
 

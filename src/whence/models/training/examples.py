@@ -3,12 +3,15 @@
 An example is what a loss is computed of: a positive interaction with its negatives, a rating, or
 a window of a sequence with what comes next. Batches are made from flat arrays on the fly, so that
 memory stays that of the data; the same numbers give the same batch in any order, because negatives
-are keyed by (seed, epoch, example).
+are keyed by (seed, epoch, example). Where rows were taken away (`Interactions.keep_rows`), the keys
+are the numbers that examples have in the whole data, so that what is left is learned from in the
+same order, and with the same negatives, as before.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -56,6 +59,23 @@ class Examples(ABC):
             Windows of the examples in `rows`.
         """
 
+    @cached_property
+    def keys(self) -> IntArray:
+        """Number of each example among those of the whole data, ascending, int64 [n].
+
+        Their own numbers, unless rows were taken away; see `Interactions.keep_rows`.
+        """
+        return np.arange(len(self), dtype=np.int64)
+
+    @property
+    def n_whole(self) -> int:
+        """Number of examples of the whole data."""
+        return len(self)
+
+    def n_terms(self, keys: IntArray) -> IntArray:
+        """Number of loss terms that examples of the whole data have there, int64 [B]."""
+        return np.ones(len(keys), dtype=np.int64)
+
     def sources(self, numbers: IntArray) -> IntArray:
         """Number of the session or user of each example, int64 [B]."""
         rows, offsets = self.rows(numbers)
@@ -93,12 +113,12 @@ class Negatives:
                 "sample; leave it out, or choose a loss without negatives."
             )
 
-    def draw(self, numbers: IntArray, sources: IntArray, n: int, epoch: int) -> IntArray:
-        """Negatives of some examples of some sources, int64 [B, n]."""
+    def draw(self, keys: IntArray, sources: IntArray, n: int, epoch: int) -> IntArray:
+        """Negatives of some examples, by their keys, of some sources, int64 [B, n]."""
         negatives: IntArray = kernels.sample_negatives(
             self._seed,
             np.uint64(epoch),
-            numbers,
+            keys,
             sources,
             self._offsets,
             self._owned,
@@ -131,12 +151,22 @@ class PairExamples(Examples):
     def __len__(self) -> int:
         return len(self._users)
 
+    @cached_property
+    def keys(self) -> IntArray:
+        """Place of each row in the whole data, in canonical order; see `Examples`."""
+        return self.train.whole.places
+
+    @property
+    def n_whole(self) -> int:
+        """Rows of the whole data; see `Examples`."""
+        return len(self.train.whole.source_codes)
+
     def batch(self, numbers: IntArray, epoch: int = 0) -> Batch:
         """``user``, ``item`` and ``negatives`` of some examples; see `Examples`."""
         users = self._users[numbers]
         batch = {"user": torch.from_numpy(users), "item": torch.from_numpy(self._items[numbers])}
         if self._negatives is not None:
-            drawn = self._negatives.draw(numbers, users, self.n_negatives, epoch)
+            drawn = self._negatives.draw(self.keys[numbers], users, self.n_negatives, epoch)
             batch["negatives"] = torch.from_numpy(drawn)
         return batch
 
@@ -209,20 +239,48 @@ class WindowExamples(Examples):
             self._target = np.delete(targets, starts[counts > 0])
             owner = np.repeat(np.arange(len(counts)), np.maximum(counts - 1, 0))
         else:
-            targets = np.maximum(counts - 1, 0)
-            step = length - length // 2
-            first = np.minimum(targets, length)
-            pieces = (targets > 0) - (-(targets - first) // step)
-            owner = np.repeat(np.arange(len(counts)), pieces)
-            nth = np.arange(len(owner)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
-            end = np.minimum(first[owner] + nth * step, targets[owner])
-            before = np.where(nth > 0, np.minimum(first[owner] + (nth - 1) * step, end), 0)
-            self._fresh = end - before
+            owner, self._nth, end, self._fresh = _pieces(counts, length)
             self._target = starts[owner] + end
+        self._owner = owner
         self._first = np.maximum(starts[owner], self._target - length)
 
     def __len__(self) -> int:
         return len(self._target)
+
+    @cached_property
+    def _first_keys(self) -> IntArray:
+        """Key of the first example of each source, and their number, int64 [n_sources + 1]."""
+        counts = np.diff(self.train.whole.offsets)
+        sizes = np.maximum(counts - 1, 0)
+        if self.positions == "all":
+            sizes = np.bincount(_pieces(counts, self.length)[0], minlength=len(counts))
+        return np.concatenate(([0], np.cumsum(sizes)))
+
+    @cached_property
+    def keys(self) -> IntArray:
+        """Number in the whole data of the window of the same target, or of as many before it.
+
+        See `Examples`. With ``positions="all"`` windows are counted from the beginning of their
+        sequence, with "last" it is the place of the target that counts.
+        """
+        if self.positions == "all":
+            return self._first_keys[self._owner] + self._nth
+        whole = self.train.whole
+        rank = whole.grouped_places[self._target] - whole.offsets[self._owner]
+        return self._first_keys[self._owner] + rank - 1
+
+    @property
+    def n_whole(self) -> int:
+        """Number of windows of the whole data; see `Examples`."""
+        return int(self._first_keys[-1])
+
+    @cached_property
+    def _whole_terms(self) -> IntArray:
+        return _pieces(np.diff(self.train.whole.offsets), self.length)[3]
+
+    def n_terms(self, keys: IntArray) -> IntArray:
+        """Number of targets of windows of the whole data; see `Examples`."""
+        return super().n_terms(keys) if self.positions == "last" else self._whole_terms[keys]
 
     def batch(self, numbers: IntArray, epoch: int = 0) -> Batch:
         """``items``, ``length`` and ``target`` of some examples; see `Examples`."""
@@ -247,9 +305,34 @@ class WindowExamples(Examples):
 
     def sources(self, numbers: IntArray) -> IntArray:
         """Number of the session or user of each example; see `Examples`."""
-        offsets = self.train.sequences.offsets
-        owner: IntArray = np.searchsorted(offsets, self._target[numbers], side="right") - 1
-        return owner
+        return self._owner[numbers]
+
+
+def _pieces(counts: IntArray, length: int) -> tuple[IntArray, IntArray, IntArray, IntArray]:
+    """Windows that sequences are cut into, each item being a target once.
+
+    Parameters
+    ----------
+    counts : int64 [n_sources]
+        Items of each sequence.
+    length : int
+        Places of a window.
+
+    Returns
+    -------
+    owner, nth, end, fresh : int64 [n]
+        The sequence of each window, its number there, the place of its last target, and how many
+        of its places have a target.
+    """
+    targets = np.maximum(counts - 1, 0)
+    step = length - length // 2
+    first = np.minimum(targets, length)
+    pieces = (targets > 0) - (-(targets - first) // step)
+    owner = np.repeat(np.arange(len(counts)), pieces)
+    nth = np.arange(len(owner)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    end = np.minimum(first[owner] + nth * step, targets[owner])
+    before = np.where(nth > 0, np.minimum(first[owner] + (nth - 1) * step, end), 0)
+    return owner, nth, end, end - before
 
 
 def ratings_of(train: Interactions) -> npt.NDArray[np.float64]:

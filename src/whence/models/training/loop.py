@@ -2,6 +2,13 @@
 
 The order of batches, the negatives and dropout of an epoch follow from (seed, epoch) alone. So
 training that was broken off goes on from the last whole epoch, bit for bit as if it never stopped.
+
+They are those of the whole data, too, where examples are left out (``fit(without=...)``) or rows
+were taken away (`Interactions.keep_rows`): all examples are put in order and cut into batches, and
+then what is gone is dropped from its batch. The sum of a batch's losses is divided by the number
+of terms that the batch has in the whole data, and a batch of which nothing is left is a step with
+a gradient of zero. So two runs differ by what the examples that are gone contribute, by nothing
+else.
 """
 
 from __future__ import annotations
@@ -31,6 +38,7 @@ from whence.models.training.checkpoints import (
     copied,
 )
 from whence.models.training.logs import Log
+from whence.models.training.order import Order, cuda_devices, draws_in_training
 from whence.models.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -60,7 +68,8 @@ class Training:
         self.settings = settings
         self.validation: Queries | Any = validation
         self.optimizer, self.scheduler = model._optimizer()
-        self.numbers = settings.numbers(len(model.examples_))
+        self._order = Order.of(model.examples_, settings.numbers(len(model.examples_)))
+        self._draws = not self._order.is_whole and draws_in_training(model, self._order)
         self.epoch = self.step = 0
         self._rate = model.learning_rate
         self.history: list[dict[str, Any]] = []
@@ -96,23 +105,16 @@ class Training:
         """One pass over all examples; the record of it."""
         model, module = self.model, self.model.module_
         started, total, terms = time.perf_counter(), 0.0, 0
-        order = self.numbers
-        if model.shuffled:
-            order = order[batch_order(len(order), model.seed, self.epoch)]
+        order = self._order.of_epoch(model.seed if model.shuffled else None, self.epoch)
         starts = range(0, len(order), model.batch_size)
         parameters = list(module.parameters())
         self._rate = float(self.optimizer.param_groups[0]["lr"])
         module.train()
         with torch.random.fork_rng(devices=cuda_devices(model.device)):
-            # Dropout, too, must follow from (seed, epoch) for a resumed run to be the same.
-            torch.manual_seed(_stream_seed(model.seed, self.epoch))
             for number, start in enumerate(starts, 1):
-                batch = model._to_device(
-                    model.examples_.batch(order[start : start + model.batch_size], self.epoch)
-                )
-                losses = model._training_loss(batch)
-                count = model._n_terms(batch)
-                loss = losses.sum() / count
+                # Dropout, too, must follow from (seed, epoch), and from no batch before.
+                torch.manual_seed(_stream_seed(model.seed, self.epoch, number))
+                loss, divisor, count = self._loss(order[start : start + model.batch_size])
                 value = float(loss.detach())
                 if not math.isfinite(value):
                     self._give_up(value, number, len(starts))
@@ -122,7 +124,7 @@ class Training:
                 if model.gradient_clip is not None:
                     torch.nn.utils.clip_grad_norm_(module.parameters(), model.gradient_clip)
                 self.optimizer.step()
-                total += value * count
+                total += value * divisor
                 terms += count
                 log.batch(number, len(starts))
                 self.step += 1
@@ -136,6 +138,25 @@ class Training:
             "learning_rate": self._rate,
             "seconds": time.perf_counter() - started,
         }
+
+    def _loss(self, keys: npt.NDArray[np.int64]) -> tuple[torch.Tensor, int, int]:
+        """Loss of a batch, what its sum was divided by, and the terms that are there."""
+        model, order = self.model, self._order
+        numbers = order.number[keys]
+        there = numbers >= 0
+        if not there.any():
+            trained = [p for p in model.module_.parameters() if p.requires_grad]
+            return torch.stack([p.sum() for p in trained]).sum() * 0.0, 1, 0
+        # Dropout draws for a place of the batch: what is gone keeps its place, but does not count.
+        numbers = np.where(there, numbers, numbers[there][0]) if self._draws else numbers[there]
+        batch = model._to_device(model.examples_.batch(numbers, self.epoch))
+        losses = model._training_loss(batch)
+        if self._draws:
+            left = torch.from_numpy(there).to(losses.device)
+            losses, batch = losses[left], {name: values[left] for name, values in batch.items()}
+        count = model._n_terms(batch)
+        divisor = count if order.is_whole else int(model.examples_.n_terms(keys).sum())
+        return losses.sum() / divisor, divisor, count
 
     def _validate(self, entry: dict[str, Any]) -> None:
         wanted = self.settings.metric
@@ -281,12 +302,6 @@ def _is_same(one: Any, other: Any) -> bool:
         return False
 
 
-def batch_order(n: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
-    """Order of the examples in an epoch, int64 [n]: a function of (seed, epoch)."""
-    order = np.random.Generator(np.random.PCG64([seed, epoch])).permutation(n)
-    return order.astype(np.int64, copy=False)
-
-
 @contextmanager
 def torch_threads(threads: int) -> Iterator[None]:
     """Run torch with this many threads, and as before afterwards."""
@@ -298,13 +313,6 @@ def torch_threads(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def cuda_devices(device: str) -> list[int]:
-    """Numbers of the CUDA devices whose random state a run on `device` touches."""
-    if not str(device).startswith("cuda"):
-        return []
-    return [torch.device(device).index or 0]
-
-
-def _stream_seed(seed: int, epoch: int) -> int:
-    words = np.random.SeedSequence([seed, epoch, _DROPOUT_STREAM]).generate_state(1, np.uint64)
-    return int(words[0] >> np.uint64(1))
+def _stream_seed(seed: int, epoch: int, batch: int) -> int:
+    words = np.random.SeedSequence([seed, epoch, batch, _DROPOUT_STREAM])
+    return int(words.generate_state(1, np.uint64)[0] >> np.uint64(1))
