@@ -18,13 +18,18 @@ from whence.influence.functions import InfluenceFunction
 
 
 def secret(train, rng):
-    """A mask, and the same data with everything changed that the mask withholds."""
+    """A mask, and the same data with everything changed that the mask withholds.
+
+    But for the order of the rows in time, by which random numbers are drawn, the same ones as for
+    all data.
+    """
     mask = rng.random(len(train)) < 0.5
     hidden = ~mask
     items, ratings = train["item"].to_numpy().copy(), train["rating"].to_numpy().copy()
     items[hidden] = rng.permutation(np.unique(items))[: hidden.sum() % 7 + 1][0]
     ratings[hidden] = 1.0
-    times = np.where(hidden, rng.integers(0, 1000, len(train)), train["time"].to_numpy())
+    train = train.with_columns(pl.col("time").cast(pl.Float64))
+    times = train["time"].to_numpy() + hidden * rng.uniform(0.1, 0.9, len(train))
     changed = train.with_columns(
         item=pl.Series(items), rating=pl.Series(ratings), time=pl.Series(times)
     )

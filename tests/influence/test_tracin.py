@@ -33,6 +33,7 @@ from whence.influence import (  # noqa: E402
     query_examples,
     tracin,
 )
+from whence.influence.functions import ask  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::whence.errors.DataWarning")
 
@@ -504,8 +505,8 @@ def test_queries_are_windows_and_their_next_items(lstm, sessions):
 def test_each_item_of_a_user_is_a_query(tables):
     train, validation = tables
     model = whence.LSTMRec(embedding_dim=4, hidden_dim=3, epochs=1).fit(train, checkpoints=1)
-    queries = query_examples(model, validation, target="each")
-    first = query_examples(model, validation)
+    queries = query_examples(model, validation)
+    first = query_examples(model, validation, target="next")
     known = validation.filter(pl.col("item_id").is_in(train["item_id"].unique().implode()))
     assert len(queries) == len(known)
     assert len(first) <= validation["user_id"].n_unique()
@@ -528,9 +529,36 @@ def test_negatives_are_frozen_and_not_the_users(tables):
     batch = queries.batch(np.arange(len(queries)))
     again = query_examples(model, validation).batch(np.arange(1, len(queries)))
     assert torch.equal(batch["negatives"][1:], again["negatives"])
-    for query in range(len(queries)):
-        own = {*queries.history(query).tolist(), int(queries.targets[query])}
-        assert not own & set(batch["negatives"][query].tolist())
+    owned = owned_items(model, train, validation)
+    for query, (user,) in enumerate(queries.ids.select("user_id").iter_rows()):
+        assert not owned[user] & set(batch["negatives"][query].tolist())
+
+
+def owned_items(model, train, validation):
+    """Numbers of the items that each user has in any of the rows."""
+    rows = pl.concat([train.select("user_id", "item_id"), validation.select("user_id", "item_id")])
+    rows = rows.filter(pl.col("item_id").is_in(train["item_id"].unique().implode()))
+    numbers = rows.with_columns(number=model.vocabulary.item_codes(rows["item_id"]))
+    return {user: set(part["number"].to_list()) for (user,), part in numbers.group_by("user_id")}
+
+
+@pytest.mark.parametrize("name", ["BPRMF", "NeuMF"])
+def test_every_row_of_a_user_is_an_example_of_a_model_of_users(name, tables):
+    train, validation = tables
+    model = getattr(whence, name)(epochs=1, n_negatives=2).fit(train, checkpoints=1)
+    known = validation.filter(
+        pl.col("item_id").is_in(train["item_id"].unique().implode())
+        & pl.col("user_id").is_in(train["user_id"].unique().implode())
+    )
+    queries = query_examples(model, validation)
+    want = known.sort("user_id", "item_id").select("user_id", target="item_id")
+    assert queries.ids.sort("user_id", "target").select("user_id", "target").equals(want)
+    question = ask(model, validation)
+    assert len(question.arrays["item"]) == len(known) > len(question)
+    owned = owned_items(model, train, validation)
+    negatives = queries.batch(np.arange(len(queries)))["negatives"].tolist()
+    for (user,), drawn in zip(queries.ids.select("user_id").iter_rows(), negatives):
+        assert not owned[user] & set(drawn)
 
 
 def test_queries_without_a_target(lstm, sessions):

@@ -384,7 +384,8 @@ class Interactions:
 
         A model fitted on them has the same initial parameters, order of batches and negatives as
         one that is fitted on all rows: it lacks what the other rows would have taught it, and
-        differs in nothing else. `rebuild` makes data of their own of the rows.
+        differs in nothing else. For this the places of the rows in the order of all, and whose row
+        each of these was, are kept (`whole`). `rebuild` makes data of their own of the rows.
 
         Parameters
         ----------

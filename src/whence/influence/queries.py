@@ -13,6 +13,7 @@ import polars as pl
 import torch
 
 from whence.data import Interactions
+from whence.data.vocabulary import number_by_first_appearance
 from whence.errors import DataError, DataWarning, UnsupportedError, check_choice
 from whence.evaluation import Queries, make_queries
 from whence.evaluation.queries import id_name_of, positions_of_windows
@@ -94,15 +95,16 @@ def query_examples(
     model: Any,
     data: Any,
     *,
-    target: str | None = None,
+    target: str = "each",
     history: Any = None,
     unknown: str = "ignore",
 ) -> QueryExamples:
     """Turn validation or test data into examples of a model, in the numbers of its training data.
 
     Sequential models: the latest items before the target, and the target. Models of users and
-    items: the user and the target, with negatives that depend on (seed, query) alone, and are
-    none of the user's items. Rating models: the user, the item and its rating.
+    items: the user and the target. Rating models: the user, the item and its rating. Where the
+    model's loss has negatives, they depend on (seed, query) alone, and are none of the items that
+    the user, or the session, has in the training data or in these.
 
     Parameters
     ----------
@@ -110,8 +112,9 @@ def query_examples(
     data : Interactions, data frame or Queries
         As for `whence.make_queries`.
     target : {"next", "each"}, optional
-        "next": one example per query, the first of the items to be found. "each": one for each
-        of a user's items, the earlier ones being history. Default: "each" for ratings.
+        "each", the default: of users every item is an example, the earlier ones being history,
+        so that every row counts; of sessions each prefix is a query already, and its next item is
+        the target. "next": one example per query, the first of the items to be found.
     history : Interactions or data frame, optional
         Rows that are known besides the training data; see `whence.make_queries`.
     unknown : {"ignore", "drop"}
@@ -136,8 +139,7 @@ def query_examples(
             f"How a query becomes an example of {type(model).__name__} is not known here; give an "
             "object with batch(numbers) and a length instead of data."
         )
-    each = "each" if isinstance(examples, RatingExamples) else "next"
-    chosen = check_choice("target", target or each, ("next", "each"))
+    chosen = check_choice("target", target, ("next", "each"))
     table = None if isinstance(data, Queries) else Interactions.from_frame(data)
     queries = (
         data
@@ -160,6 +162,7 @@ def query_examples(
 class _Asked:
     """What is asked, before anything is left out: one row for each query, or for each target."""
 
+    number: IntArray
     query: IntArray
     place: IntArray
     items: npt.NDArray[np.int32]
@@ -177,7 +180,7 @@ class _Asked:
         targets = queries.target_items[place].astype(np.int64)
         if not each:
             starts, ends = queries.history_start[query], queries.history_end[query]
-            return cls(query, place, queries.history_items, starts, ends, targets)
+            return cls(np.arange(len(query)), query, place, queries.history_items, starts, ends, targets)
         # Each user's history and targets in one row, so that earlier targets are history, too.
         before = queries.history_end - queries.history_start
         known = queries.target_items >= 0
@@ -195,10 +198,11 @@ class _Asked:
         ]
         inside = known_before[place] - known_before[queries.target_start[query]]
         ends = first[query] + before[query] + inside
-        return cls(query, place, items, first[query], ends, targets)
+        return cls(np.arange(len(query)), query, place, items, first[query], ends, targets)
 
     def keep(self, mask: npt.NDArray[np.bool_]) -> _Asked:
         return _Asked(
+            self.number[mask],
             self.query[mask],
             self.place[mask],
             self.items,
@@ -218,7 +222,7 @@ def _windows(
     arrays: dict[str, Any] = {"items": items, "length": lengths, "target": asked.targets}
     n_negatives = getattr(examples, "n_negatives", 0)
     if n_negatives:
-        arrays["negatives"] = _negatives(model, asked, n_negatives)
+        arrays["negatives"] = _negatives(model, queries, asked, n_negatives)
     return _made(model, queries, asked, arrays, left_out)
 
 
@@ -229,17 +233,14 @@ def _pairs(
     asked: _Asked,
     table: Interactions | None,
 ) -> QueryExamples:
-    users = queries.users.astype(np.int64)
-    source = id_name_of(model.train_)
-    if (users < 0).all() and source in queries.ids.columns:
-        users = model.train_.vocabulary.source_codes(queries.ids[source]).astype(np.int64)
+    users = _users(model, queries)
     good = (asked.targets >= 0) & (users[asked.query] >= 0)
     asked, left_out = _usable(asked, good, queries, "a known item and a user of the training data")
     arrays: dict[str, Any] = {"user": users[asked.query], "item": asked.targets}
     if isinstance(examples, RatingExamples):
         arrays["rating"] = _ratings(queries, asked, table)
     elif examples.n_negatives:
-        arrays["negatives"] = _negatives(model, asked, examples.n_negatives, arrays["user"])
+        arrays["negatives"] = _negatives(model, queries, asked, examples.n_negatives)
     return _made(model, queries, asked, arrays, left_out)
 
 
@@ -261,31 +262,49 @@ def _usable(
     return asked.keep(good), left_out
 
 
-def _negatives(model: Any, asked: _Asked, n: int, users: IntArray | None = None) -> IntArray:
-    """Items that are neither in the query's history nor its target, nor any of the user's."""
-    train = model.train_
-    windows = zip(asked.starts, asked.ends, asked.targets)
-    owned = [np.append(asked.items[start:end], target) for start, end, target in windows]
-    if users is not None:
-        offsets = train.sequences.offsets
-        owned = [
-            np.append(own, train.sequences.items[offsets[user] : offsets[user + 1]])
-            for own, user in zip(owned, users)
-        ]
-    lists = [np.unique(own).astype(np.int32) for own in owned]
-    ends = np.cumsum([0, *map(len, lists)])
-    if max(map(len, lists)) >= train.n_items:
+def _users(model: Any, queries: Queries) -> IntArray:
+    """Number of the user, or session, of each query in the training data, -1 for none, [Q]."""
+    users, source = queries.users.astype(np.int64), id_name_of(model.train_)
+    if (users < 0).all() and source in queries.ids.columns:
+        users = model.train_.vocabulary.source_codes(queries.ids[source]).astype(np.int64)
+    return users
+
+
+def _negatives(model: Any, queries: Queries, asked: _Asked, n: int) -> IntArray:
+    """Items that whoever asks has neither in the training data nor in any of their queries."""
+    train, users = model.train_, _users(model, queries)
+    name = id_name_of(train)
+    askers = queries.ids[name if name in queries.ids.columns else queries.ids.columns[0]]
+    asker = number_by_first_appearance(askers)[1].astype(np.int64)
+    pairs = [
+        (asker[asked.query], asked.targets),
+        _items_of(asker, queries.history_start, queries.history_end, queries.history_items),
+        _items_of(asker, queries.target_start, queries.target_end, queries.target_items),
+    ]
+    known = np.flatnonzero(users >= 0)
+    starts, ends = (train.sequences.offsets[users[known] + end] for end in (0, 1))
+    pairs.append(_items_of(asker[known], starts, ends, train.sequences.items))
+    keys = np.unique(np.concatenate([who * train.n_items + item for who, item in pairs]))
+    offsets = np.searchsorted(keys, np.arange(int(asker.max()) + 2) * train.n_items)
+    if np.diff(offsets)[asker[asked.query]].max() >= train.n_items:
         raise DataError(
-            "A query has every item in its history, so there is no negative to sample; leave it "
-            "out, or choose a loss without negatives."
+            "Somebody who is asked for has every item, so there is no negative to sample; leave "
+            "them out, or choose a loss without negatives."
         )
-    numbers = np.arange(len(lists))
-    seed = np.uint64(model.seed)
     drawn: IntArray = sample_negatives(
-        seed, _QUERY_STREAM << np.uint64(32), numbers, numbers, ends, np.concatenate(lists),
-        train.n_items, n,
+        np.uint64(model.seed), _QUERY_STREAM << np.uint64(32), asked.number, asker[asked.query],
+        offsets, (keys % train.n_items).astype(np.int32), train.n_items, n,
     )  # fmt: skip
     return drawn
+
+
+def _items_of(
+    owner: IntArray, start: IntArray, end: IntArray, items: npt.NDArray[np.int32]
+) -> tuple[IntArray, IntArray]:
+    """Owners and known items of windows, an entry for each place."""
+    sizes = end - start
+    found = items[positions_of_windows(start, sizes)].astype(np.int64)
+    return np.repeat(owner, sizes)[found >= 0], found[found >= 0]
 
 
 def _ratings(queries: Queries, asked: _Asked, table: Interactions | None) -> npt.NDArray[Any]:
