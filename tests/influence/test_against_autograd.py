@@ -99,15 +99,17 @@ def test_scores(model, extra, tables, monkeypatch):
     for overhead in (64, -(10**9), 10**9):
         monkeypatch.setattr(factors, "_PER_PRODUCT", overhead)
         monkeypatch.setattr(factors, "_PER_MEETING", overhead)
-        close(TracIn(precision="float64").matrix(model, queries), want, 1e-9)
+        close(TracIn(weighting="sgd", precision="float64").matrix(model, queries), want, 1e-9)
     monkeypatch.undo()
-    close(TracIn().matrix(model, queries), want, 1e-5)
-    close(TracIn().attribute(model, queries).scores, want.sum(1), 1e-5)
+    close(TracIn(weighting="sgd").matrix(model, queries), want, 1e-5)
+    close(TracIn(weighting="sgd").attribute(model, queries).scores, want.sum(1), 1e-5)
     # Also where a module's functions have no forward mode.
     monkeypatch.setattr(ByFactors, "_can_go_forward", lambda *_: False)
-    close(TracIn().attribute(model, queries).scores, want.sum(1), 1e-5)
-    own = TracIn(precision="float64").self_influence(model).scores
-    cosines = TracIn(normalise="cosine", precision="float64").matrix(model, model_examples(model))
+    close(TracIn(weighting="sgd").attribute(model, queries).scores, want.sum(1), 1e-5)
+    own = TracIn(weighting="sgd", precision="float64").self_influence(model).scores
+    cosines = TracIn(weighting="sgd", normalise="cosine", precision="float64").matrix(
+        model, model_examples(model)
+    )
     close(np.diag(cosines), np.where(own > 0, 1.0, 0.0), 1e-6)
     assert np.abs(cosines).max() <= 1 + 1e-9
 
@@ -127,8 +129,8 @@ def test_features_of_users_and_items(tables):
     model = make(whence.WideDeep, arguments).fit(data, checkpoints=[2])
     queries = query_examples(model, validation)
     want = tracin(model, queries)
-    close(TracIn(precision="float64").matrix(model, queries), want, 1e-9)
-    close(TracIn().attribute(model, queries).scores, want.sum(1), 1e-5)
+    close(TracIn(weighting="sgd", precision="float64").matrix(model, queries), want, 1e-9)
+    close(TracIn(weighting="sgd").attribute(model, queries).scores, want.sum(1), 1e-5)
 
 
 def second_moments(model, names, factored):
@@ -185,7 +187,7 @@ def test_weights_of_adam(name, loss, factored, tables, monkeypatch):
 )
 def test_layers(layers, wanted, lstm, sessions):
     queries = query_examples(lstm, sessions[1])
-    method = TracIn(layers=layers, precision="float64")
+    method = TracIn(weighting="sgd", layers=layers, precision="float64")
     values = method.attribute(lstm, queries)
     names = values.metadata["parameters"]
     assert wanted is None or names == wanted
@@ -197,12 +199,12 @@ def test_layers(layers, wanted, lstm, sessions):
 def test_cosine(lstm, sessions):
     queries = query_examples(lstm, sessions[1])
     want = tracin(lstm, queries, cosine=True)
-    method = TracIn(normalise="cosine", precision="float64")
+    method = TracIn(weighting="sgd", normalise="cosine", precision="float64")
     close(method.matrix(lstm, queries), want, 1e-8)
     close(method.attribute(lstm, queries).scores, want.sum(1), 1e-8)
 
 
 def test_self_influence(lstm):
     want = np.diag(tracin(lstm, lstm.examples_))
-    close(TracIn(precision="float64").self_influence(lstm).scores, want, 1e-9)
-    close(TracIn().self_influence(lstm).scores, want, 1e-5)
+    close(TracIn(weighting="sgd", precision="float64").self_influence(lstm).scores, want, 1e-9)
+    close(TracIn(weighting="sgd").self_influence(lstm).scores, want, 1e-5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import types
 
 import numpy as np
 import polars as pl
@@ -12,6 +13,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from brute import at, close, gradients  # noqa: E402
+from brute import tracin as brute_tracin  # noqa: E402
 
 import whence  # noqa: E402
 from whence.engines import Run  # noqa: E402
@@ -424,9 +426,93 @@ def test_checkpoints_from_everywhere(lstm, queries, sessions, tmp_path):
         np.testing.assert_array_equal(TracIn(checkpoints=given).matrix(model, queries), want)
     parts = [TracIn(checkpoints=c).matrix(model, queries) for c in model.checkpoints_]
     close(sum(parts), want, 1e-6)
-    np.testing.assert_array_equal(TracIn(checkpoints="final").matrix(model, queries), parts[-1])
+    last = TracIn(checkpoints=model.checkpoints_[-1], weighting="sgd").matrix(model, queries)
+    np.testing.assert_array_equal(TracIn(checkpoints="final").matrix(model, queries), last)
     one = TracIn(checkpoints=tmp_path / "checkpoints" / "epoch-00002.pt").matrix(model, queries)
     np.testing.assert_array_equal(one, parts[-1])
+
+
+@pytest.fixture
+def stopped_early(sessions, tmp_path):
+    """A model that was best at epoch 2 of 5, in a folder."""
+    model = whence.LSTMRec(embedding_dim=4, hidden_dim=3, epochs=5, batch_size=8)
+    better = iter([0.1, 0.9, 0.3, 0.2, 0.4])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "whence.evaluation.evaluate",
+            lambda *_, **__: types.SimpleNamespace(scores={"mrr@10": next(better)}),
+        )
+        model.fit(
+            sessions[0], validation=sessions[1], checkpoints=1, run=whence.Run(folder=tmp_path)
+        )
+    return model
+
+
+def test_what_was_learned_after_the_best_epoch_does_not_count(stopped_early, queries, tmp_path):
+    model = stopped_early
+    assert model.best_["epoch"] == 2
+    kept = model.checkpoints_
+    want = TracIn(checkpoints=kept[:2]).matrix(model, queries)
+    for given in (None, tmp_path, str(tmp_path / "checkpoints")):
+        np.testing.assert_array_equal(TracIn(checkpoints=given).matrix(model, queries), want)
+    assert TracIn().attribute(model, queries).metadata["epochs"] == [1, 2]
+    every = TracIn(checkpoints=kept).matrix(model, queries)
+    for given in (None, tmp_path):
+        got = TracIn(checkpoints=given, until="last").matrix(model, queries)
+        np.testing.assert_array_equal(got, every)
+    np.testing.assert_array_equal(
+        TracIn(checkpoints="final").matrix(model, queries),
+        TracIn(checkpoints=kept[1], weighting="sgd").matrix(model, queries),
+    )
+    model.checkpoints_ = kept[3:]
+    with pytest.raises(ParameterError, match="up to epoch 2, the best by validation"):
+        TracIn().attribute(model, queries)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "weighting"),
+    [("adam", "adam"), ("adamw", "adam"), ("sgd", "sgd"), ("adagrad", "adagrad")],
+)
+def test_weighting_follows_the_optimiser(optimizer, weighting, queries, sessions):
+    model = whence.LSTMRec(embedding_dim=4, hidden_dim=3, max_length=5, epochs=1,
+                           optimizer=optimizer).fit(sessions[0], checkpoints=1)  # fmt: skip
+    found = TracIn().attribute(model, queries)
+    assert found.metadata["weighting"] == weighting
+    want = TracIn(weighting=weighting).attribute(model, queries)
+    np.testing.assert_array_equal(found.scores, want.scores)
+    if weighting == "adagrad":
+        (state,) = [c.optimizer["state"] for c in model.checkpoints_]
+
+        def scale(checkpoint):
+            sums = [state[k]["sum"].double().flatten() for k in range(len(state))]
+            return (1 / (torch.cat(sums).sqrt() + 1e-10)).numpy()
+
+        want = brute_tracin(model, queries, scale=scale)
+        close(TracIn(precision="float64").matrix(model, queries), want, 1e-5)
+
+
+class InBatch(whence.LSTMRec):
+    """The other targets of the batch are the negatives."""
+
+    def example_loss(self, batch):
+        states = self.module_.states(batch["items"], batch["length"])
+        chosen = states[torch.arange(len(states)), batch["length"] - 1]
+        scores = self.module_.item_scores(chosen)[:, batch["target"]]
+        return torch.nn.functional.cross_entropy(
+            scores, torch.arange(len(scores)), reduction="none"
+        )
+
+
+@pytest.mark.parametrize(
+    "method",
+    [TracIn(method="autograd"), TracIn(), whence.TracInRandomProjection(), whence.TRAK(),
+     whence.InfluenceFunction(solver="dot")],
+)  # fmt: skip
+def test_a_loss_that_depends_on_the_batch_is_refused(method, sessions):
+    model = InBatch(embedding_dim=4, hidden_dim=3, positions="last", epochs=1)
+    model.fit(sessions[0], checkpoints=1)
+    with pytest.raises(UnsupportedError, match="depends on the batch that it is in"):
+        method.attribute(model, sessions[1])
 
 
 def test_learning_rates_count(lstm, queries):

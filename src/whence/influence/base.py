@@ -16,6 +16,7 @@ from whence.attribution import Attributor, describe_run
 from whence.data import Interactions
 from whence.engines import Checkpoints, Run, identity_of, kept_memory
 from whence.errors import ParameterError
+from whence.influence.alone import check_alone
 from whence.influence.checkpoints import check_model, check_trainable, resolve_states, weigh
 from whence.influence.comparison import Comparison, typed
 from whence.influence.credit import credited
@@ -45,6 +46,7 @@ class Problem:
     data: Any
     run: Run
     started: float
+    weighting: str
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -55,6 +57,7 @@ class Problem:
             "queries": getattr(self.queries, "fingerprint", comparison.n_queries),
             "layers": self.names,
             "chunks": comparison.chunk,
+            "weighting": self.weighting,
             "checkpoints": [
                 [state.rate, state.epoch]
                 + [identity_of(p.numpy(force=True)) for p in state.module.parameters()]
@@ -68,11 +71,12 @@ class InfluenceMethod(Attributor):
 
     Parameters
     ----------
-    checkpoints, layers, by, batch_size, precision, threads
+    checkpoints, until, layers, by, batch_size, precision, threads
         As in `TracIn`.
     """
 
     checkpoints: Any = None
+    until: Literal["best", "last"] = "best"
     layers: Any = "all"
     by: Literal["example", "interaction", "session", "user", "item"] = "example"
     batch_size: PositiveInt | None = None
@@ -93,7 +97,7 @@ class InfluenceMethod(Attributor):
         run: Run,
         *,
         learning_rate: Any = None,
-        weighting: str = "sgd",
+        weighting: str | None = "sgd",
         cosine: bool = False,
     ) -> Problem:
         """Check the arguments, load the checkpoints and make the queries; None: no queries."""
@@ -101,7 +105,9 @@ class InfluenceMethod(Attributor):
         self._check_params()
         check_model(model)
         dtype = DTYPES[self.precision]
-        states, checkpoints = resolve_states(model, self.checkpoints, learning_rate, dtype)
+        states, checkpoints = resolve_states(
+            model, self.checkpoints, learning_rate, dtype, self.until
+        )
         asked = data
         if data is not None and not hasattr(data, "batch"):
             asked = query_examples(model, data)
@@ -109,8 +115,9 @@ class InfluenceMethod(Attributor):
         named = model.module_.named_parameters()
         trainable = [name for name, p in named if p.requires_grad and p.numel()]
         few = typed(examples.batch(np.arange(min(3, len(examples))), states[0].epoch), dtype)
+        check_alone(states[0].model, few)
         names = selected_names(states[0], trainable, self.layers, few)
-        weigh(states, checkpoints, names, weighting)
+        weighting = weigh(states, checkpoints, names, weighting)
         assert run.seed is not None
         strategy = self._strategy(names, dtype, run.seed)
         some = few
@@ -140,6 +147,7 @@ class InfluenceMethod(Attributor):
             data=data,
             run=run,
             started=started,
+            weighting=weighting,
         )
 
     @contextmanager
@@ -192,6 +200,7 @@ class InfluenceMethod(Attributor):
             n_examples=comparison.n,
             learning_rates=[s.rate for s in comparison.states],
             epochs=[s.epoch + 1 for s in comparison.states],
+            weighting=problem.weighting,
             n_left_out=getattr(problem.queries, "n_left_out", None),
             **self._facts(problem),
             **facts,

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from whence.errors import DataError, NotFittedError, ParameterError, UnsupportedError
-from whence.influence.weights import Weights, adam_weights
+from whence.influence.weights import Weights, optimizer_weights, weighting_of
 from whence.models.base import require
 from whence.models.training import Checkpoint, load_checkpoints
+from whence.models.training.checkpoints import best_of_folder
 
 FINAL = "final"
 
@@ -77,6 +78,7 @@ def resolve_states(
     checkpoints: Any,
     learning_rate: float | Sequence[float] | None,
     dtype: torch.dtype,
+    until: str = "best",
 ) -> tuple[list[State], list[Checkpoint | None]]:
     """Load the checkpoints that were asked for into copies of the model.
 
@@ -89,6 +91,9 @@ def resolve_states(
         Instead of what the checkpoints say.
     dtype : torch.dtype
         Of the copies.
+    until : {"best", "last"}
+        Of those that the model, or a folder, has: up to the best epoch by validation, whose
+        parameters the model ended with, or all.
 
     Returns
     -------
@@ -104,7 +109,7 @@ def resolve_states(
     DataError
         If one was made from other training data than the model has.
     """
-    found = _found(model, checkpoints)
+    found = _found(model, checkpoints, until)
     rates = _rates(model, found, learning_rate)
     states = []
     for entry, rate in zip(found, rates):
@@ -120,23 +125,37 @@ def resolve_states(
 
 
 def weigh(
-    states: list[State], checkpoints: list[Checkpoint | None], names: list[str], weighting: str
-) -> None:
-    """Give the states the weights of their checkpoints."""
+    states: list[State],
+    checkpoints: list[Checkpoint | None],
+    names: list[str],
+    weighting: str | None,
+) -> str:
+    """Give the states the weights of their checkpoints, by default those of the optimiser.
+
+    Returns
+    -------
+    str
+        The weighting.
+    """
+    optimizers = [{} if one is None else one.optimizer for one in checkpoints]
+    if weighting is None:
+        kinds = {weighting_of(optimizer) for optimizer in optimizers}
+        weighting = kinds.pop() if len(kinds) == 1 else "sgd"
     if weighting == "sgd":
-        return
-    for state, checkpoint in zip(states, checkpoints):
+        return weighting
+    for state, checkpoint, optimizer in zip(states, checkpoints, optimizers):
         if checkpoint is None:
             raise UnsupportedError(
                 f"weighting={weighting!r} needs the optimiser's state, which only checkpoints of "
                 "fit(checkpoints=...) have; train with them, or take weighting='sgd'."
             )
-        state.weights = adam_weights(
-            state.module, names, checkpoint.optimizer, factored=weighting == "adam-factored"
-        )
+        state.weights = optimizer_weights(state.module, names, optimizer, weighting)
+    return weighting
 
 
-def _found(model: Any, given: Any) -> list[Checkpoint | Mapping[str, Any] | None]:
+def _found(
+    model: Any, given: Any, until: str = "last"
+) -> list[Checkpoint | Mapping[str, Any] | None]:
     if given is None:
         kept = list(getattr(model, "checkpoints_", None) or [])
         if not kept:
@@ -145,18 +164,34 @@ def _found(model: Any, given: Any) -> list[Checkpoint | Mapping[str, Any] | None
                 "give their folder with checkpoints='...', or take its parameters as they are "
                 "with checkpoints='final'."
             )
-        return kept
+        return list(_up_to(getattr(model, "best_", None), kept, until))
     if isinstance(given, str) and given == FINAL:
         return [None]
     if isinstance(given, (str, Path)):
         path = Path(given)
-        return [Checkpoint.load(path)] if path.is_file() else list(load_checkpoints(path))
+        if path.is_file():
+            return [Checkpoint.load(path)]
+        return list(_up_to(best_of_folder(path), load_checkpoints(path), until))
     if isinstance(given, (Checkpoint, Mapping)):
         return [given]
-    entries = [entry for part in given for entry in _found(model, part)]
+    entries = [entry for part in given for entry in _found(model, part, until)]
     if not entries:
         raise ParameterError("checkpoints is an empty list; give one checkpoint at least.")
     return entries
+
+
+def _up_to(best: Mapping[str, Any] | None, kept: list[Checkpoint], until: str) -> list[Checkpoint]:
+    """Checkpoints of what the model was trained by: none after its best epoch."""
+    if until == "last" or not best:
+        return kept
+    early = [checkpoint for checkpoint in kept if checkpoint.epoch <= best["epoch"]]
+    if not early:
+        raise ParameterError(
+            f"No checkpoint was kept up to epoch {best['epoch']}, the best by validation, at which "
+            "the model stands; keep every epoch when it is trained (checkpoints=1), or count what "
+            "later epochs taught, too (until='last')."
+        )
+    return early
 
 
 def _history(model: Any) -> list[Any]:

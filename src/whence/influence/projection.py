@@ -33,7 +33,7 @@ class TracInRandomProjection(
         Numbers per parameter.
     seed : int, default 42
         Of the projections.
-    checkpoints, layers, by, normalise, top, learning_rate, batch_size, precision, threads
+    checkpoints, until, layers, by, normalise, top, learning_rate, batch_size, precision, threads
         As in `TracIn`.
 
     References

@@ -180,7 +180,8 @@ class _Asked:
         targets = queries.target_items[place].astype(np.int64)
         if not each:
             starts, ends = queries.history_start[query], queries.history_end[query]
-            return cls(np.arange(len(query)), query, place, queries.history_items, starts, ends, targets)
+            number, items = np.arange(len(query)), queries.history_items
+            return cls(number, query, place, items, starts, ends, targets)
         # Each user's history and targets in one row, so that earlier targets are history, too.
         before = queries.history_end - queries.history_start
         known = queries.target_items >= 0

@@ -27,6 +27,7 @@ from whence.influence.passes import (
 from whence.influence.result import Influence
 from whence.influence.screening import Limits
 from whence.influence.strategies import ByAutograd, ByFactors, Strategy
+from whence.influence.weights import Weighting
 from whence.models.training.loop import torch_threads
 from whence.parameters import PositiveInt
 
@@ -205,6 +206,10 @@ class TracIn(Tracing, name="tracin", title="TracIn influence"):
     checkpoints : None, "final", path, Checkpoint or list, optional
         Where gradients are taken. Default: the checkpoints that the model kept in ``fit(...,
         checkpoints=n)``. "final": its parameters as they are.
+    until : {"best", "last"}
+        Which of the checkpoints that the model, or a folder, has. "best": those up to the epoch
+        that was best by validation, whose parameters the model ended with; what later epochs
+        learned, it never knew. "last": all. Without validation they are the same.
     layers : {"all", "last", "embedding"} or list of names, default "all"
         Parameters that count. "last": the layer that is used last, much cheaper and much less;
         names are of layers or parameters of ``model.module_``.
@@ -215,10 +220,13 @@ class TracIn(Tracing, name="tracin", title="TracIn influence"):
         "cosine": divide each product by the norms of both gradients, so that long or hard
         examples do not dominate; checkpoints are averaged by learning rate, so that scores are in
         [-1, 1].
-    weighting : {"sgd", "adam", "adam-factored"}
-        "adam": multiply products by 1/(√v̂ + ε) of the optimiser's second moments at the
-        checkpoint, because Adam's steps do; "adam-factored" with the moments of each matrix
-        replaced by the outer product of their row and column means, which is much faster.
+    weighting : {"sgd", "adam", "adam-factored", "adagrad"}, optional
+        Default: that of the optimiser, where the checkpoints have its state, else "sgd": plain
+        products. "adam", of Adam and AdamW: multiply products by 1/(√v̂ + ε) of the optimiser's
+        second moments at the checkpoint, because its steps do; "adagrad" by 1/(√s + ε) of its sums
+        of squares. "adam-factored": Adam's with v̂ of each matrix taken for the outer product of
+        its row and column means over its mean, r cᵀ/m, and ε in each factor, as
+        1/((√(r/√m) + √ε)(√(c/√m) + √ε)); much faster for all pairs.
     top : int, default 10
         Proponents and opponents that `per_query` keeps for each query.
     learning_rate : float or sequence of float, optional
@@ -250,7 +258,7 @@ class TracIn(Tracing, name="tracin", title="TracIn influence"):
     [1, 2]
     """
 
-    weighting: Literal["sgd", "adam", "adam-factored"] = "sgd"
+    weighting: Weighting | None = None
     method: Literal["factors", "autograd"] = "factors"
 
     def _problem(self, model: Any, data: Any, run: Run | None) -> Problem:

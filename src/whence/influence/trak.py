@@ -45,7 +45,7 @@ class TRAK(InfluenceMethod, name="trak", title="TRAK influence"):
         Added to the diagonal of ΦᵀΦ, as a share of its mean.
     checkpoints : optional
         As in `TracIn`; "final", the default: each model as it is.
-    layers, by, batch_size, precision, threads
+    until, layers, by, batch_size, precision, threads
         As in `TracIn`.
 
     References

@@ -1,15 +1,16 @@
-"""Weights of the gradients' entries in inner products: none (SGD), or Adam's step sizes.
+"""Weights of the gradients' entries in inner products: none (SGD), or the optimiser's step sizes.
 
 Plain TracIn takes the training step for ``-η ∇ℓ``. Adam's is ``-η m / (√v + ε)``: the inner
 product of two gradients is then ``g · P g'`` with P = 1 / (√v̂ + ε), v̂ being the second moment at
-the checkpoint, corrected for its start at 0.
+the checkpoint, corrected for its start at 0. Adagrad's is ``-η g / (√s + ε)`` with s the sum of all
+squares so far.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from whence.errors import UnsupportedError
 from whence.influence.pieces import Key, Outer, Piece, Rows, as_matrix
 
-WEIGHTINGS = ("sgd", "adam", "adam-factored")
+Weighting = Literal["sgd", "adam", "adam-factored", "adagrad"]
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,20 @@ class Weights:
         return {name: value * self.entries[name].to(value.dtype) for name, value in vector.items()}
 
 
-def adam_weights(
-    module: nn.Module, names: list[str], optimizer: Mapping[str, Any], *, factored: bool
+def weighting_of(optimizer: Mapping[str, Any]) -> Weighting:
+    """The weighting that is right for an optimiser, by its ``state_dict()``; "sgd" without one."""
+    states = list(optimizer.get("state", {}).values())
+    if states and all("exp_avg_sq" in state for state in states):
+        return "adam"
+    if states and all("sum" in state for state in states):
+        return "adagrad"
+    return "sgd"
+
+
+def optimizer_weights(
+    module: nn.Module, names: list[str], optimizer: Mapping[str, Any], weighting: str
 ) -> Weights:
-    """Weights from the state of Adam in a checkpoint.
+    """Weights from the state of an optimiser in a checkpoint.
 
     Parameters
     ----------
@@ -86,40 +97,49 @@ def adam_weights(
         The parameters that are looked at.
     optimizer : mapping
         ``state_dict()`` of the optimiser.
-    factored : bool
-        Take the outer product of row and column means of a matrix's second moments, divided by
-        their mean, for the moments, as Adafactor does (Shazeer and Stern, ICML 2018). It keeps
-        products of factors cheap.
+    weighting : {"adam", "adam-factored", "adagrad"}
+        "adam-factored": with r and c the means of a matrix's second moments by row and by column,
+        and m that of all, P is the outer product of ``1 / (√(r/√m) + √ε)`` and
+        ``1 / (√(c/√m) + √ε)``. So v̂ is taken for ``r cᵀ / m``, as by Adafactor (Shazeer and
+        Stern, ICML 2018), and each factor has its part of ε. It keeps products of factors cheap.
 
     Raises
     ------
     UnsupportedError
-        If there are no second moments.
+        If the state is not that of such an optimiser.
     """
     group = (optimizer.get("param_groups") or [{}])[0]
     numbers = {name: number for number, (name, _) in enumerate(module.named_parameters())}
     entries, factors = {}, {}
     for name in names:
-        state = optimizer.get("state", {}).get(numbers[name], {})
-        if "exp_avg_sq" not in state:
-            raise UnsupportedError(
-                "The checkpoint has no second moments of Adam, which this weighting needs; train "
-                "with optimizer='adam' and checkpoints=..., or take weighting='sgd'."
-            )
         parameter = module.get_parameter(name)
-        correction = 1.0 - float(group["betas"][1]) ** float(state["step"])
-        moments = state["exp_avg_sq"].to(parameter.dtype) / correction
+        state = optimizer.get("state", {}).get(numbers[name], {})
+        moments = _moments(state, group, weighting).to(parameter.dtype)
         eps = float(group["eps"])
-        if factored and moments.dim() == 2:
+        if weighting == "adam-factored" and moments.dim() == 2:
             rows, columns = moments.mean(1), moments.mean(0)
             share = moments.mean().clamp(min=torch.finfo(moments.dtype).tiny).sqrt()
-            # A small number for each factor, so that their product stays finite as Adam's does.
-            small = eps**0.5
             factors[name] = (
-                1.0 / ((rows / share).sqrt() + small),
-                1.0 / ((columns / share).sqrt() + small),
+                1.0 / ((rows / share).sqrt() + eps**0.5),
+                1.0 / ((columns / share).sqrt() + eps**0.5),
             )
             entries[name] = torch.outer(*factors[name])
         else:
             entries[name] = 1.0 / (moments.sqrt() + eps)
     return Weights(entries, factors)
+
+
+def _moments(state: Mapping[str, Any], group: Mapping[str, Any], weighting: str) -> Tensor:
+    """Squares that the steps of a parameter are divided by the root of."""
+    name = "sum" if weighting == "adagrad" else "exp_avg_sq"
+    if name not in state:
+        optimizer = "Adagrad" if weighting == "adagrad" else "Adam"
+        raise UnsupportedError(
+            f"The checkpoint has no second moments of {optimizer}, which "
+            f"weighting={weighting!r} needs; train with optimizer={optimizer.lower()!r} and "
+            "checkpoints=..., or leave weighting out."
+        )
+    moments: Tensor = state[name]
+    if weighting == "adagrad":
+        return moments
+    return moments / (1.0 - float(group["betas"][1]) ** float(state["step"]))

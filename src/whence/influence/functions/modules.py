@@ -316,12 +316,14 @@ class ModuleHessian(Hessian):
 
 def _selected(model: Any, layers: Any, examples: Any) -> list[str]:
     """Names of the parameters that count."""
+    from whence.influence.alone import check_alone
     from whence.influence.checkpoints import State
     from whence.influence.selection import selected_names
     from whence.influence.weights import Weights
 
     trainable = [name for name, p in model.module_.named_parameters() if p.requires_grad]
-    few = examples.batch(np.arange(min(3, len(examples))))
+    few = model._to_device(examples.batch(np.arange(min(3, len(examples)))))
+    check_alone(model, few)
     return selected_names(State(model, 1.0, 0, Weights()), trainable, layers, few)
 
 

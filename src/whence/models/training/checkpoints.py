@@ -165,9 +165,7 @@ def load_checkpoints(folder: str | Path) -> list[Checkpoint]:
     FileFormatError
         If there is none, or one is unreadable.
     """
-    folder = check_path("folder", folder)
-    inner = folder / "checkpoints"
-    folder = inner if inner.is_dir() else folder
+    folder = _inside(check_path("folder", folder))
     names = sorted(path for path in folder.glob("epoch-*.pt") if re.search(r"-\d+\.pt$", path.name))
     if not names:
         raise FileFormatError(
@@ -223,6 +221,24 @@ def _alike(usual: Any, given: Any) -> bool:
     if isinstance(usual, (int, float)) and not isinstance(usual, bool):
         return _is_number(given)
     return usual is None or isinstance(given, type(usual))
+
+
+def best_of_folder(folder: str | Path) -> dict[str, Any]:
+    """The best epoch by validation of the run that wrote a folder; empty where none was evaluated.
+
+    Raises
+    ------
+    FileFormatError
+        If a checkpoint is unreadable.
+    """
+    last = _inside(folder) / LAST
+    return Checkpoint.load(last).best if last.is_file() else load_checkpoints(folder)[-1].best
+
+
+def _inside(folder: str | Path) -> Path:
+    """The folder of checkpoints in that of a run, or that folder itself."""
+    inner = Path(folder) / "checkpoints"
+    return inner if inner.is_dir() else Path(folder)
 
 
 def copied(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

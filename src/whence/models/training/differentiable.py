@@ -173,9 +173,9 @@ class DifferentiableRecommender(Recommender):
         tensorboard : bool
             Write loss, metrics and learning rate for TensorBoard, into the run's folder.
         without : sequence of int
-            Numbers of examples (in `examples_`) that are left out of training. The others keep their
-            order, their batches, their negatives and their dropout, and what the sum of a batch's
-            losses is divided by stays what it is with all examples.
+            Numbers of examples (in `examples_`) that are left out of training. The others keep
+            their order, their batches, their negatives and their dropout, and what the sum of a
+            batch's losses is divided by stays what it is with all examples.
         **columns : str
             Names of columns, as in `Interactions.from_frame`.
 
