@@ -58,8 +58,9 @@ class OpponentsExperiment(Configurable):
         real ones; how many of the examples left out are planted is then told.
     protocol : {"honest", "original"}
         "original" repeats the study that this experiment follows: rows in the order of the table
-        instead of time, no validation data, opponents chosen on the test queries themselves, and
-        the second fit from another seed.
+        instead of time, no validation data, opponents chosen on the test queries themselves by
+        products of gradients that take no account of the optimiser, and the second fit from
+        another seed.
     checkpoints : int or sequence of int
         Number of checkpoints that TracIn sums over, evenly spread over the epochs, or their
         epochs.
@@ -269,10 +270,16 @@ class _Fits(ListJob[tuple[int, Arm], dict[str, Any]]):
         if arm == "loss":
             suspicion = _losses(model)
         elif arm == "self-influence":
-            suspicion = _by_example(TracIn().self_influence(model), n_examples)
+            suspicion = _by_example(self._tracing.self_influence(model), n_examples)
         else:
-            suspicion = -_by_example(TracIn().attribute(model, self._chosen_on(seed)), n_examples)
+            found = self._tracing.attribute(model, self._chosen_on(seed))
+            suspicion = -_by_example(found, n_examples)
         return np.sort(np.argsort(-suspicion, kind="stable")[:n])
+
+    @property
+    def _tracing(self) -> TracIn:
+        """The study took plain products, whatever the optimiser."""
+        return TracIn(weighting="sgd" if self.experiment.protocol == "original" else None)
 
     def _chosen_on(self, seed: int) -> Any:
         queries, most = self.asked.validation, self.experiment.max_queries
