@@ -11,9 +11,11 @@ from whence.explanation._players import pruned_players
 def pruned(game: Game, tolerance: float) -> Game:
     """The game with the oldest players that do not matter as one player, if there are some.
 
-    For each place the players before it and those from it on are two players; the earliest place
-    is sought from which the Shapley value of what comes before is at most `tolerance` times
-    ``|v(all) - v(none)|``. Two values per place are asked, whose states share their beginnings.
+    For each place the players before it and those from it on are two players. From the oldest on
+    players are joined as long as the Shapley value of what is joined stays within `tolerance` times
+    ``|v(all) - v(none)|``: the first place beyond it ends the search, even if later shares cancel
+    the one that went beyond, since what is joined is not seen any more. Two values per place are
+    asked, whose states share their beginnings.
 
     References
     ----------
@@ -27,7 +29,8 @@ def pruned(game: Game, tolerance: float) -> Game:
     values = game.values(np.concatenate([older, ~older]))
     alone, rest = values[: n - 1], values[n - 1 :]
     share = ((alone - game.nothing) + (game.everything - rest)) / 2
-    small = np.flatnonzero(np.abs(share) <= tolerance * abs(game.gap))
-    if not len(small) or small[-1] == 0:
+    beyond = np.abs(share) > tolerance * abs(game.gap)
+    joined = int(beyond.argmax()) if beyond.any() else n - 1
+    if joined < 2:
         return game
-    return game.with_players(pruned_players(game.players, n - 1 - int(small[-1])))
+    return game.with_players(pruned_players(game.players, n - joined))

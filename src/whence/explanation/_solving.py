@@ -166,6 +166,7 @@ def explanation_of(
         masking=problem.masking.label,
         level=settings.level,
         items=frozen,
+        n_events=len(history),
         n_given=history.n_given,
         n_cut=history.n_cut,
         unknown=history.unknown,

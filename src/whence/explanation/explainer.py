@@ -71,8 +71,8 @@ class Explainer(Attributor, name="explainer", title="Shapley values of events"):
         They stop when every standard error is at most this share of ``|value_all -
         value_nothing|``; by default 0.02, and 0.05 of several histories.
     prune : float, optional
-        Join the oldest events whose share together is at most this share of ``|value_all -
-        value_nothing|`` to one player.
+        Join the oldest events to one player, one after the other, as long as their share together
+        is at most this share of ``|value_all - value_nothing|``.
     order : {1, 2}
         With ``method="kernel"``: 2 adds the interactions of pairs of players.
     n_steps : int

@@ -17,6 +17,9 @@ from whence.explanation.result import Explanation
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_BY = ("recency", "item", "feature")
+_DRAWN_BY = ("recency", "feature", "item")
+
 
 _n_histories = pl.col("history").n_unique()
 _clustered = (
@@ -61,17 +64,15 @@ class Explanations(ShownAsTable, Sequence[Explanation]):
         -------
         polars.DataFrame
             ``history``, the columns of each explanation, and ``recency``: 0 for the last event of a
-            history, 1 for the one before it, and so on.
+            history, 1 for the one before it, and so on; null for what is no single event, such as
+            a group, a feature or the events that pruning has joined.
         """
         parts = []
         for name, explanation in zip(self.ids, self._all):
             frame = explanation.frame
-            last = frame.height - 1
             parts.append(
                 frame.select(
-                    pl.lit(name).alias("history"),
-                    (last - pl.int_range(pl.len())).alias("recency"),
-                    *frame.columns,
+                    pl.lit(name).alias("history"), _recency(explanation), *frame.columns
                 )
             )
         return pl.concat(parts, how="diagonal_relaxed")
@@ -82,7 +83,8 @@ class Explanations(ShownAsTable, Sequence[Explanation]):
         Parameters
         ----------
         by : {"recency", "item", "feature"}
-            How many events before the end; which item; or which feature.
+            How many events before the end, for what is a single event (or a cell of one); which
+            item; or which feature.
 
         Returns
         -------
@@ -96,12 +98,14 @@ class Explanations(ShownAsTable, Sequence[Explanation]):
         ParameterError
             If there is no such column in these explanations.
         """
-        check_choice("by", by, ("recency", "item", "feature"))
+        check_choice("by", by, _BY)
         frame = self.to_frame()
-        if by not in frame.columns or (by == "recency" and "event" not in frame.columns):
+        known = self._known(frame)
+        if by not in known:
+            others = f"take by={' or '.join(map(repr, known))}, or " if known else ""
             raise ParameterError(
-                f"These explanations of {self._all[0].noun} have no {by}; choose another by, or "
-                "explain at another level."
+                f"These explanations of {self._all[0].noun} have no {by}; {others}explain at "
+                "another level."
             )
         score = pl.col("score")
         table = (
@@ -124,28 +128,47 @@ class Explanations(ShownAsTable, Sequence[Explanation]):
             table = table.join(names, on="item", how="left", maintain_order="left")
         return table.sort("mean_abs", descending=True, maintain_order=True)
 
-    def plot(self, ax: Axes | None = None, kind: str = "recency", **options: Any) -> Axes:
+    def plot(self, ax: Axes | None = None, kind: str | None = None, **options: Any) -> Axes:
         """Draw what the explanations say together.
 
         Parameters
         ----------
         ax : matplotlib Axes, optional
             Where to draw; a new figure by default.
-        kind : {"recency", "beeswarm"}
-            Mean absolute share by recency; or every share as a point, by recency.
+        kind : {"recency", "beeswarm"}, optional
+            Mean absolute share by recency, the default where single events have shares; or every
+            share as a point: by recency where there are events, else by feature, item or label.
         **options
             Passed on to the function of `whence.plots.explanation`.
 
         Returns
         -------
         matplotlib Axes
+
+        Raises
+        ------
+        ParameterError
+            If `kind` is "recency" and no single event has a share.
         """
         from whence.plots import explanation as plots
 
+        frame = self.to_frame()
+        known = self._known(frame)
+        kind = ("recency" if "recency" in known else "beeswarm") if kind is None else kind
         check_choice("kind", kind, ("recency", "beeswarm"))
-        if kind == "recency":
-            return plots.recency(self.report("recency"), ax=ax, **options)
-        return plots.beeswarm(self.to_frame(), ax=ax, **options)
+        if kind == "beeswarm":
+            by = next((name for name in _DRAWN_BY if name in known), "label")
+            return plots.beeswarm(frame, ax=ax, **{"by": by, **options})
+        if "recency" not in known:
+            raise ParameterError(
+                f"kind='recency' draws the shares of single events, but these explanations are of "
+                f"{self._all[0].noun}; take kind='beeswarm', or explain events."
+            )
+        return plots.recency(self.report("recency"), ax=ax, **options)
+
+    def _known(self, frame: pl.DataFrame) -> list[str]:
+        """What the players can be told apart by: those of recency, item and feature."""
+        return [name for name in _BY if name in frame.columns and frame[name].count()]
 
     def save(self, path: str | Path, overwrite: bool = False) -> Path:
         """Write the table of `to_frame` to a Parquet or CSV file.
@@ -170,3 +193,16 @@ class Explanations(ShownAsTable, Sequence[Explanation]):
             else:
                 frame.write_parquet(temporary)
         return path
+
+
+def _recency(explanation: Explanation) -> pl.Expr:
+    """How many events come after each player that is a single event."""
+    columns = explanation.frame.columns
+    if "event" not in columns:
+        return pl.lit(None, dtype=pl.Int64).alias("recency")
+    if "n_events" in columns:
+        after = pl.len() - 1 - pl.int_range(pl.len())
+        single = pl.col("n_events") == 1
+        return pl.when(single).then(after).cast(pl.Int64).alias("recency")
+    last = int(explanation.metadata["n_events"]) - 1
+    return (last - pl.col("event")).cast(pl.Int64).alias("recency")

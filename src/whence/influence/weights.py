@@ -142,4 +142,5 @@ def _moments(state: Mapping[str, Any], group: Mapping[str, Any], weighting: str)
     moments: Tensor = state[name]
     if weighting == "adagrad":
         return moments
-    return moments / (1.0 - float(group["betas"][1]) ** float(state["step"]))
+    corrected: Tensor = moments / (1.0 - float(group["betas"][1]) ** float(state["step"]))
+    return corrected
