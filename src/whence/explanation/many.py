@@ -71,9 +71,7 @@ class Explanations(ShownAsTable, Sequence[Explanation]):
         for name, explanation in zip(self.ids, self._all):
             frame = explanation.frame
             parts.append(
-                frame.select(
-                    pl.lit(name).alias("history"), _recency(explanation), *frame.columns
-                )
+                frame.select(pl.lit(name).alias("history"), _recency(explanation), *frame.columns)
             )
         return pl.concat(parts, how="diagonal_relaxed")
 

@@ -96,6 +96,14 @@ class Capture(TorchFunctionMode):
             if self._error is not None:
                 raise self._error from None
             raise
+        except RuntimeError as error:
+            if "in-place" not in str(error) and "inplace" not in str(error):
+                raise
+            raise UnsupportedError(
+                f"{type(self._module).__name__} changes what a layer gave in place, as x *= 2 or "
+                "x.relu_() do, so that the layer's gradient cannot be told; write x = x * 2 or "
+                "x.relu() in its forward, or ask for method='autograd'."
+            ) from error
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None

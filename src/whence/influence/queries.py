@@ -216,14 +216,17 @@ class _Asked:
 def _windows(
     model: Any, examples: WindowExamples, queries: Queries, asked: _Asked
 ) -> QueryExamples:
-    good = (asked.targets >= 0) & (asked.ends > asked.starts)
-    asked, left_out = _usable(asked, good, queries, "a known next item and history")
+    good, what = (asked.targets >= 0) & (asked.ends > asked.starts), "a known next item and history"
+    n_negatives = getattr(examples, "n_negatives", 0)
+    owned = _Owned.of(model, queries) if n_negatives else None
+    if owned is not None:
+        good, what = good & owned.lack_some(asked), f"{what}, and an item that is none of theirs"
+    asked, left_out = _usable(asked, good, queries, what)
     padding = model.train_.n_items
     items, lengths = padded_windows(asked.items, asked.starts, asked.ends, examples.length, padding)
     arrays: dict[str, Any] = {"items": items, "length": lengths, "target": asked.targets}
-    n_negatives = getattr(examples, "n_negatives", 0)
-    if n_negatives:
-        arrays["negatives"] = _negatives(model, queries, asked, n_negatives)
+    if owned is not None:
+        arrays["negatives"] = owned.negatives(model, asked, n_negatives)
     return _made(model, queries, asked, arrays, left_out)
 
 
@@ -236,12 +239,17 @@ def _pairs(
 ) -> QueryExamples:
     users = _users(model, queries)
     good = (asked.targets >= 0) & (users[asked.query] >= 0)
-    asked, left_out = _usable(asked, good, queries, "a known item and a user of the training data")
+    what = "a known item and a user of the training data"
+    is_rated = isinstance(examples, RatingExamples)
+    owned = _Owned.of(model, queries) if examples.n_negatives and not is_rated else None
+    if owned is not None:
+        good, what = good & owned.lack_some(asked), f"{what}, and an item that is none of theirs"
+    asked, left_out = _usable(asked, good, queries, what)
     arrays: dict[str, Any] = {"user": users[asked.query], "item": asked.targets}
-    if isinstance(examples, RatingExamples):
+    if is_rated:
         arrays["rating"] = _ratings(queries, asked, table)
-    elif examples.n_negatives:
-        arrays["negatives"] = _negatives(model, queries, asked, examples.n_negatives)
+    elif owned is not None:
+        arrays["negatives"] = owned.negatives(model, asked, examples.n_negatives)
     return _made(model, queries, asked, arrays, left_out)
 
 
@@ -271,32 +279,55 @@ def _users(model: Any, queries: Queries) -> IntArray:
     return users
 
 
-def _negatives(model: Any, queries: Queries, asked: _Asked, n: int) -> IntArray:
-    """Items that whoever asks has neither in the training data nor in any of their queries."""
-    train, users = model.train_, _users(model, queries)
-    name = id_name_of(train)
-    askers = queries.ids[name if name in queries.ids.columns else queries.ids.columns[0]]
-    asker = number_by_first_appearance(askers)[1].astype(np.int64)
-    pairs = [
-        (asker[asked.query], asked.targets),
-        _items_of(asker, queries.history_start, queries.history_end, queries.history_items),
-        _items_of(asker, queries.target_start, queries.target_end, queries.target_items),
-    ]
-    known = np.flatnonzero(users >= 0)
-    starts, ends = (train.sequences.offsets[users[known] + end] for end in (0, 1))
-    pairs.append(_items_of(asker[known], starts, ends, train.sequences.items))
-    keys = np.unique(np.concatenate([who * train.n_items + item for who, item in pairs]))
-    offsets = np.searchsorted(keys, np.arange(int(asker.max()) + 2) * train.n_items)
-    if np.diff(offsets)[asker[asked.query]].max() >= train.n_items:
-        raise DataError(
-            "Somebody who is asked for has every item, so there is no negative to sample; leave "
-            "them out, or choose a loss without negatives."
-        )
-    drawn: IntArray = sample_negatives(
-        np.uint64(model.seed), _QUERY_STREAM << np.uint64(32), asked.number, asker[asked.query],
-        offsets, (keys % train.n_items).astype(np.int32), train.n_items, n,
-    )  # fmt: skip
-    return drawn
+@dataclass(frozen=True)
+class _Owned:
+    """Items that whoever asks has in the training data or in any of their queries.
+
+    Attributes
+    ----------
+    asker : int64 [Q]
+        Number of the user or session of each query.
+    offsets : int64 [askers + 1]
+        Windows in `items`.
+    items : int32
+        Numbers of items, ascending for each asker.
+    n_items : int
+        All that there are.
+    """
+
+    asker: IntArray
+    offsets: IntArray
+    items: npt.NDArray[np.int32]
+    n_items: int
+
+    @classmethod
+    def of(cls, model: Any, queries: Queries) -> _Owned:
+        train, users, name = model.train_, _users(model, queries), id_name_of(model.train_)
+        askers = queries.ids[name if name in queries.ids.columns else queries.ids.columns[0]]
+        asker = number_by_first_appearance(askers)[1].astype(np.int64)
+        known = np.flatnonzero(users >= 0)
+        starts, ends = (train.sequences.offsets[users[known] + end] for end in (0, 1))
+        pairs = [
+            _items_of(asker, queries.history_start, queries.history_end, queries.history_items),
+            _items_of(asker, queries.target_start, queries.target_end, queries.target_items),
+            _items_of(asker[known], starts, ends, train.sequences.items),
+        ]
+        keys = np.unique(np.concatenate([who * train.n_items + item for who, item in pairs]))
+        n_askers = int(asker.max(initial=-1)) + 1
+        offsets = np.searchsorted(keys, np.arange(n_askers + 1) * train.n_items)
+        return cls(asker, offsets, (keys % train.n_items).astype(np.int32), train.n_items)
+
+    def lack_some(self, asked: _Asked) -> npt.NDArray[np.bool_]:
+        """Which of what is asked can have negatives."""
+        return np.diff(self.offsets)[self.asker[asked.query]] < self.n_items
+
+    def negatives(self, model: Any, asked: _Asked, n: int) -> IntArray:
+        """Items that are not owned, int64 [N, n]."""
+        drawn: IntArray = sample_negatives(
+            np.uint64(model.seed), _QUERY_STREAM << np.uint64(32), asked.number,
+            self.asker[asked.query], self.offsets, self.items, self.n_items, n,
+        )  # fmt: skip
+        return drawn
 
 
 def _items_of(

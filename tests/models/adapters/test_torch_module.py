@@ -408,3 +408,46 @@ def _uncopyable(n):
     module = Sequences(n + 1)
     module.cached = module.table * 2  # a tensor that has a history
     return module
+
+
+class _Ways(nn.Module):
+    """Mean of embeddings that are sparse, or are changed in place."""
+
+    def __init__(self, n_items, sparse=False, in_place=False):
+        super().__init__()
+        self.items = nn.Embedding(n_items + 1, 4, padding_idx=n_items, sparse=sparse)
+        self.in_place = in_place
+
+    def forward(self, items, lengths):
+        states = self.items(items)
+        if self.in_place:
+            states *= 2
+        else:
+            states = states * 2
+        return states.sum(1) / lengths[:, None] @ self.items.weight[:-1].T
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "adagrad"])
+def test_sparse_embeddings_are_trained_as_dense_ones(clicks, optimizer):
+    states = []
+    for sparse in (False, True):
+        made = TorchModel(
+            lambda train, sparse=sparse: _Ways(train.n_items, sparse=sparse),
+            epochs=2, optimizer=optimizer, weight_decay=0.01, gradient_clip=1.0,
+        )  # fmt: skip
+        states.append(made.fit(clicks, checkpoints=1).module_.items.weight)
+    assert torch.equal(*states)
+
+
+def test_an_embedding_that_is_changed_in_place(clicks):
+    plain, changed = (
+        TorchModel(lambda train, way=way: _Ways(train.n_items, in_place=way), epochs=2).fit(
+            clicks, checkpoints=1
+        )
+        for way in (False, True)
+    )
+    with pytest.raises(UnsupportedError, match="in place"):
+        whence.TracIn().attribute(changed, clicks)
+    want = whence.TracIn().attribute(plain, clicks).scores
+    found = whence.TracIn(method="autograd").attribute(changed, clicks).scores
+    np.testing.assert_allclose(found, want, rtol=1e-3, atol=1e-4 * np.abs(want).max())

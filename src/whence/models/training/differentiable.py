@@ -224,6 +224,10 @@ class DifferentiableRecommender(Recommender):
         with torch.random.fork_rng(devices=cuda_devices(self.device)):
             torch.manual_seed(self.seed)
             self.module_ = self._module(train).to(self.device)
+        for layer in self.module_.modules():
+            # Optimisers here, and attributions, take gradients with an entry for every parameter.
+            if isinstance(layer, (nn.Embedding, nn.EmbeddingBag)):
+                layer.sparse = False
         self.checkpoints_, self.history_, self.best_ = [], [], {}
 
     def _queries(self, validation: Any) -> Any:
