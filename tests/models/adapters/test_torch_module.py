@@ -435,19 +435,19 @@ def test_sparse_embeddings_are_trained_as_dense_ones(clicks, optimizer):
             lambda train, sparse=sparse: _Ways(train.n_items, sparse=sparse),
             epochs=2, optimizer=optimizer, weight_decay=0.01, gradient_clip=1.0,
         )  # fmt: skip
-        states.append(made.fit(clicks, checkpoints=1).module_.items.weight)
+        states.append(made.fit(clicks.train, checkpoints=1).module_.items.weight)
     assert torch.equal(*states)
 
 
 def test_an_embedding_that_is_changed_in_place(clicks):
     plain, changed = (
         TorchModel(lambda train, way=way: _Ways(train.n_items, in_place=way), epochs=2).fit(
-            clicks, checkpoints=1
+            clicks.train, checkpoints=1
         )
         for way in (False, True)
     )
     with pytest.raises(UnsupportedError, match="in place"):
-        whence.TracIn().attribute(changed, clicks)
-    want = whence.TracIn().attribute(plain, clicks).scores
-    found = whence.TracIn(method="autograd").attribute(changed, clicks).scores
+        whence.TracIn().attribute(changed, clicks.validation)
+    want = whence.TracIn().attribute(plain, clicks.validation).scores
+    found = whence.TracIn(method="autograd").attribute(changed, clicks.validation).scores
     np.testing.assert_allclose(found, want, rtol=1e-3, atol=1e-4 * np.abs(want).max())
