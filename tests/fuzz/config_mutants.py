@@ -198,7 +198,6 @@ def outcome(seed, folder):
         try:
             config = load_config(path, overrides)
             config.build_model()._check_params()
-            config.evaluation_arguments()
             return "fine"
         except WhenceError as error:
             said = str(error)
