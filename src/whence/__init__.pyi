@@ -178,6 +178,9 @@ from .influence import (
     InfluenceFunction as InfluenceFunction,
 )
 from .influence import (
+    Replay as Replay,
+)
+from .influence import (
     TracIn as TracIn,
 )
 from .influence import (
@@ -185,6 +188,9 @@ from .influence import (
 )
 from .influence import (
     register_layer as register_layer,
+)
+from .influence import (
+    smooth as smooth,
 )
 from .influence import (
     to_optimum as to_optimum,

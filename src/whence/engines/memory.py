@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import platform
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from whence.engines.sharing import Shared
@@ -28,6 +30,16 @@ def kept_memory() -> Shared:
         goes back to the system.
     """
     return _memory
+
+
+def available_memory() -> float:
+    """Bytes that a process may still take; infinite where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        sizes = dict(line.split(":", 1) for line in lines)
+        return 1024.0 * int(sizes["MemAvailable"].split()[0])
+    except (OSError, KeyError, ValueError):
+        return math.inf
 
 
 def _keep() -> None:

@@ -5,6 +5,7 @@ from whence.influence.functions import InfluenceFunction, to_optimum
 from whence.influence.layers import register_layer
 from whence.influence.projection import TracInRandomProjection
 from whence.influence.queries import QueryExamples, query_examples
+from whence.influence.replay import Replay, smooth
 from whence.influence.result import Influence
 from whence.influence.tracin import TracIn
 from whence.influence.trak import TRAK
@@ -14,9 +15,11 @@ __all__ = [
     "Influence",
     "InfluenceFunction",
     "QueryExamples",
+    "Replay",
     "TracIn",
     "TracInRandomProjection",
     "query_examples",
     "register_layer",
+    "smooth",
     "to_optimum",
 ]

@@ -1,19 +1,21 @@
-"""A rectified network over what is known of a user and of an item, one behind the other."""
+"""A network over what is known of a user and of an item, one behind the other."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from whence.models.neural._activations import ACTIVATIONS
 from whence.models.training.pairs import blocks_of
 
 
 class PairTower(nn.Module):
-    """Hidden rectified layers and a linear one with a single output.
+    """Hidden layers and a linear one with a single output.
 
     The first layer is kept as the sum of a user's and an item's part: it is computed once for
     each of them, not for each pair, and is the same as one layer over both.
@@ -25,12 +27,24 @@ class PairTower(nn.Module):
         Widths of the hidden layers.
     dropout : float
         Share of the inputs of each hidden layer set to 0 in training.
+    activation : str
+        One of `ACTIVATIONS`.
     """
 
     def __init__(
-        self, user_inputs: int, item_inputs: int, layers: Sequence[int], dropout: float
+        self,
+        user_inputs: int,
+        item_inputs: int,
+        layers: Sequence[int],
+        dropout: float,
+        activation: str = "relu",
     ) -> None:
         super().__init__()
+        self.activation = activation
+        self._activated = ACTIVATIONS[activation]
+        if activation == "relu":
+            # In place, as these are the largest tensors and nothing else looks at them.
+            self._activated = partial(functional.relu, inplace=True)
         self.user_layer = nn.Linear(user_inputs, layers[0])
         self.item_layer = nn.Linear(item_inputs, layers[0], bias=False)
         self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(layers))
@@ -67,10 +81,9 @@ class PairTower(nn.Module):
         return outputs
 
     def _above_first(self, values: Tensor) -> Tensor:
-        """Outputs [..., n] of what the first layer has before it is rectified, [..., n, width]."""
-        # In place, as these are the largest tensors and nothing else looks at them.
-        values = functional.relu(values, inplace=True)
+        """Outputs [..., n] of what the first layer has before it is activated, [..., n, width]."""
+        values = self._activated(values)
         for layer in self.hidden:
-            values = functional.relu(layer(self.dropout(values)), inplace=True)
+            values = self._activated(layer(self.dropout(values)))
         output: Tensor = self.output(values).squeeze(-1)
         return output

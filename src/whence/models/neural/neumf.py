@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from whence.data import Interactions
 from whence.models.matrix._fused import fused_products
+from whence.models.neural._activations import Activation
 from whence.models.neural._tower import PairTower
 from whence.models.training import Batch, losses
 from whence.models.training.differentiable import Dropout
@@ -44,6 +45,8 @@ class NeuMF(UserItemRecommender, name="neumf"):
     dropout : float, default 0.0
         Share of the inputs of each hidden layer set to 0 in training; an item's negatives share
         the user's.
+    activation : {"relu", "gelu", "swish", "tanh", "sigmoid"}, default "relu"
+        Of the hidden layers.
     n_negatives : int, default 4
         Negatives of each interaction, which belong to its example.
     epochs, batch_size, learning_rate, weight_decay
@@ -73,6 +76,7 @@ class NeuMF(UserItemRecommender, name="neumf"):
     mlp_dim: PositiveInt = 32
     layers: Sequence[int] = (32, 16, 8)
     dropout: Dropout = 0.0
+    activation: Activation = "relu"
     n_negatives: PositiveInt = 4
     epochs: PositiveInt = 12
     batch_size: PositiveInt = 1024
@@ -87,7 +91,7 @@ class NeuMF(UserItemRecommender, name="neumf"):
 
     def _module(self, train: Interactions) -> PairModule:
         sizes = train.n_sources, train.n_items, self.gmf_dim, self.mlp_dim
-        return NeuMFModule(*sizes, self.layers, self.dropout)
+        return NeuMFModule(*sizes, self.layers, self.dropout, self.activation)
 
     def example_loss(self, batch: Batch) -> Tensor:
         """Cross-entropy of each item and its negatives, Tensor [B]; see the base class."""
@@ -108,6 +112,7 @@ class NeuMFModule(PairModule):
         mlp_dim: int,
         layers: Sequence[int],
         dropout: float,
+        activation: str,
     ) -> None:
         super().__init__()
         self.gmf_users = nn.Embedding(n_users, gmf_dim)
@@ -115,7 +120,7 @@ class NeuMFModule(PairModule):
         self.gmf_output = nn.Linear(gmf_dim, 1, bias=False)
         self.mlp_users = nn.Embedding(n_users, mlp_dim)
         self.mlp_items = nn.Embedding(n_items, mlp_dim)
-        self.mlp = PairTower(mlp_dim, mlp_dim, layers, dropout)
+        self.mlp = PairTower(mlp_dim, mlp_dim, layers, dropout, activation)
         for embedding in (self.gmf_users, self.gmf_items, self.mlp_users, self.mlp_items):
             nn.init.normal_(embedding.weight, std=0.01)
         outputs = (self.gmf_output.weight, self.mlp.output.weight)

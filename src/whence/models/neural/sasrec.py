@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from whence.data import Interactions
 from whence.errors import ParameterError
+from whence.models.neural._activations import ACTIVATIONS, Activation
 from whence.models.neural.sequential import SequenceModule, SequentialRecommender, trimmed
 from whence.models.training.differentiable import Dropout
 from whence.parameters import PositiveInt
-
-Activation = Literal["relu", "gelu", "swish", "tanh", "sigmoid"]
-_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": functional.relu,
-    "gelu": functional.gelu,
-    "swish": functional.silu,
-    "tanh": torch.tanh,
-    "sigmoid": torch.sigmoid,
-}
 
 
 class SASRec(SequentialRecommender, name="sasrec"):
@@ -161,7 +150,7 @@ class _Block(nn.Module):
     ) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.activation = _ACTIVATIONS[activation]
+        self.activation = ACTIVATIONS[activation]
         self.norm_first = norm_first
         self.norm_attention = nn.LayerNorm(dim, eps=1e-8)
         self.query = nn.Linear(dim, dim)

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from whence.data import Interactions
 from whence.errors import ParameterError
+from whence.models.neural._activations import Activation
 from whence.models.neural._features import Features, make_features, no_features
 from whence.models.neural._tower import PairTower
 from whence.models.training import Batch, losses
@@ -50,6 +51,8 @@ class WideDeep(UserItemRecommender, name="widedeep"):
         Widths of the hidden layers.
     dropout : float, default 0.0
         Share of the inputs of each hidden layer set to 0 in training.
+    activation : {"relu", "gelu", "swish", "tanh", "sigmoid"}, default "relu"
+        Of the hidden layers.
     cross : bool, default True
         Whether the wide part has weights for pairs of values.
     user_features, item_features : sequence of str, optional
@@ -94,6 +97,7 @@ class WideDeep(UserItemRecommender, name="widedeep"):
     feature_dim: PositiveInt = 8
     layers: Sequence[int] = (64, 32)
     dropout: Dropout = 0.0
+    activation: Activation = "relu"
     cross: bool = True
     user_features: Sequence[str] | None = None
     item_features: Sequence[str] | None = None
@@ -126,6 +130,7 @@ class WideDeep(UserItemRecommender, name="widedeep"):
             self.feature_dim,
             self.layers,
             self.dropout,
+            self.activation,
             self.cross,
         )
 
@@ -145,12 +150,13 @@ class WideDeepModule(PairModule):
         feature_dim: int,
         layers: Sequence[int],
         dropout: float,
+        activation: str,
         cross: bool,
     ) -> None:
         super().__init__()
         self.users = _Side(users, embedding_dim, feature_dim)
         self.items = _Side(items, embedding_dim, feature_dim)
-        self.deep = PairTower(self.users.width, self.items.width, layers, dropout)
+        self.deep = PairTower(self.users.width, self.items.width, layers, dropout, activation)
         self.cross: nn.Parameter | None = None
         if cross and users.n_values and items.n_values:
             self.cross = nn.Parameter(torch.zeros(users.n_values, items.n_values))

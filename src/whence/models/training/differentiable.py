@@ -25,6 +25,7 @@ from whence.models.training.examples import Batch, Examples
 from whence.models.training.loop import Training, torch_threads
 from whence.models.training.order import cuda_devices
 from whence.models.training.settings import TrainingSettings
+from whence.models.training.smooth_adam import SmoothAdam, SmoothAdamW
 from whence.parameters import NonNegative, PositiveInt, Seed, Share, field
 
 Dropout = Annotated[float, Ge(0.0), Lt(1.0)]
@@ -51,6 +52,9 @@ class DifferentiableRecommender(Recommender):
         ρ of the penalty ½ρ‖θ‖² (for ``adamw`` decoupled from the gradient).
     gradient_clip : float or None
         Greatest norm of the gradient.
+    eps_root : float
+        For ``adam`` and ``adamw``: added to the mean of the squared gradients, under the root.
+        Training then is smooth where the gradients of a row were 0 so far; see `whence.smooth`.
     decay : float
         Factor of the learning rate after each epoch.
     seed : int
@@ -90,6 +94,7 @@ class DifferentiableRecommender(Recommender):
     optimizer: Optimizer = "adam"
     weight_decay: NonNegative = 0.0
     gradient_clip: NonNegative | None = None
+    eps_root: NonNegative = 0.0
     decay: Share = 1.0
     seed: Seed = 42
     exclude_seen: bool | None = None
@@ -299,18 +304,25 @@ class DifferentiableRecommender(Recommender):
             "sgd": torch.optim.SGD,
             "adagrad": torch.optim.Adagrad,
         }
+        if self.eps_root:
+            kinds |= {"adam": SmoothAdam, "adamw": SmoothAdamW}
         # One kernel over all parameters instead of a dozen for each: steps are small here.
         optimizer = kinds[self.optimizer](  # type: ignore[call-arg]
             self.module_.parameters(),
             lr=self.learning_rate,
             weight_decay=self.weight_decay,
-            fused=True,
+            **({"eps_root": self.eps_root} if self.eps_root else {"fused": True}),
         )
         return optimizer, torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma=self.decay)
 
     def _check_params(self) -> None:
         super()._check_params()
         _check_device(self.device)
+        if self.eps_root and self.optimizer not in ("adam", "adamw"):
+            raise ParameterError(
+                f"eps_root belongs to adam and adamw, not to {self.optimizer}; leave it out, or "
+                "choose one of them."
+            )
 
     def _state(self) -> dict[str, npt.NDArray[Any]]:
         return {name: value.cpu().numpy() for name, value in self.module_.state_dict().items()}

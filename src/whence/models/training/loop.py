@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from whence.engines import claimed, kept_memory
@@ -38,7 +37,7 @@ from whence.models.training.checkpoints import (
     copied,
 )
 from whence.models.training.logs import Log
-from whence.models.training.order import Order, cuda_devices, draws_in_training
+from whence.models.training.order import Batches, cuda_devices, stream_seed
 from whence.models.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
     from whence.models.training.differentiable import DifferentiableRecommender
 
 _LOWER_IS_BETTER = ("rmse", "mae", "loss")
-_DROPOUT_STREAM = 0x5EED
 
 
 class Training:
@@ -68,8 +66,7 @@ class Training:
         self.settings = settings
         self.validation: Queries | Any = validation
         self.optimizer, self.scheduler = model._optimizer()
-        self._order = Order.of(model.examples_, settings.numbers(len(model.examples_)))
-        self._draws = not self._order.is_whole and draws_in_training(model, self._order)
+        self._batches = Batches(model, settings.numbers(len(model.examples_)))
         self.epoch = self.step = 0
         self._rate = model.learning_rate
         self.history: list[dict[str, Any]] = []
@@ -105,7 +102,7 @@ class Training:
         """One pass over all examples; the record of it."""
         model, module = self.model, self.model.module_
         started, total, terms = time.perf_counter(), 0.0, 0
-        order = self._order.of_epoch(model.seed if model.shuffled else None, self.epoch)
+        order = self._batches.order.of_epoch(model.seed if model.shuffled else None, self.epoch)
         starts = range(0, len(order), model.batch_size)
         parameters = list(module.parameters())
         self._rate = float(self.optimizer.param_groups[0]["lr"])
@@ -113,8 +110,10 @@ class Training:
         with torch.random.fork_rng(devices=cuda_devices(model.device)):
             for number, start in enumerate(starts, 1):
                 # Dropout, too, must follow from (seed, epoch), and from no batch before.
-                torch.manual_seed(_stream_seed(model.seed, self.epoch, number))
-                loss, divisor, count = self._loss(order[start : start + model.batch_size])
+                torch.manual_seed(stream_seed(model.seed, self.epoch, number))
+                keys = order[start : start + model.batch_size]
+                batch = self._batches.losses(keys, self.epoch, model._training_loss)
+                loss = batch.losses.sum() / batch.divisor
                 value = float(loss.detach())
                 if not math.isfinite(value):
                     self._give_up(value, number, len(starts))
@@ -124,8 +123,8 @@ class Training:
                 if model.gradient_clip is not None:
                     torch.nn.utils.clip_grad_norm_(module.parameters(), model.gradient_clip)
                 self.optimizer.step()
-                total += value * divisor
-                terms += count
+                total += value * batch.divisor
+                terms += batch.n_terms
                 log.batch(number, len(starts))
                 self.step += 1
         self.scheduler.step()
@@ -138,25 +137,6 @@ class Training:
             "learning_rate": self._rate,
             "seconds": time.perf_counter() - started,
         }
-
-    def _loss(self, keys: npt.NDArray[np.int64]) -> tuple[torch.Tensor, int, int]:
-        """Loss of a batch, what its sum was divided by, and the terms that are there."""
-        model, order = self.model, self._order
-        numbers = order.number[keys]
-        there = numbers >= 0
-        if not there.any():
-            trained = [p for p in model.module_.parameters() if p.requires_grad]
-            return torch.stack([p.sum() for p in trained]).sum() * 0.0, 1, 0
-        # Dropout draws for a place of the batch: what is gone keeps its place, but does not count.
-        numbers = np.where(there, numbers, numbers[there][0]) if self._draws else numbers[there]
-        batch = model._to_device(model.examples_.batch(numbers, self.epoch))
-        losses = model._training_loss(batch)
-        if self._draws:
-            left = torch.from_numpy(there).to(losses.device)
-            losses, batch = losses[left], {name: values[left] for name, values in batch.items()}
-        count = model._n_terms(batch)
-        divisor = count if order.is_whole else int(model.examples_.n_terms(keys).sum())
-        return losses.sum() / divisor, divisor, count
 
     def _validate(self, entry: dict[str, Any]) -> None:
         wanted = self.settings.metric
@@ -311,8 +291,3 @@ def torch_threads(threads: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _stream_seed(seed: int, epoch: int, batch: int) -> int:
-    words = np.random.SeedSequence([seed, epoch, batch, _DROPOUT_STREAM])
-    return int(words.generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from whence.models.training.checkpoints import copied
-from whence.models.training.examples import Examples
+from whence.models.training.examples import Batch, Examples
 
 if TYPE_CHECKING:
     from whence.models.training.differentiable import DifferentiableRecommender
 
 IntArray = npt.NDArray[np.int64]
+_DROPOUT_STREAM = 0x5EED
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,78 @@ class Order:
         return np.arange(n) if seed is None else batch_order(n, seed, epoch)
 
 
+class Losses(NamedTuple):
+    """Losses of a batch.
+
+    Attributes
+    ----------
+    losses : Tensor [b]
+        Of the examples that are there.
+    numbers : int64 [b]
+        Of these examples.
+    divisor : int
+        Number of loss terms of all, also of those that are gone: what the sum is divided by.
+    n_terms : int
+        Number of loss terms of those that are there.
+    """
+
+    losses: Tensor
+    numbers: IntArray
+    divisor: int
+    n_terms: int
+
+
+class Batches:
+    """The batches of a model's training, and their losses.
+
+    Parameters
+    ----------
+    model : DifferentiableRecommender
+        With `module_` and `examples_`.
+    numbers : int64 [n]
+        The examples that are trained on.
+
+    Attributes
+    ----------
+    order : Order
+    """
+
+    def __init__(self, model: DifferentiableRecommender, numbers: IntArray) -> None:
+        self.model = model
+        self.order = Order.of(model.examples_, numbers)
+        self._draws = not self.order.is_whole and draws_in_training(model, self.order)
+
+    def losses(self, keys: IntArray, epoch: int, loss: Callable[[Batch], Tensor]) -> Losses:
+        """Losses of a batch.
+
+        Parameters
+        ----------
+        keys : int64 [B]
+            Of the examples of the batch, those that are gone among them.
+        epoch : int
+            Whose negatives are drawn.
+        loss : callable
+            ``loss(batch)``, Tensor [b].
+        """
+        model = self.model
+        numbers = self.order.number[keys]
+        there = numbers >= 0
+        if not there.any():
+            trained = [p for p in model.module_.parameters() if p.requires_grad]
+            nothing = torch.stack([p.sum() for p in trained]).sum() * 0.0
+            return Losses(nothing[None], numbers[:0], 1, 0)
+        # Dropout draws for a place of the batch: what is gone keeps its place, but does not count.
+        asked = np.where(there, numbers, numbers[there][0]) if self._draws else numbers[there]
+        batch = model._to_device(model.examples_.batch(asked, epoch))
+        losses = loss(batch)
+        if self._draws:
+            left = torch.from_numpy(there).to(losses.device)
+            losses, batch = losses[left], {name: values[left] for name, values in batch.items()}
+        count = model._n_terms(batch)
+        divisor = count if self.order.is_whole else int(model.examples_.n_terms(keys).sum())
+        return Losses(losses, numbers[there], divisor, count)
+
+
 def batch_order(n: int, seed: int, epoch: int) -> IntArray:
     """Order of n examples in an epoch, int64 [n]: a function of (seed, epoch)."""
     order = np.random.Generator(np.random.PCG64([seed, epoch])).permutation(n)
@@ -75,3 +150,9 @@ def cuda_devices(device: str) -> list[int]:
     if not str(device).startswith("cuda"):
         return []
     return [torch.device(device).index or 0]
+
+
+def stream_seed(seed: int, epoch: int, batch: int) -> int:
+    """Seed of what a module draws for a batch, counted from 1, of an epoch."""
+    words = np.random.SeedSequence([seed, epoch, batch, _DROPOUT_STREAM])
+    return int(words.generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -1,0 +1,223 @@
+"""Training as a function: of the weights of the training examples, to the parameters.
+
+``s_{t+1} = Φ_t(s_t, w)``: the state s is the parameters and what the optimiser keeps, w one weight
+for each training example, 1 as the model was trained. The loss of a batch is ``Σ w_i l_i / n`` with
+n, its number of loss terms, fixed.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from whence.influence.comparison import typed
+from whence.influence.replay.optimizers import State, step_of
+from whence.models.training import Batch
+from whence.models.training.order import Batches, cuda_devices, stream_seed
+
+IntArray = npt.NDArray[np.int64]
+
+
+class Place(NamedTuple):
+    """A step of training.
+
+    Attributes
+    ----------
+    epoch : int
+        From 0.
+    batch : int
+        Number of the batch in its epoch, from 1.
+    number : int
+        Of the step, from 1.
+    """
+
+    epoch: int
+    batch: int
+    number: int
+
+
+class TrainingMap:
+    """The steps of a model's training.
+
+    Parameters
+    ----------
+    model : fitted DifferentiableRecommender
+        It is not changed.
+    epochs : int
+        That were trained.
+    seed : int
+        Of initial parameters, batches, negatives and dropout.
+    dtype : torch.dtype
+
+    Attributes
+    ----------
+    n : int
+        Number of training examples.
+    n_steps, steps_per_epoch : int
+    initial : Tensor [P]
+        Initial parameters, all that are trained as one vector.
+    """
+
+    def __init__(self, model: Any, epochs: int, seed: int, dtype: torch.dtype) -> None:
+        fresh = copy.copy(model)
+        fresh.seed = seed
+        fresh._prepare(model.train_)
+        self.model = fresh
+        module = fresh.module_.to(dtype)
+        self._loss = _Loss(fresh)
+        self._dtype = dtype
+        self._batches = Batches(fresh, np.arange(len(fresh.examples_)))
+        trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
+        self._shapes = {name: p.shape for name, p in trained.items()}
+        self._sizes = [p.numel() for p in trained.values()]
+        self.initial = self.vector(trained)
+        self.n = len(fresh.examples_)
+        self.epochs = epochs
+        self.steps_per_epoch = math.ceil(len(self._batches.order.number) / fresh.batch_size)
+        self.n_steps = epochs * self.steps_per_epoch
+        self._step = step_of(fresh)
+        self._keys: tuple[int, IntArray] = (-1, np.empty(0, dtype=np.int64))
+
+    def start(self) -> State:
+        """State before the first step."""
+        return self._step.start(self.initial)
+
+    def place(self, number: int) -> Place:
+        """Where step `number`, from 1, is."""
+        epoch, batch = divmod(number - 1, self.steps_per_epoch)
+        return Place(epoch, batch + 1, number)
+
+    def advance(self, state: State, number: int, weights: Tensor | None = None) -> State:
+        """State after a step, of which nothing is differentiated.
+
+        Parameters
+        ----------
+        state : State
+        number : int
+        weights : Tensor [n], optional
+            Of all examples; 1 by default.
+        """
+        parameters = state[0].detach().requires_grad_()
+        with torch.enable_grad():
+            loss, _ = self._batch_loss(parameters, number, weights)
+            (gradient,) = torch.autograd.grad(loss, parameters)
+        with torch.no_grad():
+            return self._moved((parameters.detach(), *state[1:]), gradient, number)
+
+    def differentiable(self, state: State, number: int) -> tuple[State, Tensor, IntArray]:
+        """State after a step as a function of the state before, and of weights.
+
+        Parameters
+        ----------
+        state : State
+            Tensors that require gradients.
+        number : int
+
+        Returns
+        -------
+        after : State
+        weights : Tensor [b]
+            Of the examples of the batch; ones.
+        numbers : int64 [b]
+            Of these examples.
+        """
+        place = self.place(number)
+        batch = self._losses(state[0], place)
+        weights = torch.ones_like(batch.losses).requires_grad_()
+        loss = (weights * batch.losses).sum() / batch.divisor
+        (gradient,) = torch.autograd.grad(loss, state[0], create_graph=True)
+        return self._moved(state, gradient, number), weights, batch.numbers
+
+    def train(self, weights: Tensor | None = None) -> Tensor:
+        """Parameters after training with weights of the examples, Tensor [P]."""
+        state = self.start()
+        with replaying(self.model):
+            for number in range(1, self.n_steps + 1):
+                state = self.advance(state, number, weights)
+        return state[0]
+
+    def losses(self, parameters: Tensor, batch: Batch) -> Tensor:
+        """Losses of examples, as the trained model has them (without dropout), Tensor [b]."""
+        self._loss.eval()
+        losses: Tensor = self._called(parameters, typed(batch, self._dtype))
+        return losses
+
+    def vector(self, tensors: Any) -> Tensor:
+        """Parameters by name as one vector, Tensor [P]."""
+        parts = [tensors[name].detach().reshape(-1).to(self._dtype) for name in self._shapes]
+        return torch.cat(parts)
+
+    def _batch_loss(
+        self, parameters: Tensor, number: int, weights: Tensor | None
+    ) -> tuple[Tensor, IntArray]:
+        batch = self._losses(parameters, self.place(number))
+        losses = batch.losses
+        if weights is not None:
+            losses = losses * weights[torch.from_numpy(batch.numbers)]
+        return losses.sum() / batch.divisor, batch.numbers
+
+    def _losses(self, parameters: Tensor, place: Place) -> Any:
+        model = self.model
+        if self._keys[0] != place.epoch:
+            order = self._batches.order
+            self._keys = (
+                place.epoch,
+                order.of_epoch(model.seed if model.shuffled else None, place.epoch),
+            )
+        start = (place.batch - 1) * model.batch_size
+        keys = self._keys[1][start : start + model.batch_size]
+        self._loss.train()
+        # As in training: see `whence.models.training.loop`.
+        torch.manual_seed(stream_seed(model.seed, place.epoch, place.batch))
+        return self._batches.losses(
+            keys, place.epoch, lambda batch: self._called(parameters, typed(batch, self._dtype))
+        )
+
+    def _called(self, parameters: Tensor, batch: Batch) -> Any:
+        parts = zip(self._shapes.items(), torch.split(parameters, self._sizes))
+        named = {f"module.{name}": part.view(shape) for (name, shape), part in parts}
+        return functional_call(self._loss, named, (batch,))
+
+    def _moved(self, state: State, gradient: Tensor, number: int) -> State:
+        rate = self.model.learning_rate * self.model.decay ** self.place(number).epoch
+        return self._step(state, gradient, rate, number)
+
+
+class _Loss(nn.Module):
+    """A model's loss as the call of a module, whose parameters can be given."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.module = model.module_
+        self._model = (model,)  # not a part of the module
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Losses, Tensor [b]."""
+        losses: Tensor = self._model[0].example_loss(batch)
+        return losses
+
+
+@contextmanager
+def replaying(model: Any) -> Iterator[None]:
+    """Layers by operations that have second derivatives, and the caller's random state kept."""
+    with (
+        torch.random.fork_rng(devices=cuda_devices(model.device)),
+        torch.backends.cudnn.flags(enabled=False),
+        torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH),
+    ):
+        # torch.backends.mkldnn.flags does this, too, and warns of devices that nobody asked for.
+        before = torch._C._get_mkldnn_enabled()
+        torch._C._set_mkldnn_enabled(False)
+        try:
+            yield
+        finally:
+            torch._C._set_mkldnn_enabled(before)
