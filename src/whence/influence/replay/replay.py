@@ -125,13 +125,14 @@ class Replay(Attributor, name="replay", title="Replayed training"):
         Raises
         ------
         UnsupportedError
-            If the training of the model is not known, or has no derivative.
+            If the training of the model is not known, has no derivative, or, done again, does not
+            end where the model is.
         NotFittedError
             If the model has not learned.
         DataError
             If the training data changed since the fit, or no query is left.
         TrainingError
-            If training done again does not end where the model is, or a derivative is infinite.
+            If a derivative is infinite.
         """
         asked = _Asked.of(self, model, data, run)
         with self._working("attribute", asked) as kept, reporter(asked.run.progress) as report:
@@ -336,7 +337,7 @@ class _Asked:
         difference = float((ours - theirs).norm()) / (way or 1.0)
         self.difference = max(self.difference, difference)
         if difference > _LARGEST_DIFFERENCE or not np.isfinite(difference):
-            raise TrainingError(
+            raise UnsupportedError(
                 f"Training done again differs from what the model learned by {difference:.1%} of "
                 f"its way, after epoch {epoch}: give the model as fit(train) left it, trained on "
                 "all its data and not loaded or moved since; or, where training is too rough to "

@@ -12,7 +12,7 @@ from whence.models.training import DifferentiableRecommender
 
 Model = TypeVar("Model", bound=DifferentiableRecommender)
 
-_EPS_ROOT = 1e-7
+_EPS_ROOT = 1e-6
 
 
 def smooth(model: Model) -> Model:
@@ -33,7 +33,7 @@ def smooth(model: Model) -> Model:
     >>> import whence
     >>> smooth = whence.smooth(whence.NeuMF(epochs=8))
     >>> smooth.activation, smooth.eps_root
-    ('gelu', 1e-07)
+    ('gelu', 1e-06)
     """
     if not isinstance(model, DifferentiableRecommender):
         raise UnsupportedError(
