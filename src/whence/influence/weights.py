@@ -143,4 +143,5 @@ def _moments(state: Mapping[str, Any], group: Mapping[str, Any], weighting: str)
     if weighting == "adagrad":
         return moments
     corrected: Tensor = moments / (1.0 - float(group["betas"][1]) ** float(state["step"]))
-    return corrected
+    # Of Adam with a constant under the root; see `whence.smooth`.
+    return corrected + float(group.get("eps_root", 0.0))

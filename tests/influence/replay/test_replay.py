@@ -26,9 +26,11 @@ from whence.models import TorchModel
 def likes():
     """Users and items in order of time, and what came later."""
     rng = np.random.default_rng(3)
-    rows = [(u, int(i), t) for u in range(9) for t, i in enumerate(rng.permutation(12)[:6])]
+    rows = [
+        (u, int(i), 10 * t + u) for u in range(9) for t, i in enumerate(rng.permutation(12)[:6])
+    ]
     frame = pl.DataFrame(rows, schema=["user_id", "item_id", "timestamp"], orient="row")
-    return frame.filter(pl.col("timestamp") < 5), frame.filter(pl.col("timestamp") >= 5)
+    return frame.filter(pl.col("timestamp") < 50), frame.filter(pl.col("timestamp") >= 50)
 
 
 SMALL = {"epochs": 3, "batch_size": 16, "learning_rate": 0.02}

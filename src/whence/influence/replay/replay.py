@@ -210,8 +210,8 @@ class Replay(Attributor, name="replay", title="Replayed training"):
         """Wrap values of examples, float64 [R, n]."""
         model, train = asked.model, asked.model.train_
         tables = [credited(train, model.examples_, scores, self.by) for scores in by_run]
-        source, table = tables[0]
-        values = np.stack([one["score"].to_numpy() for _, one in tables])
+        column, source, table = tables[0]
+        values = np.stack([one["score"].to_numpy() for *_, one in tables])
         table = table.with_columns(score=pl.Series(values.mean(axis=0)))
         if self.runs > 1:
             errors = values.std(axis=0, ddof=1) / np.sqrt(self.runs)
@@ -220,7 +220,7 @@ class Replay(Attributor, name="replay", title="Replayed training"):
             self.name,
             title=self.title,
             by=self.by,
-            source=source,
+            source=column,
             metric="loss",
             model=model,
             params={"runs": self.runs, "precision": self.precision},
@@ -246,7 +246,7 @@ class Replay(Attributor, name="replay", title="Replayed training"):
             return np.asarray(np.mean(runs, axis=0))
 
         def recompute(query: int) -> Influence:
-            source, table = credited(train, model.examples_, scores_of(query), self.by)
+            _, source, table = credited(train, model.examples_, scores_of(query), self.by)
             one = {**metadata, "n_queries": 1, "query": query}
             return Influence(table, source=source, metadata=one, backend=train.backend)
 

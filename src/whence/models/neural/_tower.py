@@ -40,7 +40,6 @@ class PairTower(nn.Module):
         activation: str = "relu",
     ) -> None:
         super().__init__()
-        self.activation = activation
         self._activated = ACTIVATIONS[activation]
         if activation == "relu":
             # In place, as these are the largest tensors and nothing else looks at them.
