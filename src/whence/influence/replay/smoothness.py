@@ -66,15 +66,18 @@ def check_module(model: Any) -> None:
 
 def warn_of_kinks(model: Any) -> None:
     """Warn where the derivative of training will predict little, and say what to change."""
-    rough = []
-    if model.optimizer in ("adam", "adamw", "adagrad") and model.eps_root == 0:
-        rough.append(f"{model.optimizer} divides by roots of sums that begin at 0")
+    rough, remedy = [], "train whence.smooth(model)"
+    if model.optimizer == "adagrad":
+        rough.append("adagrad divides by roots of sums that begin at 0")
+        remedy = "train whence.smooth(model) with optimizer='adam', or 'sgd'"
+    elif model.optimizer != "sgd" and model.eps_root == 0:
+        rough.append(f"{model.optimizer} divides by roots of means that begin at 0")
     if getattr(model, "activation", None) == "relu":
         rough.append("rectified layers have kinks")
     if rough:
         warnings.warn(
             f"Training of this {type(model).__name__} is not smooth ({' and '.join(rough)}), so "
-            "that its derivative predicts retraining less well; train whence.smooth(model).",
+            f"that its derivative predicts retraining less well; {remedy}.",
             DataWarning,
             stacklevel=4,
         )
