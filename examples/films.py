@@ -52,7 +52,7 @@ def trained(train, epochs=3, seed=0):
 
 def questions(model, test, films, n, seed=0):
     """Up to n places of the test data, drawn at random, at which each film is next."""
-    asked = query_examples(model, test, target="each")
+    asked = query_examples(model, test)
     of_query = model.train_.item_titles.gather(asked.targets).to_numpy()
     rng = np.random.default_rng(seed)
     chosen = {}
@@ -125,7 +125,8 @@ def main(arguments=None):
     folder.mkdir(parents=True, exist_ok=True)
     shown = whence.Run(progress=True)
     for normalise in (None, "cosine"):
-        method = whence.TracIn(normalise=normalise)
+        # Plain products, as the study has them.
+        method = whence.TracIn(normalise=normalise, weighting="sgd")
         with tempfile.TemporaryDirectory(dir=folder) as work:
             scores = scores_by_film(model, queries, films_of, method, work, shown)
         name = "tracin" if normalise is None else "cosine"

@@ -107,7 +107,7 @@ def test_experiment_goes_on_and_writes_tables(ratings, tmp_path):
         (["explain", "RUN", "--history", "1,2", "--method", "shap"], "method"),
         (["explain", "RUN", "--history", "1,2", "-k", 999], "999"),
         (["trace", "RUN", "--layers", "lest"], "layers"),
-        (["trace", "RUN", "--query", 999], "--query"),
+        (["trace", "RUN", "--query", 999_999], "--query"),
         (["trace", "RUN", "--query", -1], "--query must be"),
         (["trace", "RUN", "-n", 0], "-n must be"),
         (["trace", "RUN", "--resume"], "--output"),

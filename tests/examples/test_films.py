@@ -49,7 +49,7 @@ def test_scores_by_film(films, files):
     model = films.trained(train, epochs=1)
     queries, films_of = films.questions(model, test, ["Film 3", "Film 5", "None such"], n=2)
     assert set(films_of) == {"Film 3", "Film 5"}
-    method = whence.TracIn()
+    method = whence.TracIn(weighting="sgd")
     table = films.scores_by_film(model, queries, films_of, method, files)
     third = queries.take(np.flatnonzero(films_of == "Film 3"))
     examples = method.attribute(model, third).frame

@@ -112,22 +112,25 @@ def _checkpoints(run: Path) -> Path:
 
 
 def _asked(run: Path, model: Any, data: Path | None) -> Any:
-    """Return the queries: of a file, or of the run's test data with validation as history."""
+    """Return what is asked: of a file, or of the run's test data with validation as history.
+
+    A query is what the model has a loss of: of users every item.
+    """
     from whence.config import load_config, read_parts
     from whence.config.parts import reading
     from whence.data import read_interactions
     from whence.errors import ConfigError
-    from whence.evaluation import make_queries
+    from whence.influence import query_examples
 
     config = load_config(run / "config.yaml")
     if data is not None:
         given = {**model.train_.columns.as_arguments(), **reading(config)}
-        return make_queries(model, read_interactions(data, **given))
+        return query_examples(model, read_interactions(data, **given))
     parts = read_parts(config)
     if parts.test is None:
         raise ConfigError("The run has no test data; name a file with --test.")
     history = parts.validation if parts.test.by_user else None
-    return make_queries(model, parts.test, history=history)
+    return query_examples(model, parts.test, history=history)
 
 
 def _show(influence: Influence, queries: list[int], n: int) -> None:
