@@ -105,7 +105,6 @@ def test_experiment_goes_on_and_writes_tables(ratings, tmp_path):
         (["explain", "RUN", "--user", 999], "unknown to the model"),
         (["explain", "RUN", "--history", "x"], "unknown to the model"),
         (["explain", "RUN", "--history", "1,2", "--method", "shap"], "method"),
-        (["explain", "RUN", "--history", "1,2", "-k", 999], "999"),
         (["trace", "RUN", "--layers", "lest"], "layers"),
         (["trace", "RUN", "--query", 999_999], "--query"),
         (["trace", "RUN", "--query", -1], "--query must be"),
