@@ -25,7 +25,7 @@ KERNELS = {
 
 FIT = """
 import whence
-data = whence.make_sessions(n_sessions=20, n_validation=5, n_test=5, seed=1)
+data = whence.make_sessions(n_sessions=60, n_validation=5, n_test=5, seed=1)
 print(whence.Popularity().fit(data.train).recommend(data.train.item_ids.to_list()[:1], k=2)[0])
 print(whence.evaluate(whence.Popularity().fit(data.train), data.test, ["mrr@5"]))
 """

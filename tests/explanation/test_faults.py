@@ -198,7 +198,7 @@ def test_mode_is_restored_after_an_error(models):
     model = models["GRU4Rec"]
     model.module_.train()
     with pytest.raises(ParameterError):
-        explain(model, ids_of(model, [4, 1]), k=50)
+        explain(model, ids_of(model, [4, 1]), k=-1)
     assert model.module_.training
     model.module_.eval()
 

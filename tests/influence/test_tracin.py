@@ -471,7 +471,7 @@ def test_what_was_learned_after_the_best_epoch_does_not_count(stopped_early, que
 
 @pytest.mark.parametrize(
     ("optimizer", "weighting"),
-    [("adam", "adam"), ("adamw", "adam"), ("sgd", "sgd"), ("adagrad", "adagrad")],
+    [("adam", "adam-factored"), ("adamw", "adam-factored"), ("sgd", "sgd"), ("adagrad", "adagrad")],
 )
 def test_weighting_follows_the_optimiser(optimizer, weighting, queries, sessions):
     model = whence.LSTMRec(embedding_dim=4, hidden_dim=3, max_length=5, epochs=1,

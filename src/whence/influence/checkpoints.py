@@ -11,7 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from whence.errors import DataError, NotFittedError, ParameterError, UnsupportedError
+from whence.errors import (
+    DataError,
+    FileFormatError,
+    NotFittedError,
+    ParameterError,
+    UnsupportedError,
+    WhenceError,
+)
 from whence.influence.weights import Weights, optimizer_weights, weighting_of
 from whence.models.base import require
 from whence.models.training import Checkpoint, load_checkpoints
@@ -136,7 +143,31 @@ def weigh(
     -------
     str
         The weighting.
+
+    Raises
+    ------
+    UnsupportedError
+        If a checkpoint has no state of such an optimiser.
+    FileFormatError
+        If it has a damaged one.
     """
+    try:
+        return _weigh(states, checkpoints, names, weighting)
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        if isinstance(error, WhenceError):
+            raise
+        raise FileFormatError(
+            f"The optimiser's state in a checkpoint is damaged ({error!r}); write the checkpoints "
+            "anew, or take weighting='sgd', which does not need it."
+        ) from error
+
+
+def _weigh(
+    states: list[State],
+    checkpoints: list[Checkpoint | None],
+    names: list[str],
+    weighting: str | None,
+) -> str:
     optimizers = [{} if one is None else one.optimizer for one in checkpoints]
     if weighting is None:
         kinds = {weighting_of(optimizer) for optimizer in optimizers}

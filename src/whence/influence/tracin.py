@@ -221,12 +221,12 @@ class TracIn(Tracing, name="tracin", title="TracIn influence"):
         examples do not dominate; checkpoints are averaged by learning rate, so that scores are in
         [-1, 1].
     weighting : {"sgd", "adam", "adam-factored", "adagrad"}, optional
-        Default: that of the optimiser, where the checkpoints have its state, else "sgd": plain
-        products. "adam", of Adam and AdamW: multiply products by 1/(√v̂ + ε) of the optimiser's
-        second moments at the checkpoint, because its steps do; "adagrad" by 1/(√s + ε) of its sums
-        of squares. "adam-factored": Adam's with v̂ of each matrix taken for the outer product of
-        its row and column means over its mean, r cᵀ/m, and ε in each factor, as
-        1/((√(r/√m) + √ε)(√(c/√m) + √ε)); much faster for all pairs.
+        Default: that of the optimiser ("adam-factored" for Adam and AdamW), where the checkpoints
+        have its state, else "sgd": plain products. "adam", of Adam and AdamW: multiply products by
+        1/(√v̂ + ε) of the optimiser's second moments at the checkpoint, because its steps do;
+        "adagrad" by 1/(√s + ε) of its sums of squares. "adam-factored": Adam's with v̂ of each
+        matrix taken for the outer product of its row and column means over its mean, r cᵀ/m, and ε
+        in each factor, as 1/((√(r/√m) + √ε)(√(c/√m) + √ε)); much faster for all pairs.
     top : int, default 10
         Proponents and opponents that `per_query` keeps for each query.
     learning_rate : float or sequence of float, optional

@@ -75,10 +75,13 @@ class Weights:
 
 
 def weighting_of(optimizer: Mapping[str, Any]) -> Weighting:
-    """The weighting that is right for an optimiser, by its ``state_dict()``; "sgd" without one."""
+    """The weighting that is right for an optimiser, by its ``state_dict()``; "sgd" without one.
+
+    Adam's is the factored one: it predicts retraining as well, and pairs stay products of factors.
+    """
     states = list(optimizer.get("state", {}).values())
     if states and all("exp_avg_sq" in state for state in states):
-        return "adam"
+        return "adam-factored"
     if states and all("sum" in state for state in states):
         return "adagrad"
     return "sgd"

@@ -25,7 +25,12 @@ class SmoothAdam(torch.optim.Optimizer):
     decoupled = False
 
     def __init__(
-        self, params: Iterable[Tensor], *, lr: float, weight_decay: float, eps_root: float
+        self,
+        params: Iterable[Tensor],
+        *,
+        lr: float,
+        weight_decay: float = 0.0,
+        eps_root: float = 0.0,
     ) -> None:
         defaults = {
             "lr": lr,
