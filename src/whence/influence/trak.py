@@ -33,12 +33,14 @@ class TRAK(InfluenceMethod, name="trak", title="TRAK influence"):
     scores are ``Φ (ΦᵀΦ)⁻¹ φ(z')`` times the models' doubt about each example, both averaged over
     the models. The output is the log odds of the loss taken for a negative log-likelihood,
     -log(eˡ - 1), for the losses of ratings the negative loss itself. Models that differ in their
-    seeds make it better; checkpoints of one run are the cheap way.
+    seeds make it better; checkpoints of one run are the cheap way. A doubt below 1e-4 is taken for
+    1e-4.
 
     Parameters
     ----------
     dimension : int, default 256
-        Numbers per parameter that gradients are projected to.
+        Numbers per parameter that gradients are projected to. More predict retraining better, and
+        take more memory.
     seed : int, default 42
         Of the projections.
     regularisation : float, default 1e-3
