@@ -31,6 +31,14 @@ class Influence(Attribution):
         ``scores_of(query)`` gives the scores of all training examples, float64 [n].
     about : object, optional
         Describes examples and queries; see `whence.influence.describe.Describer`.
+    halves : float64 [2, S], optional
+        Scores in the order of the table, for each half of the queries.
+
+    Attributes
+    ----------
+    halves : float64 [2, S] or None
+        Scores in the order of the table, for each half of the queries by itself: what both say is
+        no noise. None where they were not computed.
     """
 
     def __init__(
@@ -44,7 +52,10 @@ class Influence(Attribution):
         recompute: Callable[[int], Attribution] | None = None,
         scores_of: Callable[[int], npt.NDArray[np.float64]] | None = None,
         about: Any = None,
+        halves: npt.NDArray[np.float64] | None = None,
     ) -> None:
+        if halves is not None:
+            state = {**(state or {}), "halves": halves}
         super().__init__(
             table,
             source=source,
@@ -56,6 +67,11 @@ class Influence(Attribution):
         self._scores_of = scores_of
         self._about = about
         self._kept: dict[int, npt.NDArray[np.float64]] = {}
+
+    @property
+    def halves(self) -> npt.NDArray[np.float64] | None:
+        """Scores for each half of the queries, float64 [2, S]; see the class."""
+        return (self.state or {}).get("halves")
 
     def __repr__(self) -> str:
         n_queries = self.metadata.get("n_queries")
@@ -169,7 +185,13 @@ def _check_lists(found: Attribution, path: str | Path) -> None:
     """
     state = found.state or {}
     n_queries = found.metadata.get("n_queries") or 0
-    for side in ("top", "bottom") if state else ():
+    halves = state.get("halves")
+    if halves is not None and (halves.dtype.kind != "f" or halves.shape[1:] != (len(found),)):
+        raise FileFormatError(
+            f"{path} is damaged: its values by half of the queries are not those of "
+            f"{len(found):,} sources; attribute again."
+        )
+    for side in ("top", "bottom") if state.keys() - {"halves"} else ():
         lists = [state.get(f"{side}_{what}") for what in ("examples", "scores")]
         shapes = {None if array is None else array.shape for array in lists}
         numbers = all(array is not None and array.dtype.kind in "iuf" for array in lists)

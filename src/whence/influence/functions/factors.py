@@ -286,6 +286,10 @@ class FactorObjective(Objective):
         """The Hessian here; see `Objective`."""
         return FactorHessian(self, damping)
 
+    def gauss_newton(self, damping: float = 0.0) -> FactorHessian:
+        """The Hessian without the terms of φ'; see `Objective`."""
+        return FactorHessian(self, damping, bends=False)
+
     def gauge(self) -> FloatArray:
         """Directions that turn the factors of users and items together; see `Objective`.
 
@@ -355,12 +359,15 @@ class FactorObjective(Objective):
 
 
 class FactorHessian(Hessian):
-    """The Hessian of a factor model: blocks of users A, of items C, and B between them."""
+    """The Hessian of a factor model: blocks of users A, of items C, and B between them.
 
-    def __init__(self, objective: FactorObjective, damping: float) -> None:
+    With `bends` False, that of scores that were linear in the parameters (Gauss-Newton).
+    """
+
+    def __init__(self, objective: FactorObjective, damping: float, *, bends: bool = True) -> None:
         self.objective = objective
         self.ridge = objective.ridge + damping
-        self.first = objective.losses[1] * objective.shares
+        self.first = objective.losses[1] * objective.shares * bends
         self.second = objective.losses[2] * objective.shares
 
     @property

@@ -17,11 +17,13 @@ from whence.engines import Checkpoints, Run, identity_of, settled
 from whence.errors import DataError, UnsupportedError
 from whence.influence.credit import credited, row_table
 from whence.influence.functions.closed import als_prediction, ease_influence
+from whence.influence.functions.modules import ModuleObjective
 from whence.influence.functions.objective import FloatArray, IntArray, Objective
 from whence.influence.functions.outcomes import Question, ask
 from whence.influence.functions.passes import Problem, of_prediction
 from whence.influence.functions.reading import objective_of
 from whence.influence.functions.solvers import Settings
+from whence.influence.reliability import reliability
 from whence.influence.result import Influence
 from whence.models.matrix.als import ALS
 from whence.models.matrix.ease import EASE
@@ -41,24 +43,28 @@ class InfluenceFunction(
 
     Parameters
     ----------
-    solver : {"cg", "exact", "block", "lissa", "dot"}
-        How the inverse of the Hessian is applied. "cg": conjugate gradients with products, users
-        eliminated exactly where the model is a factor model; "exact": Cholesky factorisation, up
-        to some thousand parameters, the same result; "block": Fast Influence Analysis, only
-        the embeddings and biases of the user and items of each prediction, over the training rows
-        that touch them; "lissa": Neumann series; "dot": no Hessian at all, as a control.
+    solver : {"auto", "ggn", "cg", "exact", "block", "lissa", "dot"}
+        How the inverse of the Hessian is applied. "auto": "cg" for factor models, "ggn" for
+        networks whose loss allows it. "ggn": the Gauss-Newton matrix in place of the Hessian, by
+        a few steps of conjugate gradients; it needs no optimum. "cg": conjugate gradients with
+        products, users eliminated exactly where the model is a factor model; "exact": Cholesky
+        factorisation, up to some thousand parameters, the same result; "block": Fast Influence
+        Analysis, only the embeddings and biases of the user and items of each prediction, over the
+        training rows that touch them; "lissa": Neumann series; "dot": no Hessian at all, as a
+        control.
     outcome : {"loss", "ndcg", "mrr"}
         "loss": per user (or session) the mean of the model's own loss over the validation
         examples. "ndcg", "mrr": the metric with soft ranks, over all items that the user does not
         have in the training data.
     by : {"interaction", "user", "session", "item", "example"}
         Who is credited; the influences of several examples add up.
-    damping : float
-        Added to the diagonal of the Hessian.
+    damping : float, optional
+        Added to the diagonal of the Hessian; by default 1e-4 for "ggn", 0 for the others.
     layers : {"all", "last"} or list of str
         Parameters that count, for neural models: all, those of the last layer, or by name.
     tolerance, max_iterations
-        "cg" and "lissa": stop when the residual relative to the right-hand side is this.
+        "ggn", "cg" and "lissa": stop when the residual relative to the right-hand side is this, or
+        after so many steps; by default 1e-3 and 15 for "ggn", 1e-6 and 1000 for the others.
     scale : float, optional
         "lissa": what the Hessian is divided by; its largest eigenvalue by default.
     batch_size : int, optional
@@ -67,21 +73,35 @@ class InfluenceFunction(
         "ndcg" and "mrr": of the soft ranks, in units of scores.
     epoch : int
         Whose negatives are kept.
+    precision : {"float32", "float64"}, optional
+        What networks compute in; sums over examples, and factor models, are in float64 anyway. By
+        default float32 for "ggn", whose few steps leave a larger error, and float64 for the others.
     seed : int
-        Of the draws of "lissa".
+        Of the draws of "lissa", and of the halves of the queries.
     threads : int, optional
         Threads over queries, where each has its own equations; every core by default. The result
         does not depend on it.
 
     Notes
     -----
-    Influence is defined at an optimum: call `to_optimum` first. The metadata of the result say how
+    The Hessian is of use at an optimum: call `to_optimum` first. The metadata of the result say how
     large the gradient is where the model stands, what residual the solver left and the smallest
     curvature it saw, and a `DataWarning` is given where one of them makes the values doubtful.
+
+    Networks are best where their training stopped, not at an optimum of the training loss, and
+    their Hessian has negative curvature there. The Gauss-Newton matrix ``(1/Z) Σ Jᵀ C J``, with J
+    the derivatives of the scores and C the second derivatives of the loss by the scores, has none.
+    Its influence says what one step from here towards the optimum of the loss without the example,
+    the scores taken as linear in the parameters, does to the outcome.
+
+    Values come from two halves of the queries, of users or sessions drawn by the seed: see
+    ``halves`` of the result. The metadata's ``reliability`` is how far the values would agree with
+    those of as many other queries.
 
     References
     ----------
     -  Koh and Liang. Understanding black-box predictions via influence functions. ICML 2017.
+    -  Martens. New insights and perspectives on the natural gradient method. JMLR 21, 2020.
     -  Cheng, Shen, Zhu, Kuang and Tang. Incorporating interpretability into latent factor
        models via fast influence analysis. KDD 2019.
     -  Agarwal, Bullins and Hazan. Second-order stochastic optimization for machine learning in
@@ -100,22 +120,23 @@ class InfluenceFunction(
     ['b']
     """
 
-    solver: Literal["cg", "exact", "block", "lissa", "dot"] = "cg"
+    solver: Literal["auto", "ggn", "cg", "exact", "block", "lissa", "dot"] = "auto"
     outcome: Literal["loss", "ndcg", "mrr"] = "loss"
     by: Literal["interaction", "user", "session", "item", "example"] = "interaction"
-    damping: NonNegative = 0.0
+    damping: NonNegative | None = None
     layers: Any = "all"
-    tolerance: NonNegative = 1e-6
-    max_iterations: PositiveInt = 1000
+    tolerance: NonNegative | None = None
+    max_iterations: PositiveInt | None = None
     scale: Positive | None = None
     batch_size: PositiveInt | None = None
     temperature: Positive = 1.0
     epoch: Count = 0
+    precision: Literal["float32", "float64"] | None = None
     seed: Seed = 42
     threads: PositiveInt | None = None
 
     def attribute(self, model: Any, data: Any, *, run: Run | None = None) -> Influence:
-        """Influence of all training data on the mean outcome of the queries, by one solve.
+        """Influence of all training data on the mean outcome of the queries, by two solves.
 
         EASE is answered exactly and by user, by a formula for its refitting; see
         `whence.influence.functions.closed.ease_influence`.
@@ -123,7 +144,7 @@ class InfluenceFunction(
         Parameters
         ----------
         model : fitted differentiable model
-            At its optimum; see `to_optimum`.
+            At its optimum, unless the solver is "ggn"; see `to_optimum`.
         data : Interactions or data frame
             Validation data: one query per user, or per session.
         run : Run, optional
@@ -132,7 +153,8 @@ class InfluenceFunction(
         Returns
         -------
         Influence
-            ``score``: what the mean outcome over the queries gains by the source.
+            ``score``: what the mean outcome over the queries gains by the source. ``halves``: the
+            same for each half of the queries.
             ``for_query(q)``, ``proponents(q)`` and ``opponents(q)`` solve for one query.
 
         Raises
@@ -147,9 +169,10 @@ class InfluenceFunction(
             self._check_params()
             return self._ease(model, data)
         problem = self.work_on(model, data, run=run)
-        with _keeping(problem, "attribute") as kept:
-            scores = problem.mean(kept)
-        return self._answer(problem, scores, data)
+        shares = problem.halves()
+        with _keeping(problem, "attribute by halves") as kept:
+            halves = problem.means(shares, kept)
+        return self._answer(problem, halves, np.count_nonzero(shares, axis=1), data)
 
     def matrix(self, model: Any, data: Any, *, run: Run | None = None) -> FloatArray:
         """Influence of each source on the outcome of each query, V[u, s].
@@ -245,12 +268,15 @@ class InfluenceFunction(
                 )
         who, what = int(codes[0][0]), int(codes[1][0])
         facts: dict[str, Any] = {}
+        params = self._described(run)
         if objective is None:
             shares, prediction = als_prediction(model, who, what)
             table = row_table(train, shares)
         else:
             prediction = float(objective.item_scores(np.array([who]))[0, what])
-            scores, facts = of_prediction(objective, self._settings(run), who, what)
+            settings = self._settings(run, objective)
+            params = {**params, **_chosen(settings)}
+            scores, facts = of_prediction(objective, settings, who, what)
             table = credited(train, model.examples_, scores, "interaction")[2]
         if own:
             table = table.filter(train.frame[train.columns.source] == train.source_ids[who])
@@ -261,7 +287,7 @@ class InfluenceFunction(
             source="row",
             metric="predicted score",
             model=model,
-            params=self._described(run),
+            params=params,
             train=train,
             elapsed_seconds=time.perf_counter() - started,
             prediction=prediction,
@@ -295,13 +321,12 @@ class InfluenceFunction(
         here = self._objective(model) if objective is None else objective
         if question is None:
             question = ask(model, data, outcome=self.outcome, temperature=self.temperature)
-        return Problem(model, here, question, self._settings(run), run)
+        return Problem(model, here, question, self._settings(run, here), run)
 
-    def _settings(self, run: Run) -> Settings:
+    def _settings(self, run: Run, objective: Objective) -> Settings:
         """How the inverse Hessian is applied."""
-        assert run.seed is not None
-        return Settings(
-            solver=self.solver,
+        return Settings.of(
+            self._solver(objective),
             damping=self.damping,
             tolerance=self.tolerance,
             max_iterations=self.max_iterations,
@@ -312,7 +337,19 @@ class InfluenceFunction(
 
     def _objective(self, model: Any) -> Objective:
         self._check_params()
-        return objective_of(model, epoch=self.epoch, layers=self.layers)
+        quick = self.solver in ("auto", "ggn")
+        precision = self.precision or ("float32" if quick else "float64")
+        how = {"epoch": self.epoch, "layers": self.layers}
+        here = objective_of(model, **how, precision=precision)
+        if quick and self.precision is None and self._solver(here) == "cg":
+            here = objective_of(model, **how)
+        return here
+
+    def _solver(self, objective: Objective) -> str:
+        if self.solver != "auto":
+            return self.solver
+        network = isinstance(objective, ModuleObjective) and objective.not_convex is None
+        return "ggn" if network else "cg"
 
     def _ease(self, model: EASE, data: Any) -> Influence:
         started = time.perf_counter()
@@ -347,7 +384,11 @@ class InfluenceFunction(
         said = {name: value for name, value in self.params.items() if name not in skipped}
         return {**said, "seed": run.seed}
 
-    def _answer(self, problem: Problem, scores: FloatArray, data: Any) -> Influence:
+    def _answer(
+        self, problem: Problem, halves: FloatArray, counts: IntArray, data: Any
+    ) -> Influence:
+        """Wrap values of examples by half of the queries, float64 [2, E], of so many queries."""
+
         def scores_of(query: int) -> FloatArray:
             row: FloatArray = problem.of_queries(np.array([query]))[0]
             return row
@@ -356,8 +397,19 @@ class InfluenceFunction(
             started, row = time.perf_counter(), problem.question.ids.row(query, named=True)
             return self._wrap(problem, scores_of(query), None, started, query=row)
 
+        train, examples = problem.model.train_, problem.model.examples_
+        by_half = np.array([
+            credited(train, examples, half, self.by)[2]["score"].to_numpy() for half in halves
+        ])  # fmt: skip
         return self._wrap(
-            problem, scores, data, problem.started, recompute=recompute, scores_of=scores_of
+            problem,
+            counts @ halves / counts.sum(),
+            data,
+            problem.started,
+            recompute=recompute,
+            scores_of=scores_of,
+            halves=by_half,
+            reliability=reliability(by_half),
         )
 
     def _wrap(
@@ -369,6 +421,7 @@ class InfluenceFunction(
         *,
         recompute: Any = None,
         scores_of: Any = None,
+        halves: FloatArray | None = None,
         **more: Any,
     ) -> Influence:
         train = problem.model.train_
@@ -380,7 +433,7 @@ class InfluenceFunction(
             source=column,
             metric=self.outcome,
             model=problem.model,
-            params=self._described(problem.run),
+            params={**self._described(problem.run), **_chosen(problem.settings)},
             seed=problem.run.seed,
             train=train,
             validation=data if isinstance(data, Interactions) else None,
@@ -398,7 +451,14 @@ class InfluenceFunction(
             recompute=recompute,
             scores_of=scores_of,
             about=About(problem.model, problem.question),
+            halves=halves,
         )
+
+
+def _chosen(settings: Settings) -> dict[str, Any]:
+    """What was left to the solver."""
+    names = ("solver", "damping", "tolerance", "max_iterations")
+    return {name: getattr(settings, name) for name in names}
 
 
 @contextmanager

@@ -1,13 +1,15 @@
 """The training objective of any differentiable model, by automatic differentiation.
 
-Products with the Hessian are made by differentiating twice, batch after batch, in double precision
-and without dropout; nothing of the size of the Hessian, or of all gradients, is ever held.
+Products with the Hessian, or with the Gauss-Newton matrix, are made by differentiating twice, batch
+after batch and without dropout; nothing of the size of such a matrix, or of all gradients, is ever
+held. The network computes in single or in double precision; sums over batches are in double.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -18,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from whence.errors import UnsupportedError
+from whence.influence.comparison import typed
 from whence.influence.functions.objective import (
     Arrays,
     Equations,
@@ -26,8 +29,11 @@ from whence.influence.functions.objective import (
     IntArray,
     Objective,
 )
+from whence.models.training import Batch
+from whence.models.training import losses as loss_functions
 
 _NUMBERS_PER_BATCH = 1 << 21
+_SCORES_PER_BATCH = 1 << 22
 _PROBES = 4
 _SAMPLE = 64
 
@@ -39,7 +45,7 @@ class ModuleObjective(Objective):
     Attributes
     ----------
     model : DifferentiableRecommender
-        A copy with a module of its own, in double precision.
+        A copy with a module of its own, in the precision asked for.
     names : list of str
         The parameters that θ is made of.
     epoch : int
@@ -59,17 +65,19 @@ class ModuleObjective(Objective):
     weights: FloatArray = field(repr=False)
 
     @classmethod
-    def of(cls, model: Any, *, epoch: int, layers: Any) -> ModuleObjective:
+    def of(
+        cls, model: Any, *, epoch: int, layers: Any, precision: str = "float64"
+    ) -> ModuleObjective:
         """The objective of a fitted model at its parameters."""
         own = copy.copy(model)
-        own.module_ = copy.deepcopy(model.module_).double().eval()
+        own.module_ = copy.deepcopy(model.module_).to(getattr(torch, precision)).eval()
         examples = model.examples_
         names = _selected(own, layers, examples)
         for name, parameter in own.module_.named_parameters():
             parameter.requires_grad_(name in names)
         with torch.no_grad():
             parameters = [own.module_.get_parameter(name).reshape(-1) for name in names]
-            vector = torch.cat(parameters).cpu().numpy().copy()
+            vector = torch.cat(parameters).double().cpu().numpy().copy()
         count = len(examples)
         terms = sum(
             model._n_terms(examples.batch(np.arange(a, min(a + 4096, count)), epoch))
@@ -98,12 +106,20 @@ class ModuleObjective(Objective):
         return replace(self, weights=np.ascontiguousarray(weights, dtype=np.float64))
 
     @cached_property
+    def _parameters(self) -> list[nn.Parameter]:
+        return [self.model.module_.get_parameter(name) for name in self.names]
+
+    @cached_property
     def _shapes(self) -> list[torch.Size]:
-        return [self.model.module_.get_parameter(name).shape for name in self.names]
+        return [parameter.shape for parameter in self._parameters]
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return self._parameters[0].dtype
 
     def placed(self) -> list[nn.Parameter]:
         """The parameters, with θ in them: objectives at several points share one module."""
-        parameters = [self.model.module_.get_parameter(name) for name in self.names]
+        parameters = self._parameters
         with torch.no_grad():
             for parameter, value in zip(parameters, self.split(self.vector)):
                 parameter.copy_(value)
@@ -112,22 +128,62 @@ class ModuleObjective(Objective):
     def split(self, vector: FloatArray) -> list[Tensor]:
         """A vector [P] as tensors of the parameters' shapes."""
         sizes = [shape.numel() for shape in self._shapes]
-        parts: tuple[Tensor, ...] = torch.split(torch.from_numpy(vector), sizes)
-        device = self.model.device
-        return [part.reshape(shape).to(device) for part, shape in zip(parts, self._shapes)]
+        parts: tuple[Tensor, ...] = torch.split(self._tensor(vector), sizes)
+        return [part.reshape(shape) for part, shape in zip(parts, self._shapes)]
 
     def batches(self) -> Iterator[tuple[IntArray, Tensor]]:
         """Numbers and losses of the examples that have a weight."""
-        examples, numbers = self.model.examples_, np.flatnonzero(self.weights)
-        if not len(numbers):
-            return
-        few = examples.batch(numbers[:1], self.epoch)
-        size = max(1, _NUMBERS_PER_BATCH // max(1, sum(t.numel() for t in few.values()) * 32))
+        numbers = np.flatnonzero(self.weights)
+        for first in range(0, len(numbers), self._batch_size):
+            some = numbers[first : first + self._batch_size]
+            batch = self._batch(some)
+            with twice_differentiable():
+                yield some, self.model.example_loss(batch)
+
+    def cut_batches(self) -> Iterator[tuple[IntArray, Tensor, loss_functions.Cut]]:
+        """As `batches`, with the losses cut from their scores."""
+        numbers = np.flatnonzero(self.weights)
+        size = min(self._batch_size, max(1, int(_SCORES_PER_BATCH / self._scores_per_example)))
         for first in range(0, len(numbers), size):
             some = numbers[first : first + size]
-            batch = self.model._to_device(examples.batch(some, self.epoch))
-            with _plain_attention():
-                yield some, self.model.example_loss(batch)
+            batch = self._batch(some)
+            with twice_differentiable():
+                with loss_functions.cut_at_scores() as cut:
+                    losses = self.model.example_loss(batch)
+                yield some, losses, cut
+
+    @cached_property
+    def not_convex(self) -> str | None:
+        """Why the loss is not known as a convex function of scores; None if it is."""
+        name = type(self.model).__name__
+        self.placed()
+        with twice_differentiable(), loss_functions.cut_at_scores() as cut:
+            losses = self.model.example_loss(self._batch(np.arange(min(3, self.n_examples))))
+        if not cut.names:
+            return f"The loss of {name} is none of {', '.join(loss_functions.CONVEX)}"
+        odd = [loss for loss in cut.names if loss not in loss_functions.CONVEX]
+        if odd:
+            return f"The loss {odd[0]!r} of {name} is no convex function of its scores"
+        direct = torch.autograd.grad(losses.sum(), self._parameters, allow_unused=True)
+        if any(slope is not None for slope in direct):
+            return f"The loss of {name} depends on parameters in other ways than by its scores"
+        return None
+
+    @cached_property
+    def _scores_per_example(self) -> float:
+        few = np.unique(np.linspace(0, self.n_examples - 1, 32).astype(np.int64))
+        with torch.no_grad(), loss_functions.cut_at_scores() as cut:
+            self.model.example_loss(self._batch(few))
+        return sum(scores.numel() for scores in cut.scores) / len(few)
+
+    @cached_property
+    def _batch_size(self) -> int:
+        numbers = sum(tensor.numel() for tensor in self._batch(np.arange(1)).values())
+        return max(1, _NUMBERS_PER_BATCH // max(1, numbers * 32))
+
+    def _batch(self, numbers: IntArray) -> Batch:
+        batch = self.model._to_device(self.model.examples_.batch(numbers, self.epoch))
+        return typed(batch, self._dtype)
 
     def value(self) -> float:
         """F."""
@@ -159,6 +215,21 @@ class ModuleObjective(Objective):
         """The Hessian here; see `Objective`."""
         return ModuleHessian(self, damping)
 
+    def gauss_newton(self, damping: float = 0.0) -> ModuleHessian:
+        """The Gauss-Newton matrix here; see `Objective`.
+
+        Raises
+        ------
+        UnsupportedError
+            If the loss is not known as a convex function of scores.
+        """
+        if self.not_convex is not None:
+            raise UnsupportedError(
+                f"{self.not_convex}, so that there is no Gauss-Newton matrix; choose solver='cg', "
+                "or train with another loss."
+            )
+        return ModuleGaussNewton(self, damping)
+
     def slopes(self, rows: FloatArray) -> FloatArray:
         """∇l_s · row, float64 [R, E]; see `Objective`."""
         return self.slopes_of(rows, np.arange(self.n_examples))
@@ -188,8 +259,7 @@ class ModuleObjective(Objective):
         """∇l_s of some examples, float64 [n, P]; see `Objective`."""
         parameters, out = self.placed(), np.empty((len(numbers), len(self.vector)))
         for row, number in enumerate(numbers):
-            batch = self.model.examples_.batch(np.array([number]), self.epoch)
-            out[row] = self._gradient_of(self.model._to_device(batch), np.ones(1), parameters)
+            out[row] = self._gradient_of(self._batch(np.array([number])), np.ones(1), parameters)
         return out
 
     def example_losses(self, arrays: Arrays) -> FloatArray:
@@ -198,8 +268,8 @@ class ModuleObjective(Objective):
         parts = []
         with torch.no_grad():
             for _, batch in self._of_arrays(arrays):
-                with _plain_attention():
-                    parts.append(self.model.example_loss(batch).cpu().numpy())
+                with twice_differentiable():
+                    parts.append(self.model.example_loss(batch).double().cpu().numpy())
         result: FloatArray = np.concatenate(parts)
         return result
 
@@ -214,7 +284,7 @@ class ModuleObjective(Objective):
         """Scores of all items, float64 [N, n_items]; see `Objective`."""
         self.placed()
         with torch.no_grad():
-            scores: FloatArray = self._scores(users).cpu().numpy()
+            scores: FloatArray = self._scores(users).double().cpu().numpy()
         return scores
 
     def score_gradient(self, user: int, weights: FloatArray) -> FloatArray:
@@ -243,7 +313,7 @@ class ModuleObjective(Objective):
     def _gradient_of(
         self, batch: dict[str, Tensor], weights: FloatArray, parameters: list[nn.Parameter]
     ) -> FloatArray:
-        with _plain_attention():
+        with twice_differentiable():
             total = self.model.example_loss(batch) @ self._tensor(weights)
         return _flat(torch.autograd.grad(total, parameters, allow_unused=True), parameters)
 
@@ -252,10 +322,10 @@ class ModuleObjective(Objective):
         for first in range(0, count, 512):
             window = slice(first, min(first + 512, count))
             tensors = {name: torch.from_numpy(array[window]) for name, array in arrays.items()}
-            yield window, self.model._to_device(tensors)
+            yield window, typed(self.model._to_device(tensors), self._dtype)
 
     def _tensor(self, values: FloatArray) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values)).to(self.model.device)
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self.model.device, self._dtype)
 
 
 class ModuleHessian(Hessian):
@@ -314,6 +384,41 @@ class ModuleHessian(Hessian):
         return result
 
 
+class ModuleGaussNewton(ModuleHessian):
+    """Products with the Gauss-Newton matrix: to the scores, through the loss, and back."""
+
+    def apply(self, rows: FloatArray) -> FloatArray:
+        """Product with each row; see `Hessian`."""
+        objective = self.objective
+        parameters, out = objective.placed(), np.zeros_like(rows)
+        ways = [objective.split(row) for row in rows]
+        for numbers, losses, cut in objective.cut_batches():
+            weights = objective._tensor(objective.weights[numbers])
+            slopes = torch.autograd.grad(losses @ weights, cut.leaves, create_graph=True)
+            # Pulled back to the parameters by `weights` that are differentiated in their turn,
+            # scores give their derivatives along a direction.
+            pulls = [torch.zeros_like(scores, requires_grad=True) for scores in cut.scores]
+            pulled = torch.autograd.grad(
+                cut.scores, parameters, pulls, create_graph=True, allow_unused=True
+            )
+            for row, way in enumerate(ways):
+                along = _along(pulled, way)
+                if along is None:
+                    continue
+                pushed = torch.autograd.grad(
+                    along, pulls, retain_graph=True, materialize_grads=True
+                )
+                bent = torch.autograd.grad(
+                    slopes, cut.leaves, pushed, retain_graph=True, materialize_grads=True
+                )
+                back = torch.autograd.grad(
+                    cut.scores, parameters, bent, retain_graph=True, allow_unused=True
+                )
+                out[row] += _flat(back, parameters)
+        product: FloatArray = out / objective.n_terms + self.ridge * rows
+        return product
+
+
 def _selected(model: Any, layers: Any, examples: Any) -> list[str]:
     """Names of the parameters that count."""
     from whence.influence.alone import check_alone
@@ -341,6 +446,14 @@ def _flat(gradients: tuple[Tensor | None, ...], parameters: list[nn.Parameter]) 
     return flat
 
 
-def _plain_attention() -> Any:
-    """Attention in a form that can be differentiated twice, which the fused one cannot."""
-    return sdpa_kernel(SDPBackend.MATH)
+@contextmanager
+def twice_differentiable() -> Iterator[None]:
+    """Attention and recurrent layers in a form that has second derivatives, not the fused one."""
+    before = torch._C._get_mkldnn_enabled()
+    with sdpa_kernel(SDPBackend.MATH), torch.backends.cudnn.flags(enabled=False):
+        # torch.backends.mkldnn.flags does this, too, and warns of devices that nobody asked for.
+        torch._C._set_mkldnn_enabled(False)
+        try:
+            yield
+        finally:
+            torch._C._set_mkldnn_enabled(before)

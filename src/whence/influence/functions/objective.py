@@ -127,6 +127,15 @@ class Objective(ABC):
         """The Hessian here."""
 
     @abstractmethod
+    def gauss_newton(self, damping: float = 0.0) -> Hessian:
+        """The Gauss-Newton matrix here, in place of the Hessian.
+
+        ``(1/Z) Σ_s o_s J_sᵀ C_s J_s + (ρ + damping) I``, J_s the derivatives of the scores that an
+        example's loss is a function of, C_s the loss's second derivatives by these scores. It is
+        never indefinite where the loss is a convex function of the scores.
+        """
+
+    @abstractmethod
     def slopes(self, rows: FloatArray) -> FloatArray:
         """∇l_s · row for each row and each example, float64 [R, E]."""
 

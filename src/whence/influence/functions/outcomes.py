@@ -91,14 +91,28 @@ class Question:
         terms, slope = objective.outcome_terms(arrays, -self.weights()[numbers])
         return terms, slope, np.repeat(np.arange(len(queries)), sizes)[terms.example]
 
-    def mean_gradient(self, objective: Objective) -> FloatArray:
-        """Gradient of the mean outcome over the queries, float64 [P]."""
+    def sums_of_gradients(self, objective: Objective, shares: FloatArray) -> FloatArray:
+        """Gradients of sums of the outcomes, float64 [R, P].
+
+        Parameters
+        ----------
+        objective : Objective
+        shares : float64 [R, Q]
+            Of each query in each sum.
+        """
+        out = np.zeros((len(shares), len(objective.theta)))
         if self.outcome == "loss":
-            return -objective.loss_gradient(self.arrays, self.weights() / len(self))
-        total = np.zeros(len(objective.theta))
+            owner, weights = np.repeat(np.arange(len(self)), np.diff(self.starts)), self.weights()
+            for row, share in enumerate(shares):
+                numbers = np.flatnonzero(share[owner])
+                arrays = {name: array[numbers] for name, array in self.arrays.items()}
+                each = share[owner[numbers]] * weights[numbers]
+                out[row] = -objective.loss_gradient(arrays, each)
+            return out
         for query in range(len(self)):
-            total += self.gradients(objective, np.array([query]))[0]
-        return total / len(self)
+            gradient = self.gradients(objective, np.array([query]))[0]
+            out += shares[:, query, None] * gradient
+        return out
 
     def _soft(self, objective: Objective, query: int) -> tuple[float, FloatArray]:
         user, window = self.sources[query], slice(self.starts[query], self.starts[query + 1])

@@ -26,6 +26,8 @@ from whence.influence.functions.terms import Terms
 
 _PER_SOLVE = 32
 _MUCH = 1.0
+_HALVES = 0x2A
+"""Stream of random numbers that the halves of the queries are drawn from."""
 
 
 @dataclass
@@ -66,19 +68,46 @@ class Problem:
 
     def mean(self, kept: Checkpoints | None = None) -> FloatArray:
         """Influence of each example on the mean outcome, float64 [E]; by one solve."""
+        everyone = np.full((1, len(self.question)), 1.0 / len(self.question))
+        one: FloatArray = self.means(everyone, kept)[0]
+        return one
+
+    def means(self, shares: FloatArray, kept: Checkpoints | None = None) -> FloatArray:
+        """Influence of each example on sums of the outcomes, float64 [R, E].
+
+        Parameters
+        ----------
+        shares : float64 [R, Q]
+            Of each query in each sum; those of one sum are equal or zero.
+        kept : Checkpoints, optional
+        """
         objective, question = self.objective, self.question
         if self.settings.solver == "block":
             self.facts.update(diagnose(objective, self.settings, None))
-            everyone = np.arange(len(question))
-            total: FloatArray = self._blocks(everyone, together=True)[0]
-            return total / len(question)
-        rows = question.mean_gradient(objective)[None]
+            rows = [
+                self._blocks(np.flatnonzero(row), together=True)[0] * row.max() for row in shares
+            ]
+            return np.array(rows)
+        gradients = question.sums_of_gradients(objective, shares)
         with reporter(self.run.progress) as report:
             steps = None if kept is None else Steps(kept, report)
-            solution = solve(objective, rows, self.settings, steps)
+            solution = solve(objective, gradients, self.settings, steps)
         self.facts.update(diagnose(objective, self.settings, solution))
-        scores: FloatArray = objective.slopes(solution.x)[0]
-        return -scores / objective.n_terms
+        scores: FloatArray = -objective.slopes(solution.x) / objective.n_terms
+        return scores
+
+    def halves(self) -> FloatArray:
+        """Shares in the means of two halves of the queries, drawn by the seed; float64 [2, Q].
+
+        Of a single query there is one row.
+        """
+        count = len(self.question)
+        if count < 2:
+            return np.ones((1, count))
+        place = np.random.default_rng([self.settings.seed, _HALVES]).permutation(count)
+        shares = np.array([place % 2, 1 - place % 2], dtype=np.float64)
+        means: FloatArray = shares / shares.sum(axis=1, keepdims=True)
+        return means
 
     def matrix(self, by: str, kept: Checkpoints | None = None) -> FloatArray:
         """Influence of each source on the outcome of each query, float64 [Q, S]."""
@@ -261,19 +290,19 @@ def of_prediction(
 
 def diagnose(objective: Objective, settings: Settings, solution: Solution | None) -> dict[str, Any]:
     """What is to be known of a result, with a warning where it makes the result doubtful."""
-    gradient = relative_gradient(objective)
     facts: dict[str, Any] = {
-        "gradient": gradient,
         "n_parameters": len(objective.theta),
         "n_terms": objective.n_terms,
         "ridge": objective.ridge,
     }
-    if gradient > _MUCH and settings.solver != "dot":
-        _warn(
-            f"The model is not at an optimum: its gradient is that of {gradient:.3g} training "
-            "examples, so that what one of them does is not what these values say; call "
-            "to_optimum(model) first."
-        )
+    if settings.needs_optimum:
+        facts["gradient"] = gradient = relative_gradient(objective)
+        if gradient > _MUCH:
+            _warn(
+                f"The model is not at an optimum: its gradient is that of {gradient:.3g} training "
+                "examples, so that what one of them does is not what these values say; call "
+                "to_optimum(model) first, or choose solver='ggn', which needs none."
+            )
     if solution is not None:
         facts.update(diagnose_solution(objective, settings, solution))
     return facts
@@ -283,7 +312,7 @@ def diagnose_solution(
     objective: Objective, settings: Settings, solution: Solution
 ) -> dict[str, Any]:
     """As `diagnose`, of what a solver left."""
-    if not solution.converged:
+    if not solution.converged and settings.solver != "ggn":
         _warn(
             f"The solver {settings.solver!r} stopped after {solution.iterations} steps with a "
             f"residual of {solution.residual:.2g}, above the tolerance {settings.tolerance:g}; "

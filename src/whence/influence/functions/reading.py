@@ -13,7 +13,9 @@ from whence.influence.functions.terms import terms_of
 from whence.models.base import require
 
 
-def objective_of(model: Any, *, epoch: int = 0, layers: Any = "all") -> Objective:
+def objective_of(
+    model: Any, *, epoch: int = 0, layers: Any = "all", precision: str = "float64"
+) -> Objective:
     """The training objective of a fitted model at its parameters.
 
     Parameters
@@ -23,6 +25,8 @@ def objective_of(model: Any, *, epoch: int = 0, layers: Any = "all") -> Objectiv
         Whose negatives are kept, where the loss has any.
     layers : {"all", "last"} or list of str
         The parameters that count, by name or by the beginning of it; the others are constants.
+    precision : {"float64", "float32"}
+        What a network computes in; formulas of factor models are always in float64.
 
     Raises
     ------
@@ -37,7 +41,7 @@ def objective_of(model: Any, *, epoch: int = 0, layers: Any = "all") -> Objectiv
     if loss is None or layers != "all":
         from whence.influence.functions.modules import ModuleObjective
 
-        return ModuleObjective.of(model, epoch=epoch, layers=layers)
+        return ModuleObjective.of(model, epoch=epoch, layers=layers, precision=precision)
     examples = model.examples_
     batch = examples.batch(np.arange(len(examples)), epoch)
     terms = terms_of({name: value.numpy() for name, value in batch.items()}, loss)

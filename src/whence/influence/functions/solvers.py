@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import linalg
@@ -11,7 +12,7 @@ from whence.errors import DataError, ParameterError
 from whence.influence.functions.conjugate import Solution, Steps, conjugate_gradients
 from whence.influence.functions.objective import SINGULAR, FloatArray, Objective
 
-SOLVERS = ("exact", "cg", "block", "lissa", "dot")
+SOLVERS = ("ggn", "exact", "cg", "block", "lissa", "dot")
 _LARGEST = 6000
 _POWER_STEPS = 30
 
@@ -27,9 +28,9 @@ class Settings:
     damping : float
         Added to the diagonal of the Hessian.
     tolerance : float
-        cg, lissa: of the residual, relative to the right-hand side.
+        ggn, cg, lissa: of the residual, relative to the right-hand side.
     max_iterations : int
-        cg, lissa.
+        ggn, cg, lissa.
     scale : float or None
         lissa: what the Hessian is divided by; None: its largest eigenvalue, estimated.
     batch_size : int or None
@@ -45,6 +46,22 @@ class Settings:
     scale: float | None = None
     batch_size: int | None = None
     seed: int = 42
+
+    @classmethod
+    def of(cls, solver: str, **given: Any) -> Settings:
+        """With the solver's own defaults for what is None.
+
+        A few steps with the Gauss-Newton matrix go along what the data say most about; what more
+        of them add is noise.
+        """
+        own = {"damping": 1e-4, "tolerance": 1e-3, "max_iterations": 15} if solver == "ggn" else {}
+        said = {name: value for name, value in given.items() if value is not None}
+        return cls(solver, **{**own, **said})
+
+    @property
+    def needs_optimum(self) -> bool:
+        """Whether the solution means little away from an optimum of the objective."""
+        return self.solver not in ("ggn", "dot")
 
 
 def solve(
@@ -67,7 +84,8 @@ def solve(
         return _exact(objective, rows, settings.damping)
     if settings.solver == "lissa":
         return _neumann(objective, rows, settings, steps)
-    equations = objective.hessian(settings.damping).equations(rows)
+    matrix = objective.gauss_newton if settings.solver == "ggn" else objective.hessian
+    equations = matrix(settings.damping).equations(rows)
     found = conjugate_gradients(
         equations.apply,
         equations.right,

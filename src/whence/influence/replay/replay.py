@@ -23,6 +23,7 @@ from whence.influence.checkpoints import check_model
 from whence.influence.credit import credited
 from whence.influence.describe import Describer
 from whence.influence.queries import query_examples
+from whence.influence.reliability import reliability
 from whence.influence.replay.adjoint import Trajectory
 from whence.influence.replay.smoothness import check_module, warn_of_kinks
 from whence.influence.replay.training import TrainingMap, replaying
@@ -356,22 +357,3 @@ class _Asked:
                 f"states, and {free / 2**30:.1f} GiB of memory are free; train a smaller model, "
                 "or fewer and larger batches."
             )
-
-
-def reliability(by_run: FloatArray) -> float | None:
-    """How far the mean over runs would agree with that of other runs; None for one run.
-
-    The correlation of the means of both halves of the runs, stepped up to all of them by the
-    formula of Spearman and Brown, 2r / (1 + r).
-
-    Parameters
-    ----------
-    by_run : float64 [R, n]
-    """
-    if len(by_run) < 2 or by_run.shape[1] < 2:
-        return None
-    halves = by_run[0::2].mean(axis=0), by_run[1::2].mean(axis=0)
-    if min(half.std() for half in halves) == 0:
-        return None
-    r = float(np.corrcoef(*halves)[0, 1])
-    return 2 * r / (1 + r) if r > 0 else r

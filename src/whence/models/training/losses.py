@@ -2,24 +2,97 @@
 
 Shapes: B examples, n negatives each, V items. No function reduces over examples, because every
 attribution needs the loss of each one.
+
+With `cut_at_scores` a loss can be looked at as a function of its scores, apart from the network
+that makes them.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import ParamSpec
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 __all__ = [
+    "CONVEX",
+    "Cut",
     "bce",
     "bpr",
     "bpr_max",
     "cross_entropy",
+    "cut_at_scores",
     "sampled_cross_entropy",
     "squared_error",
 ]
 
+CONVEX = ("bce", "bpr", "cross_entropy", "sampled_cross_entropy", "squared_error")
+"""Losses that are convex functions of their scores."""
+P = ParamSpec("P")
 
+
+@dataclass
+class Cut:
+    """Where losses were cut off from what makes their scores.
+
+    Attributes
+    ----------
+    names : list of str
+        The losses that were called, usually one.
+    scores : list of Tensor
+        As the network made them.
+    leaves : list of Tensor
+        The same numbers, which the losses were given instead: they require a gradient, and what
+        comes back to them goes no further.
+    """
+
+    names: list[str] = field(default_factory=list)
+    scores: list[Tensor] = field(default_factory=list)
+    leaves: list[Tensor] = field(default_factory=list)
+
+
+_cut: ContextVar[Cut | None] = ContextVar("cut", default=None)
+
+
+@contextmanager
+def cut_at_scores() -> Iterator[Cut]:
+    """Cut the losses called inside from their scores, which are collected."""
+    cut = Cut()
+    token = _cut.set(cut)
+    try:
+        yield cut
+    finally:
+        _cut.reset(token)
+
+
+def _of_scores(count: int) -> Callable[[Callable[P, Tensor]], Callable[P, Tensor]]:
+    """A loss whose first `count` arguments are scores."""
+
+    def decorate(loss: Callable[P, Tensor]) -> Callable[P, Tensor]:
+        @wraps(loss)
+        def called(*args: P.args, **kwargs: P.kwargs) -> Tensor:
+            cut = _cut.get()
+            if cut is not None:
+                scores: list[Tensor] = list(args[:count])  # type: ignore[arg-type]
+                leaves = [score.detach().requires_grad_() for score in scores]
+                cut.names.append(loss.__name__)
+                cut.scores += scores
+                cut.leaves += leaves
+                args = (*leaves, *args[count:])  # type: ignore[assignment]
+            return loss(*args, **kwargs)
+
+        return called
+
+    return decorate
+
+
+@_of_scores(2)
 def bce(positive: Tensor, negatives: Tensor) -> Tensor:
     """Binary cross-entropy of a positive and its negatives, summed over them.
 
@@ -42,6 +115,7 @@ def bce(positive: Tensor, negatives: Tensor) -> Tensor:
     return functional.softplus(-positive) + functional.softplus(negatives).sum(1)
 
 
+@_of_scores(2)
 def bpr(positive: Tensor, negatives: Tensor) -> Tensor:
     """Bayesian personalised ranking, mean over the negatives.
 
@@ -64,6 +138,7 @@ def bpr(positive: Tensor, negatives: Tensor) -> Tensor:
     return functional.softplus(negatives - positive.unsqueeze(1)).mean(1)
 
 
+@_of_scores(2)
 def bpr_max(positive: Tensor, negatives: Tensor, regularisation: float = 1.0) -> Tensor:
     """BPR over negatives weighted by their softmax, with its score regularisation.
 
@@ -92,6 +167,7 @@ def bpr_max(positive: Tensor, negatives: Tensor, regularisation: float = 1.0) ->
     return -torch.logsumexp(log_weight + log_win, dim=1) + regularisation * penalty
 
 
+@_of_scores(1)
 def cross_entropy(scores: Tensor, targets: Tensor) -> Tensor:
     """Cross-entropy of the softmax over all items.
 
@@ -107,6 +183,7 @@ def cross_entropy(scores: Tensor, targets: Tensor) -> Tensor:
     return functional.cross_entropy(scores, targets, reduction="none")
 
 
+@_of_scores(2)
 def sampled_cross_entropy(
     positive: Tensor, negatives: Tensor, log_expected: tuple[Tensor, Tensor] | None = None
 ) -> Tensor:
@@ -131,6 +208,7 @@ def sampled_cross_entropy(
     return torch.logsumexp(torch.cat([positive.unsqueeze(1), negatives], dim=1), 1) - positive
 
 
+@_of_scores(1)
 def squared_error(predicted: Tensor, rating: Tensor) -> Tensor:
     """Squared difference of predicted and given rating.
 
