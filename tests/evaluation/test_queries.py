@@ -1,5 +1,7 @@
 """Queries of users: histories, targets, what is asked by default, and bad input."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -8,7 +10,7 @@ from dense import Dense, by_user, random_users, table_of
 
 from whence import Interactions, Popularity
 from whence.errors import DataError, ParameterError
-from whence.evaluation import evaluate, make_queries, user_queries
+from whence.evaluation import Queries, evaluate, make_queries, user_queries
 
 TRAIN = by_user({"u": ["a", "b"], "v": ["c"], "w": ["a", "c", "d"]})
 TEST = table_of({"w": ["b", "x", "b"], "new": ["a"], "u": ["d", "y"]})
@@ -43,6 +45,17 @@ class TestUsers:
         ]
         assert (queries.n_unknown_rows, queries.n_empty, queries.n_without_targets) == (2, 1, 1)
         assert queries.count_distinct_targets().tolist() == [2, 1, 2]
+
+    def test_distinct_targets_of_any_windows(self):
+        random = np.random.default_rng(0)
+        for n in range(30):
+            items = random.integers(-1, 6, n)
+            start = random.integers(0, n + 1, 10)
+            end = np.minimum(n, start + random.integers(0, 12, 10))
+            windows = SimpleNamespace(target_items=items, target_start=start, target_end=end)
+            found = Queries.count_distinct_targets(windows)
+            sets = [set(items[a:b].tolist()) for a, b in zip(start, end)]
+            assert found.tolist() == [len(one) for one in sets]
 
     def test_histories_are_not_copied(self):
         assert make_queries(TRAIN, TEST).history_items is TRAIN.sequences.items

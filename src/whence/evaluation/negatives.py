@@ -15,6 +15,7 @@ import numpy.typing as npt
 import polars as pl
 
 from whence.data import Interactions, Vocabulary
+from whence.data._numbering import sorted_distinct
 from whence.errors import DataError, ParameterError
 from whence.evaluation.queries import Queries, positions_of_windows
 
@@ -255,6 +256,6 @@ def _distinct(
     rows = table["row"].to_numpy()
     kept = (codes >= 0) & (codes != own[rows])
     width = max(len(vocabulary.items), 1)
-    pairs = np.unique(rows[kept] * width + codes[kept])
+    pairs = sorted_distinct(rows[kept] * width + codes[kept])
     counts = np.bincount(pairs // width, minlength=data.n_rows)
     return (pairs % width).astype(np.int32), np.concatenate(([0], np.cumsum(counts)))

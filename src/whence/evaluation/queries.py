@@ -157,13 +157,29 @@ class Queries:
 
     def count_distinct_targets(self) -> IntArray:
         """Number of distinct targets of each query, items that cannot be found included."""
-        owner = np.repeat(np.arange(len(self)), self.target_end - self.target_start)
-        inside = np.arange(len(owner)) - np.searchsorted(owner, owner)
-        items = self.target_items[self.target_start[owner] + inside].astype(np.int64)
-        low = int(self.target_items.min(initial=0))
-        width = int(self.target_items.max(initial=0)) - low + 1
-        pairs = np.unique(owner * width + (items - low))
-        return np.bincount(pairs // width, minlength=len(self))
+        # Windows that end together are counted in one way back from their end, where the last
+        # occurrence of each item counts: linear for the rests of a session, all pairs of which
+        # took 15 s and .56 GB for a session of 4,000 items.
+        end, of_query = np.unique(self.target_end, return_inverse=True)
+        start = end.copy()
+        np.minimum.at(start, of_query, self.target_start)
+        sizes = end - start
+        first = np.concatenate(([0], np.cumsum(sizes)))
+        places = np.arange(first[-1]) + np.repeat(start - first[:-1], sizes)
+        last = _next_occurrence(self.target_items)[places] >= np.repeat(end, sizes)
+        counted = np.concatenate(([0], np.cumsum(last)))
+        beginning = first[of_query] + self.target_start - start[of_query]
+        return counted[first[of_query + 1]] - counted[beginning]
+
+
+def _next_occurrence(items: npt.NDArray[np.integer]) -> IntArray:
+    """Place at which each item is found again, int64 [n]; n where it is not."""
+    n = len(items)
+    order = np.argsort(items, kind="stable")
+    same = items[order[1:]] == items[order[:-1]]
+    found = np.full(n, n, dtype=np.int64)
+    found[order[:-1][same]] = order[1:][same]
+    return found
 
 
 def user_queries(train: Interactions, users: npt.ArrayLike, ids: pl.DataFrame) -> Queries:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whence.data import Interactions
+from whence.data._numbering import sorted_distinct
 from whence.engines import Run
 from whence.evaluation.queries import Queries
 from whence.models._blocks import Rows, RowsJob, in_blocks
@@ -147,10 +148,11 @@ class TIFUKNN(Recommender, name="tifu"):
         np.maximum.at(n_baskets, owner, baskets.astype(np.int64) + 1)
         # A basket is a set: a repeated item counts once. Sorted by owner, item, basket.
         longest = int(n_baskets.max(initial=1))
-        keys = np.unique((owner.astype(np.int64) * n_items + items) * longest + baskets)
+        keys = sorted_distinct((owner.astype(np.int64) * n_items + items) * longest + baskets)
         cells, basket = np.divmod(keys, longest)
         weight = self._basket_weights(n_baskets[cells // n_items], basket)
-        cells, start = np.unique(cells, return_index=True)
+        start = np.flatnonzero(np.diff(cells, prepend=-1))
+        cells = cells[start]
         values = np.add.reduceat(weight, start) if len(start) else np.empty(0)
         rows, columns = np.divmod(cells, n_items)
         counts = np.bincount(rows, minlength=n_owners)
