@@ -1,4 +1,4 @@
-"""Splits of histories for experiments, and planted users."""
+"""Splits of histories for experiments, and what is planted in them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import polars as pl
 import pytest
 
 import whence
+from whence.curation import Attack
 from whence.errors import DataError
 from whence.experiments.histories import (
     in_order,
     in_order_of_the_table,
-    planted_users,
     split_shares,
 )
 
@@ -65,27 +65,19 @@ def test_without_a_validation_share(data):
         split_shares(data, validation=0.0, test=0.01)
 
 
-@pytest.mark.parametrize("numbers", [False, True])
-def test_planted_users_are_new_and_known(data, numbers):
-    if numbers:
-        frame = data.frame.with_columns(
-            pl.col("user_id").replace_strict(dict(zip("abcd", range(4))))
-        )
-        data = whence.Interactions.from_frame(frame)
-    extra = planted_users(data, 0.5, seed=1)
-    assert extra.n_sources == 2
-    assert extra.frame.schema == data.frame.schema
-    assert not set(extra.source_ids.to_list()) & set(data.source_ids.to_list())
-    assert extra.frame.equals(planted_users(data, 0.5, seed=1).frame)
-    lengths = np.bincount(data.source_codes)
-    assert set(np.bincount(extra.source_codes)) <= set(lengths)
-    asked = split_shares(data, extra=extra)
-    planted = asked.train.source_ids.filter(pl.Series(asked.is_planted))
-    assert set(planted.to_list()) == set(extra.source_ids.to_list())
-    # What is asked does not change, and nothing planted is held out.
+@pytest.mark.parametrize("kind", ["uniform", "shuffled"])
+def test_what_is_planted_is_known_and_never_asked(data, kind):
     plain = split_shares(data)
-    assert len(plain.test) == len(asked.test)
-    assert asked.train.n_rows == plain.train.n_rows + extra.n_rows
+    assert not plain.is_planted.any()
+    asked = split_shares(data, attack=Attack(kind=kind, share=0.5, seed=1))
+    want = Attack(kind=kind, share=0.5, seed=1).plant(plain.train)
+    assert asked.train.frame.equals(want.data.frame)
+    planted = asked.train.source_ids.filter(pl.Series(asked.is_planted))
+    assert set(planted) == set(want.corrupted)
+    for part, same in ((asked.validation, plain.validation), (asked.test, plain.test)):
+        assert part.ids.equals(same.ids)
+        items = [asked.train.item_ids.gather(part.history_items).to_list()]
+        assert items == [plain.train.item_ids.gather(same.history_items).to_list()]
 
 
 def test_order_is_measured_and_may_be_that_of_the_table(data):

@@ -1,5 +1,11 @@
 """Acting on values: where each name is from."""
 
+from .attacks import (
+    Attack as Attack,
+)
+from .attacks import (
+    Attacked as Attacked,
+)
 from .detection import (
     detection_curve as detection_curve,
 )
@@ -41,6 +47,8 @@ from .pruning import (
 )
 
 __all__ = [
+    "Attack",
+    "Attacked",
     "Comparison",
     "Disclosure",
     "DisclosurePlan",

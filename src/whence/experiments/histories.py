@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from whence.curation.attacks import Attack
 from whence.data import Interactions
 from whence.errors import DataError, check_float
 from whence.evaluation import Queries, make_queries
@@ -26,13 +27,16 @@ class Asked:
         One query per row of the last but one and of the last share: the target is the row's item,
         the history all rows of the user before it.
     is_planted : bool [n_sources]
-        Users of the training data that were added to it.
+        Users or sessions of the training data that an attack added or changed.
+    targets : polars.Series
+        Ids of the items that the attack is about.
     """
 
     train: Interactions
     validation: Queries
     test: Queries
     is_planted: npt.NDArray[np.bool_]
+    targets: pl.Series
 
 
 def split_shares(
@@ -40,7 +44,7 @@ def split_shares(
     validation: float = 0.1,
     test: float = 0.1,
     *,
-    extra: Interactions | None = None,
+    attack: Attack | None = None,
 ) -> Asked:
     """Split each user's rows by their order in time.
 
@@ -51,8 +55,8 @@ def split_shares(
     validation, test : float
         Shares of each user's rows, rounded down; without a validation share there are no
         validation queries.
-    extra : Interactions, optional
-        Further users, all of whose rows are training data (planted noise).
+    attack : Attack, optional
+        What is planted in the training data.
 
     Raises
     ------
@@ -70,13 +74,11 @@ def split_shares(
     mask = np.zeros(data.n_rows, dtype=np.bool_)
     mask[data.sequences.rows[is_train]] = True
     train = data.keep_rows(mask)
-    if extra is not None:
-        frame = pl.concat([train.frame, extra.frame.select(train.frame.columns)])
-        arguments: dict[str, Any] = dict(train.columns.as_arguments())
-        train = Interactions.from_frame(frame, **arguments)
-    else:
-        train = train.rebuild()
-    train = train.with_tables(items=data.item_table, users=data.user_table)
+    train = train.rebuild().with_tables(items=data.item_table, users=data.user_table)
+    corrupted, targets = train.source_ids[:0], train.item_ids[:0]
+    if attack is not None:
+        attacked = attack.plant(train)
+        train, corrupted, targets = attacked.data, attacked.corrupted, attacked.targets
     queries = make_queries(train, data, protocol="prefixes", target="next")
     # A query stands at each place but the first of a user; its target is the row at that place.
     owner = np.repeat(np.arange(data.n_sources), np.maximum(counts - 1, 0))
@@ -92,12 +94,12 @@ def split_shares(
                 f"The {name} share leaves no row: every user has too few; give a larger share or "
                 "longer histories."
             )
-    real = data.vocabulary.source_codes(train.vocabulary.sources) >= 0
     return Asked(
         train,
         queries.take(np.flatnonzero(is_validation)),
         queries.take(np.flatnonzero(is_test)),
-        ~real,
+        train.source_ids.is_in(corrupted.implode()).to_numpy(),
+        targets,
     )
 
 
@@ -110,46 +112,6 @@ def in_order(data: Interactions) -> float:
         later=(pl.col("time").diff() >= 0).over("user", mapping_strategy="group_to_rows")
     )["later"].drop_nulls()
     return 1.0 if steps.is_empty() else float(steps.cast(pl.Float64).mean())  # type: ignore[arg-type]
-
-
-def planted_users(data: Interactions, share: float, seed: int) -> Interactions:
-    """Users whose items are drawn at random from the catalogue, as long as real ones.
-
-    Parameters
-    ----------
-    data : Interactions
-        Lengths and times are taken from its users.
-    share : float
-        Number of planted users over that of real ones.
-    seed : int
-
-    Returns
-    -------
-    Interactions
-        With the columns of `data`; user ids beyond the largest, or with the prefix ``planted-``.
-    """
-    rng = np.random.Generator(np.random.PCG64([seed, 0xB07]))
-    n = max(1, round(share * data.n_sources))
-    chosen = rng.choice(data.n_sources, n, replace=False)
-    offsets, rows = data.sequences.offsets, data.sequences.rows
-    taken = np.concatenate([rows[offsets[c] : offsets[c + 1]] for c in chosen])
-    owner = np.repeat(np.arange(n), (offsets[1:] - offsets[:-1])[chosen])
-    frame = data.frame[taken]
-    ids = data.source_ids
-    if ids.dtype.is_integer():
-        first = int(ids.max()) + 1  # type: ignore[arg-type]
-        names = pl.Series(first + owner).cast(ids.dtype)
-    else:
-        names = pl.Series([f"planted-{k}" for k in owner])
-    arguments: dict[str, Any] = dict(data.columns.as_arguments())
-    items = data.item_ids.gather(rng.integers(0, data.n_items, len(taken)))
-    return Interactions.from_frame(
-        frame.with_columns(
-            names.alias(data.columns.source),
-            items.alias(data.columns.item),
-        ),
-        **arguments,
-    )
 
 
 def in_order_of_the_table(data: Interactions) -> Interactions:

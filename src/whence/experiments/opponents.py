@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from whence.curation.attacks import Attack
 from whence.data import Interactions
 from whence.engines import Checkpoints, ListJob, Run, settled
 from whence.engines import run as run_job
@@ -24,7 +25,6 @@ from whence.experiments.histories import (
     Asked,
     in_order,
     in_order_of_the_table,
-    planted_users,
     split_shares,
 )
 from whence.experiments.results import OpponentsResult
@@ -173,11 +173,13 @@ class OpponentsExperiment(Configurable):
         return OpponentsResult(table, {**settings, **facts})
 
     def _split(self, data: Interactions) -> Asked:
-        extra = planted_users(data, self.planted, PLANTED_SEED) if self.planted else None
+        attack = None
+        if self.planted:
+            attack = Attack(kind="uniform", share=self.planted, seed=PLANTED_SEED)
         if self.protocol == "original":
-            asked = split_shares(data, validation=0.0, test=0.1, extra=extra)
+            asked = split_shares(data, validation=0.0, test=0.1, attack=attack)
             return replace(asked, validation=asked.test)
-        return split_shares(data, validation=0.1, test=0.1, extra=extra)
+        return split_shares(data, validation=0.1, test=0.1, attack=attack)
 
     def _metrics(self, asked: Asked) -> list[str]:
         if self.metrics is not None:
