@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+Number = TypeVar("Number", bound=np.integer[Any])
 
 
 def renumber(
@@ -35,7 +37,7 @@ def renumber(
     return old, new[codes]
 
 
-def sorted_distinct(values: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
+def sorted_distinct(values: NDArray[Number]) -> NDArray[Number]:
     """Distinct values, ascending: `numpy.unique` by sorting, five times as fast as by hashing.
 
     Parameters

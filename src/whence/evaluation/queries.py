@@ -169,7 +169,7 @@ class Queries:
         last = _next_occurrence(self.target_items)[places] >= np.repeat(end, sizes)
         counted = np.concatenate(([0], np.cumsum(last)))
         beginning = first[of_query] + self.target_start - start[of_query]
-        return counted[first[of_query + 1]] - counted[beginning]
+        return np.asarray(counted[first[of_query + 1]] - counted[beginning])
 
 
 def _next_occurrence(items: npt.NDArray[np.integer]) -> IntArray:
