@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -280,7 +281,7 @@ class _Planting:
         own = self.attack.kind == "average"
         return self.ratings.drawn(filler if own else None, len(filler), self.generator)
 
-    @property
+    @cached_property
     def _selected(self) -> IntArray:
         """Items in the order in which profiles select them, those that they are about left out."""
         if not self._selects:
