@@ -71,6 +71,22 @@ def test_trace_of_other_data_and_of_oneself(trained, ratings):
     assert "Self-influence" in out
 
 
+def test_trace_through_every_step_needs_no_checkpoints(ratings, tmp_path):
+    folder = tmp_path / "bpr"
+    small = ["--set", "model.embedding_dim=4", "--epochs", 2]
+    code, _, err = run("train", "--data", ratings, "--model", "bpr", *small, "-o", folder)
+    assert code == 0, err
+    code, _, err = run("trace", folder)
+    assert code == 2
+    assert "--every-step" in err
+    code, out, err = run("trace", folder, "--every-step", "--by", "user")
+    assert code == 0, err
+    assert "TracIn influence of 30 users" in out
+    code, _, err = run("trace", folder, "--every-step", "--self")
+    assert code == 2
+    assert "every_step" not in err
+
+
 def test_explain_shows_bars_and_draws(trained, tmp_path):
     picture = tmp_path / "user.png"
     code, out, err = run("explain", trained, "--user", 3, "--last", 5, "-k", 3, "-o", picture)

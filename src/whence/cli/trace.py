@@ -68,8 +68,10 @@ def trace(
     elif resume:
         raise ConfigError("--resume goes on in a folder; name it with --output.")
     model = load_trained(source).model
-    tracing = TracIn(checkpoints=_checkpoints(source), threads=threads, **given.parameters)
+    tracing = TracIn(threads=threads, **given.parameters)
     tracing._check_params()
+    if not tracing.every_step:
+        tracing.set_params(checkpoints=_checkpoints(source))
     asked = None if self_influence else _asked(source, model, test)
     most = 0 if asked is None else len(asked)
     for one in query or []:
@@ -106,7 +108,8 @@ def _checkpoints(run: Path) -> Path:
     if not any(folder.glob("epoch-*.pt")):
         raise FileFormatError(
             f"{run} kept no checkpoints of epochs, which influence is traced through; train again "
-            "with --set training.checkpoints=5 (every fifth epoch)."
+            "with --set training.checkpoints=5 (every fifth epoch), or take --every-step, which "
+            "does training again."
         )
     return folder
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from whence.data import Interactions
+from whence.errors import UnsupportedError
 
 IntArray = npt.NDArray[np.int64]
 _OWN = ("rank", "score", "example", "target", "sequence")
@@ -24,7 +25,7 @@ class Describer:
     ----------
     train : Interactions
     of_train : Examples
-    of_queries : QueryExamples or any
+    of_queries : QueryExamples or None
     """
 
     train: Interactions
@@ -46,7 +47,18 @@ class Describer:
         }
 
     def queries(self) -> pl.DataFrame:
-        """One row per query: ids, target, and the sequence before it."""
+        """One row per query: ids, target, and the sequence before it.
+
+        Raises
+        ------
+        UnsupportedError
+            If what was asked cannot be described.
+        """
+        if self.of_queries is None:
+            raise UnsupportedError(
+                "What these values are about are no queries of validation or test data, so that "
+                "there is no table of them."
+            )
         asked = self.of_queries
         ids: pl.DataFrame = asked.ids.drop("target").with_row_index("query")
         return ids.with_columns(

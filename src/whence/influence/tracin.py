@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +25,8 @@ from whence.influence.passes import (
     SumsOverQueries,
     empty_lists,
 )
+from whence.influence.replay import every_step
+from whence.influence.replay.replayed import check_replayable
 from whence.influence.result import Influence
 from whence.influence.screening import Limits
 from whence.influence.strategies import ByAutograd, ByFactors, Strategy
@@ -227,6 +230,14 @@ class TracIn(Tracing, name="tracin", title="TracIn influence"):
         "adagrad" by 1/(√s + ε) of its sums of squares. "adam-factored": Adam's with v̂ of each
         matrix taken for the outer product of its row and column means over its mean, r cᵀ/m, and ε
         in each factor, as 1/((√(r/√m) + √ε)(√(c/√m) + √ε)); much faster for all pairs.
+    every_step : bool
+        Sum over all steps of training in place of checkpoints, and over those alone in which an
+        example was used: ``Σ_t η_t/n_t ∇ℓ(w_t, z) · P_t ∇ℓ(w_t, z')`` with the number n_t of loss
+        terms of the batch, the optimiser's preconditioner P_t (1, or what `weighting` says), the
+        dropout of training for z, and clipped gradients where training clips. This is TracIn's
+        ideal to first order, and In-Run Data Shapley of first order: by how much steps on z
+        lowered the loss of z', in its units. Training is done again for it, so that no checkpoint
+        is needed; the queries are asked at every step, so ask some hundreds.
     top : int, default 10
         Proponents and opponents that `per_query` keeps for each query.
     learning_rate : float or sequence of float, optional
@@ -246,6 +257,7 @@ class TracIn(Tracing, name="tracin", title="TracIn influence"):
     ----------
     -  Pruthi, Liu, Kale and Sundararajan. Estimating training data influence by tracing
        gradient descent. NeurIPS 2020.
+    -  Wang, Mittal, Song and Jia. Data Shapley in one training run. ICLR 2025.
 
     Examples
     --------
@@ -259,7 +271,58 @@ class TracIn(Tracing, name="tracin", title="TracIn influence"):
     """
 
     weighting: Weighting | None = None
+    every_step: bool = False
     method: Literal["factors", "autograd"] = "factors"
+
+    def check_model(self, model: Any) -> None:
+        """Refuse a model that is not trained by gradients; see `Attributor.check_model`."""
+        if self.every_step:
+            check_replayable(model)
+        else:
+            super().check_model(model)
+
+    def attribute(self, model: Any, data: Any, *, run: Run | None = None) -> Influence:
+        """Value the training data by what it did for all queries; see `Tracing.attribute`."""
+        if self.every_step:
+            return every_step.attribute(self, model, data, run)
+        return super().attribute(model, data, run=run)
+
+    def per_query(
+        self, model: Any, data: Any, n: int | None = None, *, run: Run | None = None
+    ) -> Influence:
+        """Find the strongest proponents and opponents of each query; see `Tracing.per_query`."""
+        if not self.every_step:
+            return super().per_query(model, data, n, run=run)
+        n = check_int("n", self.top if n is None else n, minimum=1)
+        steps, found = every_step.per_query(self, model, data, n, run)
+        scores = found.pop("scores")
+        lists = _ordered(found)
+        return steps.answer(self, scores, state=lists, n_kept=lists["top_scores"].shape[1])
+
+    def matrix(
+        self, model: Any, data: Any, path: str | Path | None = None, *, run: Run | None = None
+    ) -> Any:
+        """Compute the scores of all pairs; see `Tracing.matrix`."""
+        if not self.every_step:
+            return super().matrix(model, data, path, run=run)
+        target = None if path is None else _new_file(path)
+        dtype = np.float64 if self.precision == "float64" else np.float32
+        if target is None:
+            return every_step.matrix(self, model, data, partial(np.empty, dtype=dtype), run)
+        part = target.with_name(f".{target.name}.part")
+        made = partial(np.lib.format.open_memmap, part, "w+", dtype)
+        every_step.matrix(self, model, data, made, run).flush()
+        part.rename(target)
+        return np.load(target, mmap_mode="r")
+
+    def self_influence(self, model: Any, *, run: Run | None = None) -> Influence:
+        """Value each training example by what it did for itself; see `Tracing.self_influence`."""
+        if self.every_step:
+            raise ParameterError(
+                "The influence of examples on themselves is computed at checkpoints; leave "
+                "every_step=True out."
+            )
+        return super().self_influence(model, run=run)
 
     def _problem(self, model: Any, data: Any, run: Run | None) -> Problem:
         return self._resolve(

@@ -124,6 +124,19 @@ class Recommender(Configurable, ABC):
         """Take back what `_state` gave; `train_` is there. Without a state, learn again."""
         self._fit(self.train_, settled(None, self))
 
+    def _record(self) -> dict[str, Any]:
+        """How learning went, JSON-able: kept in the file of the model beside its state."""
+        return {}
+
+    def _take_record(self, record: Mapping[str, Any]) -> None:
+        """Take back what `_record` gave; nothing of files that have none.
+
+        Raises
+        ------
+        ValueError
+            If it cannot be that of this model.
+        """
+
     def __repr__(self) -> str:
         if not hasattr(self, "train_"):
             return super().__repr__()

@@ -59,6 +59,7 @@ def write_model(model: Recommender, path: str | Path, *, overwrite: bool = False
         "kind": train.kind,
         "columns": train.columns.as_arguments(),
         "has_state": bool(state),
+        "record": model._record(),
         "versions": {"whence": __version__, "python": platform.python_version()},
     }
     tables = {
@@ -157,6 +158,7 @@ def read_model(path: str | Path, wanted: type[Model] | None, arguments: Mapping[
     model.train_ = train
     try:
         model._restore(state if metadata["has_state"] else {})
+        model._take_record(metadata.get("record", {}))
     except _DAMAGED as error:
         why = " ".join(str(error).split())
         raise FileFormatError(

@@ -6,56 +6,20 @@ import warnings
 from functools import partial
 
 import numpy as np
-import polars as pl
 import pytest
 import torch
 from scipy.stats import spearmanr
+from training_cases import MODELS, OPTIMIZERS, SMALL
 
 import whence
 from whence.engines import Run
 from whence.engines import checkpoints as keeping
 from whence.errors import DataWarning, UnsupportedError
 from whence.influence.queries import query_examples
+from whence.influence.reliability import reliability
 from whence.influence.replay.adjoint import Trajectory
-from whence.influence.replay.replay import reliability
 from whence.influence.replay.training import TrainingMap, replaying
 from whence.models import TorchModel
-
-
-@pytest.fixture(scope="module")
-def likes():
-    """Users and items in order of time, and what came later."""
-    rng = np.random.default_rng(3)
-    rows = [
-        (u, int(i), 10 * t + u) for u in range(9) for t, i in enumerate(rng.permutation(12)[:6])
-    ]
-    frame = pl.DataFrame(rows, schema=["user_id", "item_id", "timestamp"], orient="row")
-    return frame.filter(pl.col("timestamp") < 50), frame.filter(pl.col("timestamp") >= 50)
-
-
-SMALL = {"epochs": 3, "batch_size": 16, "learning_rate": 0.02}
-WINDOWS = {"embedding_dim": 4, "max_length": 4, "exclude_seen": False}
-MODELS = {
-    "neumf": lambda **more: whence.NeuMF(
-        gmf_dim=3, mlp_dim=3, layers=(4, 3), n_negatives=2, activation="gelu", **SMALL | more
-    ),
-    "bpr": lambda **more: whence.BPRMF(embedding_dim=3, **SMALL | more),
-    "gru": lambda **more: whence.GRU4Rec(hidden_dim=4, **{"dropout": 0.3} | WINDOWS | SMALL | more),
-    "lstm": lambda **more: whence.LSTMRec(hidden_dim=4, **WINDOWS | SMALL | more),
-    "sasrec": lambda **more: whence.SASRec(
-        num_layers=1, activation="gelu", **{"dropout": 0.2} | WINDOWS | SMALL | more
-    ),
-    "widedeep": lambda **more: whence.WideDeep(
-        embedding_dim=3, layers=(4,), activation="gelu", **SMALL | more
-    ),
-}
-OPTIMIZERS = {
-    "adam": {"optimizer": "adam", "eps_root": 1e-6, "weight_decay": 0.01},
-    "adamw": {"optimizer": "adamw", "eps_root": 1e-6, "weight_decay": 0.1, "decay": 0.7},
-    "sgd": {"optimizer": "sgd", "learning_rate": 0.5, "weight_decay": 0.02},
-    "adagrad": {"optimizer": "adagrad", "learning_rate": 0.1},
-    "clipped": {"optimizer": "sgd", "learning_rate": 0.5, "gradient_clip": 0.05},
-}
 
 
 def differences(model, data, examples, step=1e-5):
@@ -173,13 +137,16 @@ def test_reliability_is_that_of_spearman_and_brown():
     assert reliability(by_run[:1]) is None
 
 
-def test_early_stopping_is_replayed_up_to_the_best_epoch(likes):
+def test_early_stopping_is_replayed_up_to_the_best_epoch(likes, tmp_path):
     train, later = likes
     model = MODELS["gru"](**OPTIMIZERS["adam"] | {"epochs": 8})
     model.fit(train, validation=later, metric="mrr@3", patience=2)
     values = whence.Replay().attribute(model, later)
-    assert values.metadata["epochs"] == model.best_["epoch"]
+    assert values.metadata["epochs"] == model.best_["epoch"] < len(model.history_)
     assert values.metadata["difference"] < 1e-3
+    loaded = whence.load_model(model.save(tmp_path / "model.whence"))
+    assert (loaded.best_, loaded.history_) == (model.best_, model.history_)
+    assert np.array_equal(whence.Replay().attribute(loaded, later).scores, values.scores)
 
 
 def test_memory_is_that_of_the_root_of_the_steps(likes):
@@ -247,6 +214,6 @@ def test_what_cannot_be_replayed_is_refused(likes, monkeypatch):
     with pytest.raises(UnsupportedError, match="statistics of batches"):
         whence.Replay().attribute(model, later)
     del model.module_.norm
-    monkeypatch.setattr("whence.influence.replay.replay.available_memory", lambda: 100.0)
+    monkeypatch.setattr("whence.influence.replay.replayed.available_memory", lambda: 100.0)
     with pytest.raises(whence.errors.DataError, match="GiB of memory are free"):
         whence.Replay().attribute(model, later)

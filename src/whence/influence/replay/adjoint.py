@@ -38,7 +38,7 @@ class Trajectory:
         cls,
         training: TrainingMap,
         report: Report,
-        look: Callable[[int, Tensor], None] | None = None,
+        look: Callable[[int, State], None] | None = None,
     ) -> Trajectory:
         """Train.
 
@@ -48,7 +48,7 @@ class Trajectory:
         report : callable
             Told of the steps.
         look : callable, optional
-            ``look(epoch, parameters)`` after each epoch, from 1.
+            ``look(number, state)`` after each step, from 1.
         """
         trajectory, state = cls(training), training.start()
         every, n = trajectory.every, training.n_steps
@@ -57,8 +57,8 @@ class Trajectory:
                 if (number - 1) % every == 0:
                     trajectory.kept[number - 1] = state
                 state = training.advance(state, number)
-                if look is not None and number % training.steps_per_epoch == 0:
-                    look(number // training.steps_per_epoch, state[0])
+                if look is not None:
+                    look(number, state)
                 report(number, n, "training again")
         trajectory.kept[n] = state
         return trajectory

@@ -49,14 +49,24 @@ class Step(ABC):
     def __call__(self, state: State, gradient: Tensor, rate: float, number: int) -> State:
         """State after step `number`, counted from 1."""
         if self.clip is not None:
-            norm = _root(gradient.square().sum())
-            gradient = gradient * torch.clamp(self.clip / (norm + _CLIP_EPS), max=1.0)
+            gradient = gradient * self.clipping(gradient)
         parameters, *kept = state
         if self.weight_decay and self.decoupled:
             parameters = parameters * (1.0 - rate * self.weight_decay)
         elif self.weight_decay:
             gradient = gradient + self.weight_decay * parameters
         return self._move(parameters, tuple(kept), gradient, rate, number)
+
+    def clipping(self, gradient: Tensor) -> Tensor:
+        """What a gradient is multiplied by because its norm is too great, Tensor []."""
+        if self.clip is None:
+            return torch.ones_like(gradient[0])
+        norm = _root(gradient.square().sum())
+        return torch.clamp(self.clip / (norm + _CLIP_EPS), max=1.0)
+
+    def scale(self, state: State, number: int) -> Tensor:
+        """What step `number`, which led to this state, multiplied gradients by, Tensor [P]."""
+        return torch.ones_like(state[0])
 
     @abstractmethod
     def _move(
@@ -87,6 +97,10 @@ class Adagrad(Step):
         total = kept[0] + gradient.square()
         return parameters - rate * gradient / (_root(total) + self.eps), total
 
+    def scale(self, state: State, number: int) -> Tensor:
+        """See `Step.scale`."""
+        return 1.0 / (_root(state[1]) + self.eps)
+
 
 class Adam(Step):
     """Adam: moving means of gradients and of their squares are kept."""
@@ -103,9 +117,16 @@ class Adam(Step):
         first, second = self.betas
         mean = first * kept[0] + (1.0 - first) * gradient
         square = second * kept[1] + (1.0 - second) * gradient.square()
-        root = _root(square / (1.0 - second**number) + self.eps_root)
-        step = mean / (1.0 - first**number) / (root + self.eps)
+        step = mean / (1.0 - first**number) / self._root(square, number)
         return parameters - rate * step, mean, square
+
+    def scale(self, state: State, number: int) -> Tensor:
+        """See `Step.scale`."""
+        return 1.0 / self._root(state[2], number)
+
+    def _root(self, square: Tensor, number: int) -> Tensor:
+        corrected = square / (1.0 - self.betas[1] ** number)
+        return _root(corrected + self.eps_root) + self.eps
 
 
 class AdamW(Adam):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -65,6 +65,8 @@ class TrainingMap:
     n_steps, steps_per_epoch : int
     initial : Tensor [P]
         Initial parameters, all that are trained as one vector.
+    step : Step
+        Of the optimiser.
     """
 
     def __init__(self, model: Any, epochs: int, seed: int, dtype: torch.dtype) -> None:
@@ -73,7 +75,7 @@ class TrainingMap:
         fresh._prepare(model.train_)
         self.model = fresh
         module = fresh.module_.to(dtype)
-        self._loss = _Loss(fresh)
+        self._within = _Within(module)
         self._dtype = dtype
         self._batches = Batches(fresh, np.arange(len(fresh.examples_)))
         trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
@@ -84,12 +86,12 @@ class TrainingMap:
         self.epochs = epochs
         self.steps_per_epoch = math.ceil(len(self._batches.order.number) / fresh.batch_size)
         self.n_steps = epochs * self.steps_per_epoch
-        self._step = step_of(fresh)
+        self.step = step_of(fresh)
         self._keys: tuple[int, IntArray] = (-1, np.empty(0, dtype=np.int64))
 
     def start(self) -> State:
         """State before the first step."""
-        return self._step.start(self.initial)
+        return self.step.start(self.initial)
 
     def place(self, number: int) -> Place:
         """Where step `number`, from 1, is."""
@@ -111,7 +113,35 @@ class TrainingMap:
             loss, _ = self._batch_loss(parameters, number, weights)
             (gradient,) = torch.autograd.grad(loss, parameters)
         with torch.no_grad():
-            return self._moved((parameters.detach(), *state[1:]), gradient, number)
+            return self.moved((parameters.detach(), *state[1:]), gradient, number)
+
+    def rate(self, number: int) -> float:
+        """Learning rate of a step."""
+        rate: float = self.model.learning_rate * self.model.decay ** self.place(number).epoch
+        return rate
+
+    def weighted_gradient(self, parameters: Tensor, number: int) -> tuple[Tensor, Tensor, IntArray]:
+        """Gradient of the loss of a step as a function of the parameters, and of weights.
+
+        Parameters
+        ----------
+        parameters : Tensor [P]
+            It requires gradients.
+        number : int
+
+        Returns
+        -------
+        gradient : Tensor [P]
+        weights : Tensor [b]
+            Of the examples of the batch; ones.
+        numbers : int64 [b]
+            Of these examples.
+        """
+        batch = self._losses(parameters, self.place(number))
+        weights = torch.ones_like(batch.losses).requires_grad_()
+        loss = (weights * batch.losses).sum() / batch.divisor
+        (gradient,) = torch.autograd.grad(loss, parameters, create_graph=True)
+        return gradient, weights, batch.numbers
 
     def differentiable(self, state: State, number: int) -> tuple[State, Tensor, IntArray]:
         """State after a step as a function of the state before, and of weights.
@@ -125,17 +155,11 @@ class TrainingMap:
         Returns
         -------
         after : State
-        weights : Tensor [b]
-            Of the examples of the batch; ones.
-        numbers : int64 [b]
-            Of these examples.
+        weights, numbers
+            As of `weighted_gradient`.
         """
-        place = self.place(number)
-        batch = self._losses(state[0], place)
-        weights = torch.ones_like(batch.losses).requires_grad_()
-        loss = (weights * batch.losses).sum() / batch.divisor
-        (gradient,) = torch.autograd.grad(loss, state[0], create_graph=True)
-        return self._moved(state, gradient, number), weights, batch.numbers
+        gradient, weights, numbers = self.weighted_gradient(state[0], number)
+        return self.moved(state, gradient, number), weights, numbers
 
     def train(self, weights: Tensor | None = None) -> Tensor:
         """Parameters after training with weights of the examples, Tensor [P]."""
@@ -147,9 +171,27 @@ class TrainingMap:
 
     def losses(self, parameters: Tensor, batch: Batch) -> Tensor:
         """Losses of examples, as the trained model has them (without dropout), Tensor [b]."""
-        self._loss.eval()
-        losses: Tensor = self._called(parameters, typed(batch, self._dtype))
+        losses: Tensor = self.evaluated(
+            parameters, self.model.example_loss, typed(batch, self._dtype)
+        )
         return losses
+
+    def evaluated(self, parameters: Tensor, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function while the module has these parameters, in evaluation mode.
+
+        Parameters
+        ----------
+        parameters : Tensor [P]
+        function : callable
+            It calls the module.
+        """
+        self._within.eval()
+        return self._called(parameters, function, *arguments)
+
+    def named(self, parameters: Tensor) -> dict[str, Tensor]:
+        """A vector as parameters by name."""
+        parts = zip(self._shapes.items(), torch.split(parameters, self._sizes))
+        return {name: part.view(shape) for (name, shape), part in parts}
 
     def vector(self, tensors: Any) -> Tensor:
         """Parameters by name as one vector, Tensor [P]."""
@@ -175,35 +217,34 @@ class TrainingMap:
             )
         start = (place.batch - 1) * model.batch_size
         keys = self._keys[1][start : start + model.batch_size]
-        self._loss.train()
+        self._within.train()
         # As in training: see `whence.models.training.loop`.
         torch.manual_seed(stream_seed(model.seed, place.epoch, place.batch))
         return self._batches.losses(
-            keys, place.epoch, lambda batch: self._called(parameters, typed(batch, self._dtype))
+            keys,
+            place.epoch,
+            lambda batch: self._called(parameters, model.example_loss, typed(batch, self._dtype)),
         )
 
-    def _called(self, parameters: Tensor, batch: Batch) -> Any:
-        parts = zip(self._shapes.items(), torch.split(parameters, self._sizes))
-        named = {f"module.{name}": part.view(shape) for (name, shape), part in parts}
-        return functional_call(self._loss, named, (batch,))
+    def _called(self, parameters: Tensor, function: Callable[..., Any], *arguments: Any) -> Any:
+        named = {f"module.{name}": part for name, part in self.named(parameters).items()}
+        return functional_call(self._within, named, (function, *arguments))
 
-    def _moved(self, state: State, gradient: Tensor, number: int) -> State:
-        rate = self.model.learning_rate * self.model.decay ** self.place(number).epoch
-        return self._step(state, gradient, rate, number)
+    def moved(self, state: State, gradient: Tensor, number: int) -> State:
+        """State after a step along a gradient."""
+        return self.step(state, gradient, self.rate(number), number)
 
 
-class _Loss(nn.Module):
-    """A model's loss as the call of a module, whose parameters can be given."""
+class _Within(nn.Module):
+    """Calls a function as the call of a module, so that the module's parameters can be given."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, module: nn.Module) -> None:
         super().__init__()
-        self.module = model.module_
-        self._model = (model,)  # not a part of the module
+        self.module = module
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Losses, Tensor [b]."""
-        losses: Tensor = self._model[0].example_loss(batch)
-        return losses
+    def forward(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """What the function returns."""
+        return function(*arguments)
 
 
 @contextmanager

@@ -152,6 +152,20 @@ _FITS: Mapping[str, Callable[[Any], bool]] = {
 """What each part of a checkpoint must be."""
 
 
+def check_record(history: Any, best: Any) -> None:
+    """Refuse what cannot be the records of the epochs of a training and the best of them.
+
+    Raises
+    ------
+    ValueError
+        In that case.
+    """
+    if not (_FITS["history"](history) and _FITS["best"](best)):
+        raise ValueError("the records of its epochs are none")
+    if best and best["epoch"] not in range(1, len(history) + 1):
+        raise ValueError(f"its best epoch, {best['epoch']}, is none of {len(history)}")
+
+
 def checkpoint_name(epoch: int) -> str:
     """Name of the file of an epoch that is kept."""
     return f"epoch-{epoch:05d}.pt"

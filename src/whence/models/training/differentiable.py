@@ -20,7 +20,7 @@ from whence.errors import ParameterError, within_memory
 from whence.evaluation.queries import Queries
 from whence.models._blocks import Rows, RowsJob, in_blocks
 from whence.models.base import Recommender
-from whence.models.training.checkpoints import Checkpoint
+from whence.models.training.checkpoints import Checkpoint, check_record
 from whence.models.training.examples import Batch, Examples
 from whence.models.training.loop import Training, torch_threads
 from whence.models.training.order import cuda_devices
@@ -331,6 +331,14 @@ class DifferentiableRecommender(Recommender):
         self._prepare(self.train_)
         self.module_.load_state_dict({name: torch.from_numpy(v) for name, v in state.items()})
         self.module_.eval()
+
+    def _record(self) -> dict[str, Any]:
+        return {"history": self.history_, "best": self.best_}
+
+    def _take_record(self, record: Mapping[str, Any]) -> None:
+        if record:
+            check_record(record["history"], record["best"])
+            self.history_, self.best_ = list(record["history"]), dict(record["best"])
 
     def load_checkpoint(self, checkpoint: Checkpoint) -> Self:
         """Take the parameters of a checkpoint.
