@@ -16,10 +16,16 @@ from .curation import (
     DisclosureProblem as DisclosureProblem,
 )
 from .curation import (
+    Forgotten as Forgotten,
+)
+from .curation import (
     detection_report as detection_report,
 )
 from .curation import (
     find_corrupted as find_corrupted,
+)
+from .curation import (
+    forget as forget,
 )
 from .curation import (
     prune as prune,
@@ -327,6 +333,7 @@ __all__ = [
     "ExplanationFidelityExperiment",
     "Explanations",
     "FidelityExperiment",
+    "Forgotten",
     "GRU4Rec",
     "ImplicitModel",
     "Influence",
@@ -372,6 +379,7 @@ __all__ = [
     "filter_length",
     "filter_ratings",
     "find_corrupted",
+    "forget",
     "k_fold",
     "load",
     "load_checkpoints",

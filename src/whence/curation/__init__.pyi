@@ -36,6 +36,15 @@ from .disclosure import (
 from .disclosure import (
     willingness_by_category as willingness_by_category,
 )
+from .forgetting import (
+    Certificate as Certificate,
+)
+from .forgetting import (
+    Forgotten as Forgotten,
+)
+from .forgetting import (
+    forget as forget,
+)
 from .pruning import (
     best_fraction as best_fraction,
 )
@@ -49,14 +58,17 @@ from .pruning import (
 __all__ = [
     "Attack",
     "Attacked",
+    "Certificate",
     "Comparison",
     "Disclosure",
     "DisclosurePlan",
     "DisclosureProblem",
+    "Forgotten",
     "best_fraction",
     "detection_curve",
     "detection_report",
     "find_corrupted",
+    "forget",
     "plot_frontier",
     "prune",
     "prune_curve",

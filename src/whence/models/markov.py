@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from whence.data import Interactions
+from whence.data import Interactions, Sequences
 from whence.engines import Run
 from whence.evaluation.queries import Queries
 from whence.models import _kernels as kernels
@@ -75,17 +75,14 @@ class MarkovChain(Recommender, name="markov"):
     popularity_: FloatArray = field(init=False)
 
     def _fit(self, train: Interactions, run: Run) -> None:
-        offsets, items = train.sequences.offsets, train.sequences.items
-        follows = np.ones(len(items), dtype=bool)
-        follows[offsets[:-1][np.diff(offsets) > 0]] = False
-        after = np.flatnonzero(follows)
-        self.transitions_ = sparse.csr_array(
-            (np.ones(len(after)), (items[after - 1], items[after])),
-            shape=(train.n_items, train.n_items),
-        )
-        self.transitions_.sort_indices()
         counts = np.bincount(train.item_codes, minlength=train.n_items)
-        self.popularity_ = counts / max(train.n_rows, 1)
+        self._count(transitions_of(train.sequences, train.n_items), counts.astype(np.int64))
+
+    def _count(self, transitions: sparse.csr_array, counts: npt.NDArray[np.int64]) -> None:
+        """Take the numbers of transitions [n_items, n_items] and of rows [n_items]."""
+        self.transitions_ = transitions
+        self._counts = counts
+        self.popularity_ = counts / max(int(counts.sum()), 1)
         # n_i, as a row per item: the divisor of the scores after it.
         self._totals = np.asarray(self.transitions_.sum(axis=1), dtype=np.float64)
         order = np.argsort(-counts, kind="stable")
@@ -171,6 +168,19 @@ class MarkovChain(Recommender, name="markov"):
         """n_i + smoothing, or 1 where that is 0 and so is what it divides."""
         divisors = self._totals[np.maximum(last, 0)] + self.smoothing
         return np.where(divisors > 0.0, divisors, 1.0)
+
+
+def transitions_of(sequences: Sequences, n_items: int) -> sparse.csr_array:
+    """How often each item came right after each other one, float64 [n_items, n_items]."""
+    offsets, items = sequences.offsets, sequences.items
+    follows = np.ones(len(items), dtype=bool)
+    follows[offsets[:-1][np.diff(offsets) > 0]] = False
+    after = np.flatnonzero(follows)
+    transitions = sparse.csr_array(
+        (np.ones(len(after)), (items[after - 1], items[after])), shape=(n_items, n_items)
+    )
+    transitions.sort_indices()
+    return transitions
 
 
 def _merge(

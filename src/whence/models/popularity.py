@@ -52,7 +52,11 @@ class Popularity(Recommender, name="popularity", aliases=("pop",)):
     counts_: npt.NDArray[np.int64] = field(init=False)
 
     def _fit(self, train: Interactions, run: Run) -> None:
-        self.counts_ = np.bincount(train.item_codes, minlength=train.n_items).astype(np.int64)
+        self._count(np.bincount(train.item_codes, minlength=train.n_items).astype(np.int64))
+
+    def _count(self, counts: npt.NDArray[np.int64]) -> None:
+        """Take the numbers of interactions, int64 [n_items]."""
+        self.counts_ = counts
         order = np.argsort(-self.counts_, kind="stable")
         self._ranking = order[self.counts_[order] > 0].astype(np.int32)
 

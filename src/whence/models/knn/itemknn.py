@@ -85,15 +85,15 @@ class ItemKNN(Recommender, name="itemknn"):
         blocks = []
         # In blocks, so that only the similarities that are kept are ever held all at once.
         for start in range(0, train.n_items, _BLOCK):
+            numbers = np.arange(start, min(start + _BLOCK, train.n_items), dtype=np.int32)
             common = sparse.csr_array(items[start : start + _BLOCK] @ has)
-            blocks.append(self._most_similar(common, start))
+            blocks.append(self._most_similar(self._similarities(common, numbers), numbers))
         self.similarities_ = sparse.csr_array(sparse.vstack(blocks, format="csr"))
 
-    def _most_similar(self, common: sparse.csr_array, start: int) -> sparse.csr_array:
-        """The k most similar items of items `start`, `start` + 1, …, from common counts."""
-        from scipy import sparse
-
-        numbers = np.arange(start, start + common.shape[0], dtype=np.int32)
+    def _similarities(
+        self, common: sparse.csr_array, numbers: npt.NDArray[np.int32]
+    ) -> sparse.csr_array:
+        """Similarities of some items to all, in place of their common counts [n, n_items]."""
         first = np.repeat(self._counts[numbers], np.diff(common.indptr))
         second = self._counts[common.indices]
         both = common.data
@@ -106,10 +106,18 @@ class ItemKNN(Recommender, name="itemknn"):
         if self.shrinkage > 0.0:
             values *= both / (both + self.shrinkage)
         common.data = values
-        columns, kept = _top(common, numbers, min(self.k, common.shape[1]))
+        return common
+
+    def _most_similar(
+        self, similar: sparse.csr_array, numbers: npt.NDArray[np.int32]
+    ) -> sparse.csr_array:
+        """The k largest similarities of each of some items, but to itself."""
+        from scipy import sparse
+
+        columns, kept = _top(similar, numbers, min(self.k, similar.shape[1]))
         inside = columns >= 0
         indptr = np.concatenate(([0], np.cumsum(inside.sum(axis=1))))
-        rows = sparse.csr_array((kept[inside], columns[inside], indptr), shape=common.shape)
+        rows = sparse.csr_array((kept[inside], columns[inside], indptr), shape=similar.shape)
         rows.sort_indices()
         return rows
 

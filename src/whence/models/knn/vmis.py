@@ -62,19 +62,24 @@ def index_sessions(train: Interactions) -> SessionIndex:
     positions, items = np.divmod(pairs, train.n_items)
     by_item = np.sort(items * len(source_of) + positions)  # a third of a stable argsort
     frequency = np.bincount(items, minlength=train.n_items)
-    with np.errstate(divide="ignore"):
-        idf = np.log(max(len(source_of), 1) / np.maximum(frequency, 1))
     return SessionIndex(
         source_of=source_of,
-        session_offsets=_offsets(np.bincount(positions, minlength=len(source_of))),
+        session_offsets=offsets_of(np.bincount(positions, minlength=len(source_of))),
         session_items=items.astype(np.int32),
-        posting_offsets=_offsets(frequency),
+        posting_offsets=offsets_of(frequency),
         postings=(by_item % max(len(source_of), 1)).astype(np.int32),
-        idf=idf,
+        idf=idf_of(frequency, len(source_of)),
     )
 
 
-def _offsets(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def idf_of(frequency: npt.NDArray[np.integer[Any]], n_sessions: int) -> FloatArray:
+    """ln(sessions / sessions with the item), float64 [n_items], from the latter numbers."""
+    idf: FloatArray = np.log(max(n_sessions, 1) / np.maximum(frequency, 1))
+    return idf
+
+
+def offsets_of(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Where each of several lists of these lengths begins, and the end, int64 [n + 1]."""
     return np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
 
 

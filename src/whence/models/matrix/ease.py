@@ -80,14 +80,18 @@ class EASE(Recommender, name="ease"):
                 "choose ItemKNN or ALS, or raise max_items."
             )
         self._learned = has_rows(train)
-        self.weights_ = _weights(incidence(train), self.l2)
+        self.weights_, self._diagonal = _weights(incidence(train), self.l2)
 
     def _state(self) -> dict[str, npt.NDArray[Any]]:
-        return {"weights": self.weights_}
+        return {"weights": self.weights_, "diagonal": self._diagonal}
 
     def _restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         self._learned = has_rows(self.train_)
         self.weights_ = restored(state, "weights", (self.n_items, self.n_items))
+        if "diagonal" in state:
+            self._diagonal = restored(state, "diagonal", (self.n_items,))
+        else:  # a file of version 0.1
+            self._diagonal = _diagonal_of(self.weights_, incidence(self.train_), self.l2)
 
     def score_codes(self, queries: Queries, *, threads: int | None = None) -> FloatArray:
         """Score every item for every query, float64 [Q, n_items]; see `Recommender`."""
@@ -124,8 +128,8 @@ class _Products(Job[tuple[int, int], tuple[int, FloatArray], FloatArray]):
         return total
 
 
-def _weights(has: sparse.csr_array, l2: float) -> FloatArray:
-    """B of the class, from the binary matrix of sources and items."""
+def _weights(has: sparse.csr_array, l2: float) -> tuple[FloatArray, FloatArray]:
+    """B of the class, and the diagonal of P, from the binary matrix of sources and items."""
     n_items = has.shape[1]
     items = sparse.csr_array(has.T)
     gram = np.empty((n_items, n_items))
@@ -134,10 +138,24 @@ def _weights(has: sparse.csr_array, l2: float) -> FloatArray:
         gram[rows] = (items[rows] @ has).toarray()
     gram[np.diag_indices(n_items)] += l2
     inverse = _inverse(gram)
+    return weights_of(inverse)
+
+
+def weights_of(inverse: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """B and the diagonal of P, which is overwritten: it is the largest thing here."""
+    diagonal = np.diag(inverse).copy()
     weights = inverse
-    weights /= -np.diag(inverse).copy()
+    weights /= -diagonal
     np.fill_diagonal(weights, 0.0)
-    return weights
+    return weights, diagonal
+
+
+def _diagonal_of(weights: FloatArray, has: sparse.csr_array, l2: float) -> FloatArray:
+    """The diagonal of P: that of (XᵀX + l2 I) P is 1, and the rest of a column of P is B's."""
+    squares = np.asarray(has.sum(axis=0)) + l2
+    common: FloatArray = np.asarray(has.multiply(has @ weights).sum(axis=0))
+    diagonal: FloatArray = 1.0 / (squares - common)
+    return diagonal
 
 
 def _inverse(matrix: FloatArray) -> FloatArray:
