@@ -2,15 +2,14 @@
 
 Run ``python examples/films.py RATINGS MOVIES --output films`` with the files of MovieLens 1M (the
 ratings in any format that Whence reads, and the table of titles). It trains an LSTM, traces the
-predictions of some well-known films back to the training examples with TracIn, sums the scores
-by the film that each example taught, and writes the table as Markdown. ``--users`` takes some of
-the users, for a quicker look.
+predictions of some well-known films back with TracIn, by the film that came next in training, and
+writes the table as Markdown. ``--users`` takes some of the users, for a quicker look. For a run of
+``whence train`` it is one command: ``whence trace RUN --item "Jaws (1975)" --by target``.
 """
 
 from __future__ import annotations
 
 import argparse
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -65,28 +64,19 @@ def questions(model, test, films, n, seed=0):
     return asked.take(numbers), films_of
 
 
-def scores_by_film(model, queries, films_of, method, folder, run=None):
-    """For each film asked about, the mean score of what each film's examples taught.
+def scores_by_film(model, queries, films_of, method, run=None):
+    """For each film asked about, what each film taught of it where it came next in training.
 
     Returns
     -------
     polars.DataFrame
-        ``film``, ``taught``, ``score`` (sum over the training examples whose target is `taught`,
-        mean over the queries), ``n_examples``.
+        ``film``, ``taught``, ``score`` (mean over the queries).
     """
-    matrix = method.matrix(model, queries, path=Path(folder) / "scores.npy", run=run)
-    titles = model.train_.item_titles
-    numbers = np.arange(len(matrix))
-    rows, offsets = model.examples_.rows(numbers)
-    codes = np.empty(model.train_.n_rows, dtype=np.int64)
-    codes[model.train_.rows] = model.train_.item_codes
-    target = codes[rows[offsets[1:] - 1]]
-    counts = np.bincount(target, minlength=len(titles))
-    tables = []
+    titles, tables = model.train_.item_titles, []
     for film in dict.fromkeys(films_of):
-        mean = np.asarray(matrix[:, films_of == film]).mean(1, dtype=np.float64)
-        sums = np.bincount(target, weights=mean, minlength=len(titles))
-        table = pl.DataFrame({"taught": titles, "score": sums, "n_examples": counts})
+        some = queries.take(np.flatnonzero(films_of == film))
+        values = method.attribute(model, some, run=run)
+        table = pl.DataFrame({"taught": titles, "score": values.scores / len(some)})
         table = table.filter(pl.col("taught") != film)
         tables.append(table.select(pl.lit(str(film)).alias("film"), pl.all()))
     return pl.concat(tables)
@@ -126,9 +116,8 @@ def main(arguments=None):
     shown = whence.Run(progress=True)
     for normalise in (None, "cosine"):
         # Plain products, as the study has them.
-        method = whence.TracIn(normalise=normalise, weighting="sgd")
-        with tempfile.TemporaryDirectory(dir=folder) as work:
-            scores = scores_by_film(model, queries, films_of, method, work, shown)
+        method = whence.TracIn(by="target", normalise=normalise, weighting="sgd")
+        scores = scores_by_film(model, queries, films_of, method, shown)
         name = "tracin" if normalise is None else "cosine"
         scores.write_csv(folder / f"{name}.csv")
         (folder / f"{name}.md").write_text(summary(scores) + "\n", encoding="utf-8")

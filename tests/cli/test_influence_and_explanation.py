@@ -13,6 +13,7 @@ pytest.importorskip("torch")
 
 import whence
 from whence.cli import app
+from whence.influence import query_examples
 
 
 def run(*arguments):
@@ -27,6 +28,8 @@ def ratings(tmp_path_factory):
     rng = np.random.default_rng(0)
     items = (rng.integers(0, 20, 30)[:, None] + np.arange(14)) % 20
     path = tmp_path_factory.mktemp("data") / "ratings.csv"
+    titles = pl.DataFrame({"item_id": np.arange(20), "title": [f"Film {n}" for n in range(20)]})
+    titles.write_csv(path.with_name("titles.csv"))
     pl.DataFrame(
         {
             "user_id": np.repeat(np.arange(30), 14),
@@ -41,6 +44,7 @@ def ratings(tmp_path_factory):
 def trained(ratings, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "gru"
     small = ["model.embedding_dim=8", "model.hidden_dim=8", "training.checkpoints=2"]
+    small.append(f"data.item_table={ratings.with_name('titles.csv')}")
     options = [part for key in small for part in ("--set", key)]
     code, _, err = run(
         "train", "--data", ratings, "--model", "GRU4Rec", "--epochs", 4, *options, "-o", folder
@@ -87,6 +91,37 @@ def test_trace_through_every_step_needs_no_checkpoints(ratings, tmp_path):
     assert "every_step" not in err
 
 
+def test_trace_of_items_says_what_taught_them(trained, tmp_path):
+    out = tmp_path / "items"
+    asked = ["trace", trained, "--item", "Film 5", "--item", 7, "--by", "target", "-n", 2]
+    code, said, err = run(*asked, "--output", out)
+    assert code == 0, err
+    assert "Film 5: TracIn influence on " in said
+    assert "without itself" in said
+    table = pl.read_csv(out / "items.csv")
+    assert table.columns == ["of", "item_id", "title", "score"]
+    assert set(table["of"].cast(str)) == {"Film 5", "7"}
+    assert "Film 5" not in table.filter(pl.col("of") == "Film 5")["title"].to_list()
+    values = whence.Influence.load(out / "influence-1.parquet")
+    lines = (out / "items.md").read_text().splitlines()
+    best = table.filter(pl.col("of") == "Film 5")["title"][:2].to_list()
+    assert lines[2].startswith(f"| Film 5 | {', '.join(best)} | ")
+    assert set(json.loads((out / "summary.json").read_text())) == {"Film 5", "7"}
+    # It is the credit of the places where the item comes next in the test data.
+    model = whence.load_model(trained / "model.whence")
+    config = whence.config.load_config(trained / "config.yaml")
+    parts = whence.config.read_parts(config)
+    queries = query_examples(model, parts.test, history=parts.validation)
+    (number,) = np.flatnonzero(model.train_.item_titles == "Film 5")
+    queries = queries.take(np.flatnonzero(queries.targets == number))
+    method = whence.TracIn(by="target", checkpoints=trained / "checkpoints")
+    want = method.attribute(model, queries)
+    np.testing.assert_allclose(values.scores, want.scores, rtol=1e-6)
+    code, said, err = run(*asked)
+    assert code == 0, err
+    assert "Opponents:" in said
+
+
 def test_explain_shows_bars_and_draws(trained, tmp_path):
     picture = tmp_path / "user.png"
     code, out, err = run("explain", trained, "--user", 3, "--last", 5, "-k", 3, "-o", picture)
@@ -126,6 +161,9 @@ def test_experiment_goes_on_and_writes_tables(ratings, tmp_path):
         (["trace", "RUN", "--query", -1], "--query must be"),
         (["trace", "RUN", "-n", 0], "-n must be"),
         (["trace", "RUN", "--resume"], "--output"),
+        (["trace", "RUN", "--item", "Film 55"], "neither a title nor an id"),
+        (["trace", "RUN", "--item", "7", "--query", 0], "leave --query"),
+        (["trace", "RUN", "--by", "targets"], "target"),
         (["trace", "NOWHERE"], "NOWHERE"),
         (["experiment", "opponents", "DATA", "--protocol", "honst"], "honest"),
         (["experiment", "opponents", "DATA", "--n", 0], "-n must be"),

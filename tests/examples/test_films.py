@@ -50,7 +50,8 @@ def test_scores_by_film(films, files):
     queries, films_of = films.questions(model, test, ["Film 3", "Film 5", "None such"], n=2)
     assert set(films_of) == {"Film 3", "Film 5"}
     method = whence.TracIn(weighting="sgd")
-    table = films.scores_by_film(model, queries, films_of, method, files)
+    by_target = whence.TracIn(weighting="sgd", by="target")
+    table = films.scores_by_film(model, queries, films_of, by_target)
     third = queries.take(np.flatnonzero(films_of == "Film 3"))
     examples = method.attribute(model, third).frame
     titles = dict(zip(train.item_ids.to_list(), train.item_titles.to_list()))
@@ -59,7 +60,6 @@ def test_scores_by_film(films, files):
         want = sum(s for s, t in zip(examples["score"].to_list(), taught) if t == film) / len(third)
         row = table.filter((pl.col("film") == "Film 3") & (pl.col("taught") == film))
         assert row["score"][0] == pytest.approx(want, rel=1e-4, abs=1e-9)
-        assert row["n_examples"][0] == taught.count(film)
     assert table.filter(pl.col("film") == pl.col("taught")).is_empty()
 
 
@@ -79,5 +79,4 @@ def test_on_movielens(films, data_dir, tmp_path):
     films.main([*arguments, "--users", "300", "--queries", "5", "--output", str(tmp_path)])
     table = pl.read_csv(tmp_path / "tracin.csv")
     assert "Jaws (1975)" in table["film"].to_list()
-    assert table["n_examples"].max() > 100
     assert table["score"].is_finite().all()

@@ -287,14 +287,15 @@ def test_credit_has_one_sum(by, lstm, queries, sessions):
         np.testing.assert_allclose(joined["score"], joined["score_right"])
 
 
-def test_interactions_share_the_score_of_their_example(lstm, queries):
+def test_items_share_the_score_of_their_example(lstm, queries):
     plain = TracIn(precision="float64").attribute(lstm, queries)
-    values = TracIn(precision="float64", by="interaction").attribute(lstm, queries)
-    want = np.zeros(lstm.train_.n_rows)
+    values = TracIn(precision="float64", by="item").attribute(lstm, queries)
+    want = dict.fromkeys(lstm.train_.item_ids, 0.0)
     for number, score in enumerate(plain.scores):
         rows, _ = lstm.examples_.rows(np.array([number]))
-        want[rows] += score / len(rows)
-    np.testing.assert_allclose(values.scores, want, atol=1e-12)
+        for item in lstm.train_.frame["item_id"][rows.tolist()]:
+            want[item] += score / len(rows)
+    np.testing.assert_allclose(values.scores, [want[item] for item in values.ids], atol=1e-12)
 
 
 def test_users_of_sessions(sessions):

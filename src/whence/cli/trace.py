@@ -10,6 +10,7 @@ import typer
 from whence.cli import _options as options
 from whence.cli._commands import Given, Parameters, command
 from whence.cli._terminal import heading, say, table, working
+from whence.cli._trace_items import text_of
 from whence.parameters import Count, PositiveInt
 
 if TYPE_CHECKING:
@@ -42,6 +43,15 @@ def trace(
             show_default=False,
         ),
     ] = None,
+    item: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--item",
+            metavar="TITLE",
+            help="Trace the predictions of this item alone, by its title or id; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     self_influence: Annotated[
         bool,
         typer.Option(
@@ -57,12 +67,18 @@ def trace(
     """Trace predictions to training examples, through the checkpoints that the run kept.
 
     For example: whence trace runs/LSTMRec-20250101-120000 --query 0
+    Which films taught it a film: whence trace RUN --item "Jaws (1975)" --by target
     """
+    from whence.cli import _trace_items
     from whence.cli._models import load_trained
     from whence.cli._output import Results, check_free, marked
     from whence.errors import ConfigError, ParameterError
     from whence.influence import TracIn
 
+    if item and (query or self_influence):
+        raise ConfigError(
+            "--item asks about the predictions of items; leave --query and --self-influence out."
+        )
     if output is not None:
         check_free(output, overwrite=overwrite, resume=resume)
     elif resume:
@@ -81,12 +97,17 @@ def trace(
                 "with --query."
             )
 
-    def influence(folder: Path | None) -> Influence:
+    def influence(folder: Path | None, asked: Any = asked) -> Influence:
         with working("Tracing", folder=folder, resume=resume) as run:
             if asked is None:
                 return tracing.self_influence(model, run=run)
             return tracing.attribute(model, asked, run=run)
 
+    chosen = None if not item else _trace_items.asked_of_items(model, asked, item)
+    if output is None and chosen is not None:
+        for name, n_queries, found in _trace_items.traced(chosen, influence, None):
+            _trace_items.show(model, name, n_queries, found, n)
+        return
     if output is None:
         _show(influence(None), query or [], n)
         return
@@ -94,8 +115,12 @@ def trace(
         "trace", model.train_, model=type(model).__name__, run=str(source.resolve()),
         tracing={k: str(v) for k, v in tracing.params.items() if k not in ("threads", "top")},
         test=None if test is None else str(test.resolve()), self_influence=self_influence,
+        **({"items": item} if item else {}),
     )  # fmt: skip
     with Results(output, question, overwrite=overwrite, resume=resume).open():
+        if chosen is not None:
+            _trace_items.write(model, chosen, influence, output, n)
+            return
         found = influence(output)
         _show(found, query or [], n)
         _write(found, output)
@@ -141,7 +166,7 @@ def _show(influence: Influence, queries: list[int], n: int) -> None:
     for title, frame in (("Highest", influence.top(n)), ("Lowest", influence.bottom(n))):
         heading(f"{title} values")
         shown = [name for name in frame.columns if name != "n_queries"]
-        table(shown, [[_text(value) for value in row] for row in frame.select(shown).iter_rows()])
+        table(shown, [[text_of(value) for value in row] for row in frame.select(shown).iter_rows()])
     for number in queries:
         _show_query(influence, number, n)
 
@@ -152,21 +177,12 @@ def _show_query(influence: Influence, query: int, n: int) -> None:
         "opponents": influence.opponents(query, n),
     }
     asked = influence.queries()[query]
-    words = {name: _text(value) for name, value in asked.row(0, named=True).items()}
+    words = {name: text_of(value) for name, value in asked.row(0, named=True).items()}
     heading(f"Query {query}: " + ", ".join(f"{name} {value}" for name, value in words.items()))
     for name, frame in found.items():
         say(f"{name}:")
-        rows = [[_text(value) for value in row] for row in frame.iter_rows()]
+        rows = [[text_of(value) for value in row] for row in frame.iter_rows()]
         table(list(frame.columns), rows, text=("target", "sequence"))
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, (list, tuple)) or hasattr(value, "to_list"):
-        items = [str(item) for item in value]
-        return " · ".join(items[-3:]) if len(items) <= 3 else "… " + " · ".join(items[-3:])
-    return str(value)
 
 
 def _write(influence: Influence, folder: Path) -> None:

@@ -19,10 +19,10 @@ from whence.errors import ParameterError
 from whence.influence.alone import check_alone
 from whence.influence.checkpoints import check_model, check_trainable, resolve_states, weigh
 from whence.influence.comparison import Comparison, typed
-from whence.influence.credit import credited
+from whence.influence.credit import BY_PLACE, By, check_credit, credited
 from whence.influence.describe import Describer
 from whence.influence.queries import query_examples
-from whence.influence.result import Influence
+from whence.influence.result import Influence, TermsOf
 from whence.influence.selection import selected_names
 from whence.influence.strategies import Strategy
 from whence.models.training.loop import torch_threads
@@ -78,7 +78,7 @@ class InfluenceMethod(Attributor):
     checkpoints: Any = None
     until: Literal["best", "last"] = "best"
     layers: Any = "all"
-    by: Literal["example", "interaction", "session", "user", "item"] = "example"
+    by: By = "example"
     batch_size: PositiveInt | None = None
     precision: Literal["float32", "bfloat16", "float64"] = "float32"
     threads: PositiveInt | None = None
@@ -112,6 +112,9 @@ class InfluenceMethod(Attributor):
         if data is not None and not hasattr(data, "batch"):
             asked = query_examples(model, data)
         examples = model.examples_
+        train = getattr(model, "train_", None)
+        train = train if isinstance(train, Interactions) else None
+        check_credit(train, examples, self.by)
         named = model.module_.named_parameters()
         trainable = [name for name, p in named if p.requires_grad and p.numel()]
         few = typed(examples.batch(np.arange(min(3, len(examples))), states[0].epoch), dtype)
@@ -135,10 +138,9 @@ class InfluenceMethod(Attributor):
             half=self.precision == "bfloat16",
             batch_size=self.batch_size,
         )
-        train = getattr(model, "train_", None)
         return Problem(
             model=model,
-            train=train if isinstance(train, Interactions) else None,
+            train=train,
             examples=examples,
             queries=asked,
             comparison=comparison,
@@ -174,10 +176,12 @@ class InfluenceMethod(Attributor):
         method: str | None = None,
         title: str | None = None,
         scores_of: Callable[[int], FloatArray] | None = None,
+        terms: FloatArray | None = None,
+        terms_of: TermsOf | None = None,
         **facts: Any,
     ) -> Influence:
-        """Wrap scores of training examples into the result type."""
-        column, source, table = credited(problem.train, problem.examples, scores, self.by)
+        """Wrap scores of training examples, and of their terms, into the result type."""
+        column, source, table = credited(problem.train, problem.examples, scores, self.by, terms)
         comparison = problem.comparison
         skipped = ("checkpoints", "by", "threads")
         params = {name: value for name, value in self.params.items() if name not in skipped}
@@ -209,8 +213,10 @@ class InfluenceMethod(Attributor):
         def recompute(query: int) -> Influence:
             if scores_of is None:
                 raise ParameterError("These values are not about queries.")
-            scores = scores_of(query)
-            _, source, table = credited(problem.train, problem.examples, scores, self.by)
+            scores, terms = scores_of(query), None
+            if terms_of is not None and self.by in BY_PLACE:
+                terms = terms_of(query, np.arange(comparison.n))
+            _, source, table = credited(problem.train, problem.examples, scores, self.by, terms)
             one = {**metadata, "n_queries": 1, "query": query}
             return Influence(table, source=source, metadata=one, backend=backend)
 
@@ -226,6 +232,7 @@ class InfluenceMethod(Attributor):
             state=state,
             recompute=None if scores_of is None else recompute,
             scores_of=scores_of,
+            terms_of=terms_of,
             about=about,
         )
 

@@ -17,6 +17,7 @@ from whence.influence._kernels import add_row_sums, keep_largest
 from whence.influence.capture import Batch
 from whence.influence.checkpoints import State
 from whence.influence.factors import Factors, joined_factors
+from whence.influence.places import Targets, single_terms
 from whence.influence.screening import Limits, Near
 from whence.influence.strategies import Strategy
 
@@ -30,6 +31,8 @@ _LARGEST_CHUNK, _SMALLEST_CHUNK = 2048, 16
 _QUERY_BYTES = 1 << 30
 # Numbers in memory for a chunk at all checkpoints, and examples by which screening is set up.
 _SCREENED, _LOOKED_AT = 1 << 27, 128
+_WITH_THEIR_TERMS = 16
+"""Examples that are multiplied with all terms of their losses at a time."""
 
 
 @dataclass(frozen=True)
@@ -143,9 +146,10 @@ class Comparison:
         """Numbers of the training examples of a chunk."""
         return np.arange(first, min(first + self.chunk, self.n))
 
-    def directions(self) -> list[Any]:
-        """Sum of the queries' gradients at each checkpoint, as `along` takes them."""
-        return [self._direction(state) for state in self.states]
+    def directions(self, queries: IntArray | None = None) -> list[Any]:
+        """Sum of the gradients of some queries, or all, at each checkpoint, as `along` takes it."""
+        asked = np.arange(self.n_queries) if queries is None else queries
+        return [self._direction(state, asked) for state in self.states]
 
     def along(self, directions: Sequence[Any], first: int) -> FloatArray:
         """Scores of a chunk of examples, summed over all queries, float64 [m]."""
@@ -158,6 +162,36 @@ class Comparison:
                 values = values * _inverse_norms(self.strategy.factors(state, batch))
             total += rate * values
         return total
+
+    def along_terms(self, directions: Sequence[Any], numbers: IntArray) -> FloatArray:
+        """Scores of the terms of some examples' losses, summed over queries, float64 [terms]."""
+        total: FloatArray | None = None
+        for state, rate, direction in zip(self.states, self._rates, directions):
+            batch = self.batch_of(state, numbers)
+            values = rate * self.strategy.along_terms(state, batch, direction)
+            if self.cosine:
+                counts = Targets.of(self.examples, numbers).counts  # type: ignore[union-attr]
+                norms = _inverse_norms(self.strategy.factors(state, batch))
+                values *= np.repeat(norms, counts)
+            total = values if total is None else total + values
+        assert total is not None
+        return total
+
+    def own_terms(self, numbers: IntArray) -> FloatArray:
+        """Scores of the terms of some examples' losses for the whole of these, float64 [terms]."""
+        parts = []
+        for first in range(0, len(numbers), _WITH_THEIR_TERMS):
+            some = numbers[first : first + _WITH_THEIR_TERMS]
+            counts = Targets.of(self.examples, some).counts  # type: ignore[union-attr]
+            owner = np.repeat(np.arange(len(some)), counts)
+            total = np.zeros(len(owner))
+            for state, rate in zip(self.states, self._rates):
+                batch = self.batch_of(state, some)
+                terms = self.strategy.factors(state, single_terms(batch))
+                products = terms.inner(self.strategy.factors(state, batch))
+                total += rate * products.numpy()[np.arange(len(owner)), owner]
+            parts.append(total)
+        return np.concatenate(parts)
 
     def own(self, first: int) -> FloatArray:
         """Scores of a chunk of examples for themselves, float64 [m]."""
@@ -281,12 +315,12 @@ class Comparison:
             for first in range(0, self.n_queries, size)
         ]
 
-    def _direction(self, state: State) -> Any:
-        """Sum of the queries' gradients, weighted where products are divided by norms."""
+    def _direction(self, state: State, queries: IntArray) -> Any:
+        """Sum of queries' gradients, weighted where products are divided by norms."""
 
         def batches() -> Iterator[tuple[Batch, Tensor]]:
-            for first in range(0, self.n_queries, self.chunk):
-                numbers = np.arange(first, min(first + self.chunk, self.n_queries))
+            for first in range(0, len(queries), self.chunk):
+                numbers = queries[first : first + self.chunk]
                 batch = self.query_batch(numbers)
                 weights = np.ones(len(numbers))
                 if self.cosine:

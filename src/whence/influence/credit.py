@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -10,20 +10,61 @@ import polars as pl
 
 from whence.attribution import OWN_COLUMNS
 from whence.data import Interactions
-from whence.errors import ColumnError, UnsupportedError, check_choice
+from whence.errors import ColumnError, UnsupportedError
+from whence.influence.places import Targets
 
 FloatArray = npt.NDArray[np.float64]
-BY = ("example", "interaction", "session", "user", "item")
+By = Literal["example", "interaction", "session", "user", "item", "target"]
+BY_PLACE = ("interaction", "target")
+"""Credit that is by the terms of the losses."""
 _CHUNK = 1 << 15
 
 
+def check_credit(
+    train: Interactions | None, examples: Any, by: str, *, places: bool = True
+) -> None:
+    """Refuse credit that cannot be given; `places`: whether terms of losses have scores.
+
+    Raises
+    ------
+    UnsupportedError
+        If there are no interactions, or no targets, to credit.
+    ColumnError
+        If there is no user column.
+    """
+    if by == "example":
+        return
+    if train is None:
+        raise UnsupportedError(f"by={by!r} needs examples made of interactions; take by='example'.")
+    if by == "user" and not _is_source(train, by):
+        _user_column(train)
+    if by != "target":
+        return
+    if Targets.of(examples, np.arange(0)) is None:
+        raise UnsupportedError(
+            "by='target' needs losses that are each about one item, but those of this model are "
+            "about all items of an example together; take by='item'."
+        )
+    if not places and not Targets.of(examples).single:  # type: ignore[union-attr]
+        raise UnsupportedError(
+            "by='target' needs the scores of single places where windows have a target at each, "
+            "which only TracIn through checkpoints gives; take by='item'."
+        )
+
+
 def credited(
-    train: Interactions | None, examples: Any, scores: FloatArray, by: str
+    train: Interactions | None,
+    examples: Any,
+    scores: FloatArray,
+    by: str,
+    terms: FloatArray | None = None,
 ) -> tuple[str, str, pl.DataFrame]:
     """Name of the column of sources in the data, the same in the table, and the table.
 
-    The score of an example goes to its session or user; to single interactions and items it goes
-    in equal shares for the rows that the example is made of, so that all tables have one sum.
+    The score of an example goes to its session or user. Interactions get the scores of the terms
+    of losses that they are the targets of, and ``by="target"`` sums these by item; ``by="item"``
+    has an equal share for each row that the example is made of, be it a target or not. So all
+    tables have one sum.
 
     Parameters
     ----------
@@ -31,30 +72,33 @@ def credited(
         None where examples do not come from interactions.
     examples : Examples
     scores : float64 [n]
-    by : {"example", "interaction", "session", "user", "item"}
+    by : {"example", "interaction", "session", "user", "item", "target"}
+    terms : float64 [terms], optional
+        Scores of the terms of the examples' losses, by example and place. Without them an example
+        with several targets gives each an equal share, and with no targets each of its rows.
 
     Raises
     ------
     UnsupportedError
-        If there are no interactions to credit.
+        If there are no interactions to credit, or single targets are asked for and not known.
     ColumnError
         If there is no user column.
     """
-    check_choice("by", by, BY)
+    check_credit(train, examples, by, places=terms is not None)
     if by == "example":
         return "example", "example", example_table(train, examples, scores)
-    if train is None:
-        raise UnsupportedError(f"by={by!r} needs examples made of interactions; take by='example'.")
+    assert train is not None
     if by in ("session", "user") and _is_source(train, by):
         totals = np.zeros(train.n_sources)
         for numbers in _chunks(len(scores)):
             np.add.at(totals, examples.sources(numbers), scores[numbers])
         ids = train.source_ids
         return _named(train, ids, totals)
-    shares = _by_row(train, examples, scores)
+    targets = None if by == "item" else Targets.of(examples)
+    shares = _by_row(train, examples, scores, targets, terms)
     if by == "interaction":
         return "row", "row", row_table(train, shares)
-    if by == "item":
+    if by in ("item", "target"):
         codes, ids = train.item_codes, train.item_ids
         sums = np.bincount(codes, weights=shares[train.rows], minlength=len(ids)).astype(np.float64)
         return _named(train, ids, sums)
@@ -93,8 +137,20 @@ def example_table(train: Interactions | None, examples: Any, scores: FloatArray)
     return pl.DataFrame(columns)
 
 
-def _by_row(train: Interactions, examples: Any, scores: FloatArray) -> FloatArray:
+def _by_row(
+    train: Interactions,
+    examples: Any,
+    scores: FloatArray,
+    targets: Targets | None,
+    terms: FloatArray | None,
+) -> FloatArray:
     """Shares of single rows, float64 [n_rows]."""
+    if targets is not None:
+        if terms is None:
+            terms = np.repeat(scores / np.maximum(targets.counts, 1), targets.counts)
+        sums: FloatArray = np.zeros(train.n_rows)
+        np.add.at(sums, targets.rows, terms)
+        return sums
     totals = np.zeros(train.n_rows)
     for numbers in _chunks(len(scores)):
         rows, offsets = examples.rows(numbers)

@@ -46,7 +46,12 @@ class Direction:
     tables: Tables = field(default_factory=dict)
 
 
-def along(state: State, batch: Batch, direction: Direction) -> Tensor:
+def along(
+    state: State,
+    batch: Batch,
+    direction: Direction,
+    losses_of: Callable[[Batch], Tensor] | None = None,
+) -> Tensor:
     """Derivative of each example's loss along a vector over parameters, [n].
 
     Parameters
@@ -55,6 +60,8 @@ def along(state: State, batch: Batch, direction: Direction) -> Tensor:
     batch : dict of str to Tensor
     direction : Direction
         Of this state alone.
+    losses_of : callable, optional
+        Other losses of a batch than one for each example.
     """
     with torch.no_grad(), _level:
         duals = {}
@@ -63,7 +70,7 @@ def along(state: State, batch: Batch, direction: Direction) -> Tensor:
             duals[id(parameter)] = forward_ad.make_dual(parameter.detach(), vector)
         own = {parameter.data_ptr() for parameter in state.module.parameters()}
         with _Dual(duals, own, direction.tables):
-            losses = state.model.example_loss(batch)
+            losses = (losses_of or state.model.example_loss)(batch)
         tangent = forward_ad.unpack_dual(losses).tangent
         return torch.zeros_like(losses) if tangent is None else tangent.clone()
 

@@ -55,6 +55,40 @@ class SumsOverQueries(_ScoresOfExamples):
 
 
 @dataclass(frozen=True)
+class ScoresOfTerms(Pass[FloatArray, FloatArray]):
+    """Scores of the terms of the examples' losses: float64 [terms].
+
+    Attributes
+    ----------
+    offsets : int64 [n + 1]
+        Terms of the examples.
+    directions : list or None
+        Of the queries' sum, as `Comparison.along` takes them; None: of each example itself.
+    """
+
+    offsets: npt.NDArray[np.int64]
+    directions: list[Any] | None
+
+    def run(self, shard: int) -> tuple[int, FloatArray]:
+        """Score one chunk."""
+        numbers = self.comparison.numbers(shard)
+        if self.directions is None:
+            return shard, self.comparison.own_terms(numbers)
+        return shard, self.comparison.along_terms(self.directions, numbers)
+
+    def start(self) -> FloatArray:
+        """Return zeros."""
+        return np.zeros(int(self.offsets[-1]))
+
+    def add(self, total: FloatArray, part: tuple[int, FloatArray]) -> FloatArray:
+        """Put a chunk in its place."""
+        first, values = part
+        begin = int(self.offsets[first])
+        total[begin : begin + len(values)] = values
+        return total
+
+
+@dataclass(frozen=True)
 class OwnScores(_ScoresOfExamples):
     """Scores of the training examples for themselves: float64 [n]."""
 

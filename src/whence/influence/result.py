@@ -15,6 +15,9 @@ from whence.attribution import Attribution, as_backend
 from whence.attribution.result import State
 from whence.errors import FileFormatError, ParameterError, UnsupportedError, check_int
 
+TermsOf = Callable[[int, npt.NDArray[np.int64]], npt.NDArray[np.float64]]
+"""From a query and numbers of examples to the scores of the terms of their losses, one by one."""
+
 
 class Influence(Attribution):
     """How much each part of the training data pushed a model towards its test examples.
@@ -39,6 +42,9 @@ class Influence(Attribution):
     halves : float64 [2, S] or None
         Scores in the order of the table, for each half of the queries by itself: what both say is
         no noise. None where they were not computed.
+    terms_of : callable, optional
+        ``terms_of(query, examples)`` gives the scores of the terms of some examples' losses, which
+        have several targets each: float64 [terms].
     """
 
     def __init__(
@@ -53,6 +59,7 @@ class Influence(Attribution):
         scores_of: Callable[[int], npt.NDArray[np.float64]] | None = None,
         about: Any = None,
         halves: npt.NDArray[np.float64] | None = None,
+        terms_of: TermsOf | None = None,
     ) -> None:
         if halves is not None:
             state = {**(state or {}), "halves": halves}
@@ -66,6 +73,7 @@ class Influence(Attribution):
         )
         self._scores_of = scores_of
         self._about = about
+        self._terms_of = terms_of
         self._kept: dict[int, npt.NDArray[np.float64]] = {}
 
     @property
@@ -93,7 +101,9 @@ class Influence(Attribution):
         data frame
             ``rank``, ``score``, ``example`` (number of the training example), the session or user
             it is of, ``target`` (what it taught) and ``sequence`` (the items before), titles in
-            place of ids where there are any.
+            place of ids where there are any. Of examples with several targets these are of the
+            place that did most; ``place`` is its number in the example's window, from 1, and
+            ``place_score`` its share of the score.
         """
         return self._table(query, n, sign=1)
 
@@ -147,7 +157,8 @@ class Influence(Attribution):
             "example": examples,
         }
         if self._about is not None:
-            columns.update(self._about.examples(examples))
+            terms = None if self._terms_of is None else self._terms_of(query, examples)
+            columns.update(self._about.examples(examples, terms, sign))
         return as_backend(pl.DataFrame(columns), self.backend)
 
     def _listed(

@@ -19,6 +19,7 @@ from whence.influence.capture import Batch, Blocks, gradients
 from whence.influence.checkpoints import State
 from whence.influence.factors import Factors, Plan, by_block, contract
 from whence.influence.pieces import Outer, Piece, Rows, as_matrix
+from whence.influence.places import single_terms
 from whence.influence.weights import Weights
 
 FloatArray = npt.NDArray[np.float64]
@@ -64,6 +65,16 @@ class Strategy(ABC):
         """Inner products of the gradients of a batch with what `total` gave, float64 [n]."""
         products: FloatArray = (self.factors(state, batch).wide @ direction).double().numpy()
         return products
+
+    def along_terms(self, state: State, batch: Batch, direction: Any) -> FloatArray:
+        """As `along`, of each term of the examples' losses by itself, float64 [terms]."""
+        alone, n = single_terms(batch), len(next(iter(batch.values())))
+        terms = len(next(iter(alone.values())))
+        parts = [
+            self.along(state, {k: v[first : first + n] for k, v in alone.items()}, direction)
+            for first in range(0, terms, n)
+        ]
+        return np.concatenate(parts)
 
     @property
     def width(self) -> int:
@@ -171,6 +182,17 @@ class ByFactors(Strategy):
             products: FloatArray = forward_mode.along(state, batch, direction).double().numpy()
             return products
         return self._along_factors(state, batch, direction)
+
+    def along_terms(
+        self, state: State, batch: Batch, direction: forward_mode.Direction
+    ) -> FloatArray:
+        """See `Strategy`: one pass forward gives the derivatives of all terms."""
+        losses_of = getattr(state.model, "term_losses", None)
+        if not self.forward or losses_of is None:
+            return super().along_terms(state, batch, direction)
+        along = forward_mode.along(state, batch, direction, losses_of)
+        products: FloatArray = along.double().numpy()
+        return products
 
     def _along_factors(
         self, state: State, batch: Batch, direction: forward_mode.Direction

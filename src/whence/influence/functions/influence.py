@@ -475,7 +475,7 @@ class About:
     model: Any
     question: Question
 
-    def examples(self, numbers: IntArray) -> dict[str, Any]:
+    def examples(self, numbers: IntArray, *terms: Any) -> dict[str, Any]:
         """Columns about training examples: whose they are, and their last item."""
         train: Interactions = self.model.train_
         rows, offsets = self.model.examples_.rows(numbers)

@@ -17,6 +17,7 @@ from whence.errors import ParameterError, UnsupportedError
 from whence.influence._kernels import keep_largest
 from whence.influence.checkpoints import resolve_states
 from whence.influence.comparison import typed
+from whence.influence.credit import check_credit
 from whence.influence.passes import SIDES, Arrays, empty_lists
 from whence.influence.replay.outcomes import Losses
 from whence.influence.replay.replayed import Replayed
@@ -116,6 +117,7 @@ class EveryStep:
         method._check_params()
         _check(method)
         Replayed.check(model)
+        check_credit(model.train_, model.examples_, method.by, places=False)
         weighting = weighting_of_training(model, method.weighting)
         epochs = None if method.until == "best" else len(model.history_) or model.epochs
         asked = Losses(model, data)

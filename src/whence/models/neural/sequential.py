@@ -88,6 +88,18 @@ class SequentialRecommender(DifferentiableRecommender):
 
     def example_loss(self, batch: Batch) -> Tensor:
         """Loss of each window, summed over its places, Tensor [B]; see the base class."""
+        values, owner = self._terms(batch)
+        if batch["target"].dim() == 1:
+            return values
+        total = values.new_zeros(len(batch["target"]))
+        return total.index_add(0, owner, values)
+
+    def term_losses(self, batch: Batch) -> Tensor:
+        """Loss of each place that has a target, Tensor [terms]; see the base class."""
+        return self._terms(batch)[0]
+
+    def _terms(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Loss of each place that has a target, and the window that it is of."""
         module = self.module_
         states = module.states(batch["items"], batch["length"])
         target = batch["target"]
@@ -107,10 +119,7 @@ class SequentialRecommender(DifferentiableRecommender):
             if negatives.dim() == 3:
                 negatives = negatives[owner, place]
             values = self._sampled(module, chosen, target, negatives)
-        if batch["target"].dim() == 1:
-            return values
-        total = values.new_zeros(len(batch["target"]))
-        return total.index_add(0, owner, values)
+        return values, owner
 
     def _sampled(
         self, module: SequenceModule, states: Tensor, target: Tensor, negatives: Tensor

@@ -130,6 +130,16 @@ class DifferentiableRecommender(Recommender):
             Summed over the terms of an example, never over examples.
         """
 
+    def term_losses(self, batch: Batch) -> Tensor:
+        """Terms of the losses of a batch, by example and place.
+
+        Returns
+        -------
+        Tensor [terms]
+            Those of an example add up to its loss.
+        """
+        return self.example_loss(batch)
+
     def _training_loss(self, batch: Batch) -> Tensor:
         """As `example_loss`, for the steps of training, which need its first derivative only."""
         return self.example_loss(batch)

@@ -59,6 +59,20 @@ class Examples(ABC):
             Windows of the examples in `rows`.
         """
 
+    def targets(self, numbers: IntArray) -> tuple[IntArray, IntArray] | None:
+        """Rows of the training table that the terms of the losses of some examples are about.
+
+        Returns
+        -------
+        rows : int64 [terms]
+            Row numbers of ``train.frame``, example after example, in the order of the places.
+        offsets : int64 [B + 1]
+            Terms of the examples in `rows`.
+
+        None, where a loss is of all rows of an example together.
+        """
+        return None
+
     @cached_property
     def keys(self) -> IntArray:
         """Number of each example among those of the whole data, ascending, int64 [n].
@@ -173,6 +187,10 @@ class PairExamples(Examples):
     def rows(self, numbers: IntArray) -> tuple[IntArray, IntArray]:
         """The row of each example; see `Examples`."""
         return self.train.rows[numbers], np.arange(len(numbers) + 1, dtype=np.int64)
+
+    def targets(self, numbers: IntArray) -> tuple[IntArray, IntArray]:
+        """The row of each example; see `Examples`."""
+        return self.rows(numbers)
 
 
 class RatingExamples(PairExamples):
@@ -298,7 +316,17 @@ class WindowExamples(Examples):
 
     def rows(self, numbers: IntArray) -> tuple[IntArray, IntArray]:
         """Rows of the window and of its targets; see `Examples`."""
-        first, last = self._first[numbers], self._target[numbers] + 1
+        return self._rows_between(self._first[numbers], self._target[numbers] + 1)
+
+    def targets(self, numbers: IntArray) -> tuple[IntArray, IntArray]:
+        """Rows of the items that come next; see `Examples`."""
+        last = self._target[numbers] + 1
+        return self._rows_between(
+            last - (1 if self.positions == "last" else self._fresh[numbers]), last
+        )
+
+    def _rows_between(self, first: IntArray, last: IntArray) -> tuple[IntArray, IntArray]:
+        """Rows of windows of the grouped items, and the windows' offsets in them."""
         offsets = np.concatenate(([0], np.cumsum(last - first)))
         places = np.arange(offsets[-1]) + np.repeat(first - offsets[:-1], last - first)
         return self.train.sequences.rows[places], offsets
