@@ -59,6 +59,7 @@ def trace(
         ),
     ] = False,
     n: Annotated[PositiveInt, typer.Option("-n", help="Rows of each table.")] = 5,
+    *,
     threads: options.Threads = None,
     output: options.Output = None,
     overwrite: options.Overwrite = False,
