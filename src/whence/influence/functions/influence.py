@@ -43,10 +43,11 @@ class InfluenceFunction(
 
     Parameters
     ----------
-    solver : {"auto", "ggn", "cg", "exact", "block", "lissa", "dot"}
+    solver : {"auto", "ggn", "ekfac", "cg", "exact", "block", "lissa", "dot"}
         How the inverse of the Hessian is applied. "auto": "cg" for factor models, "ggn" for
         networks whose loss allows it. "ggn": the Gauss-Newton matrix in place of the Hessian, by
-        a few steps of conjugate gradients; it needs no optimum. "cg": conjugate gradients with
+        a few steps of conjugate gradients; it needs no optimum. "ekfac": the Fisher matrix, layer
+        by layer, by its factors; neither does it. "cg": conjugate gradients with
         products, users eliminated exactly where the model is a factor model; "exact": Cholesky
         factorisation, up to some thousand parameters, the same result; "block": Fast Influence
         Analysis, only the embeddings and biases of the user and items of each prediction, over the
@@ -59,7 +60,8 @@ class InfluenceFunction(
     by : {"interaction", "user", "session", "item", "example"}
         Who is credited; the influences of several examples add up.
     damping : float, optional
-        Added to the diagonal of the Hessian; by default 1e-4 for "ggn", 0 for the others.
+        Added to the diagonal of the Hessian; by default 1e-4 for "ggn", a tenth of a
+        layer's mean second moment for "ekfac", 0 for the others.
     layers : {"all", "last"} or list of str
         Parameters that count, for neural models: all, those of the last layer, or by name.
     tolerance, max_iterations
@@ -75,9 +77,9 @@ class InfluenceFunction(
         Whose negatives are kept.
     precision : {"float32", "float64"}, optional
         What networks compute in; sums over examples, and factor models, are in float64 anyway. By
-        default float32 for "ggn", whose few steps leave a larger error, and float64 for the others.
+        default float32 for "ggn" and "ekfac", whose other errors are larger, else float64.
     seed : int
-        Of the draws of "lissa", and of the halves of the queries.
+        Of the draws of "lissa", of the labels of "ekfac", and of the halves of the queries.
     threads : int, optional
         Threads over queries, where each has its own equations; every core by default. The result
         does not depend on it.
@@ -102,6 +104,7 @@ class InfluenceFunction(
     ----------
     -  Koh and Liang. Understanding black-box predictions via influence functions. ICML 2017.
     -  Martens. New insights and perspectives on the natural gradient method. JMLR 21, 2020.
+    -  Grosse et al. Studying large language model generalization with influence functions. 2023.
     -  Cheng, Shen, Zhu, Kuang and Tang. Incorporating interpretability into latent factor
        models via fast influence analysis. KDD 2019.
     -  Agarwal, Bullins and Hazan. Second-order stochastic optimization for machine learning in
@@ -120,7 +123,7 @@ class InfluenceFunction(
     ['b']
     """
 
-    solver: Literal["auto", "ggn", "cg", "exact", "block", "lissa", "dot"] = "auto"
+    solver: Literal["auto", "ggn", "ekfac", "cg", "exact", "block", "lissa", "dot"] = "auto"
     outcome: Literal["loss", "ndcg", "mrr"] = "loss"
     by: Literal["interaction", "user", "session", "item", "example"] = "interaction"
     damping: NonNegative | None = None
@@ -144,7 +147,7 @@ class InfluenceFunction(
         Parameters
         ----------
         model : fitted differentiable model
-            At its optimum, unless the solver is "ggn"; see `to_optimum`.
+            At its optimum, unless the solver is "ggn" or "ekfac"; see `to_optimum`.
         data : Interactions or data frame
             Validation data: one query per user, or per session.
         run : Run, optional
@@ -337,9 +340,9 @@ class InfluenceFunction(
 
     def _objective(self, model: Any) -> Objective:
         self._check_params()
-        quick = self.solver in ("auto", "ggn")
+        quick = self.solver in ("auto", "ggn", "ekfac")
         precision = self.precision or ("float32" if quick else "float64")
-        how = {"epoch": self.epoch, "layers": self.layers}
+        how = {"epoch": self.epoch, "layers": self.layers, "by_layers": self.solver == "ekfac"}
         here = objective_of(model, **how, precision=precision)
         if quick and self.precision is None and self._solver(here) == "cg":
             here = objective_of(model, **how)

@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from whence.engines import Report
 from whence.errors import UnsupportedError
 from whence.influence.comparison import typed
 from whence.influence.functions.objective import (
@@ -31,6 +32,9 @@ from whence.influence.functions.objective import (
 )
 from whence.models.training import Batch
 from whence.models.training import losses as loss_functions
+
+if TYPE_CHECKING:
+    from whence.influence.functions.kronecker import KroneckerFactors
 
 _NUMBERS_PER_BATCH = 1 << 21
 _SCORES_PER_BATCH = 1 << 22
@@ -136,17 +140,16 @@ class ModuleObjective(Objective):
         numbers = np.flatnonzero(self.weights)
         for first in range(0, len(numbers), self._batch_size):
             some = numbers[first : first + self._batch_size]
-            batch = self._batch(some)
+            batch = self.batch(some)
             with twice_differentiable():
                 yield some, self.model.example_loss(batch)
 
     def cut_batches(self) -> Iterator[tuple[IntArray, Tensor, loss_functions.Cut]]:
         """As `batches`, with the losses cut from their scores."""
         numbers = np.flatnonzero(self.weights)
-        size = min(self._batch_size, max(1, int(_SCORES_PER_BATCH / self._scores_per_example)))
-        for first in range(0, len(numbers), size):
-            some = numbers[first : first + size]
-            batch = self._batch(some)
+        for first in range(0, len(numbers), self.cut_size):
+            some = numbers[first : first + self.cut_size]
+            batch = self.batch(some)
             with twice_differentiable():
                 with loss_functions.cut_at_scores() as cut:
                     losses = self.model.example_loss(batch)
@@ -158,7 +161,7 @@ class ModuleObjective(Objective):
         name = type(self.model).__name__
         self.placed()
         with twice_differentiable(), loss_functions.cut_at_scores() as cut:
-            losses = self.model.example_loss(self._batch(np.arange(min(3, self.n_examples))))
+            losses = self.model.example_loss(self.batch(np.arange(min(3, self.n_examples))))
         if not cut.names:
             return f"The loss of {name} is none of {', '.join(loss_functions.CONVEX)}"
         odd = [loss for loss in cut.names if loss not in loss_functions.CONVEX]
@@ -170,18 +173,22 @@ class ModuleObjective(Objective):
         return None
 
     @cached_property
-    def _scores_per_example(self) -> float:
+    def cut_size(self) -> int:
+        """Examples of a batch such that their scores take little memory."""
         few = np.unique(np.linspace(0, self.n_examples - 1, 32).astype(np.int64))
+        self.placed()
         with torch.no_grad(), loss_functions.cut_at_scores() as cut:
-            self.model.example_loss(self._batch(few))
-        return sum(scores.numel() for scores in cut.scores) / len(few)
+            self.model.example_loss(self.batch(few))
+        scores = sum(scores.numel() for scores in cut.scores) / len(few)
+        return max(1, min(self._batch_size, int(_SCORES_PER_BATCH / max(scores, 1.0))))
 
     @cached_property
     def _batch_size(self) -> int:
-        numbers = sum(tensor.numel() for tensor in self._batch(np.arange(1)).values())
+        numbers = sum(tensor.numel() for tensor in self.batch(np.arange(1)).values())
         return max(1, _NUMBERS_PER_BATCH // max(1, numbers * 32))
 
-    def _batch(self, numbers: IntArray) -> Batch:
+    def batch(self, numbers: IntArray) -> Batch:
+        """Some training examples, as the module takes them."""
         batch = self.model._to_device(self.model.examples_.batch(numbers, self.epoch))
         return typed(batch, self._dtype)
 
@@ -230,6 +237,18 @@ class ModuleObjective(Objective):
             )
         return ModuleGaussNewton(self, damping)
 
+    def kronecker(self, seed: int, report: Report | None = None) -> KroneckerFactors:
+        """The Fisher matrix as EK-FAC has it; made once for a seed of the labels drawn."""
+        from whence.influence.functions.kronecker import KroneckerFactors
+
+        if seed not in self._factors:
+            self._factors[seed] = KroneckerFactors.of(self, seed=seed, report=report)
+        return self._factors[seed]
+
+    @cached_property
+    def _factors(self) -> dict[int, KroneckerFactors]:
+        return {}
+
     def slopes(self, rows: FloatArray) -> FloatArray:
         """∇l_s · row, float64 [R, E]; see `Objective`."""
         return self.slopes_of(rows, np.arange(self.n_examples))
@@ -259,7 +278,7 @@ class ModuleObjective(Objective):
         """∇l_s of some examples, float64 [n, P]; see `Objective`."""
         parameters, out = self.placed(), np.empty((len(numbers), len(self.vector)))
         for row, number in enumerate(numbers):
-            out[row] = self._gradient_of(self._batch(np.array([number])), np.ones(1), parameters)
+            out[row] = self._gradient_of(self.batch(np.array([number])), np.ones(1), parameters)
         return out
 
     def example_losses(self, arrays: Arrays) -> FloatArray:

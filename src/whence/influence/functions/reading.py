@@ -14,7 +14,12 @@ from whence.models.base import require
 
 
 def objective_of(
-    model: Any, *, epoch: int = 0, layers: Any = "all", precision: str = "float64"
+    model: Any,
+    *,
+    epoch: int = 0,
+    layers: Any = "all",
+    precision: str = "float64",
+    by_layers: bool = False,
 ) -> Objective:
     """The training objective of a fitted model at its parameters.
 
@@ -27,6 +32,8 @@ def objective_of(
         The parameters that count, by name or by the beginning of it; the others are constants.
     precision : {"float64", "float32"}
         What a network computes in; formulas of factor models are always in float64.
+    by_layers : bool
+        Take a factor model for a network, by its layers, and not for its formulas.
 
     Raises
     ------
@@ -38,7 +45,7 @@ def objective_of(
     require(model, "differentiable", "An influence function")
     model._check_fitted()
     loss = factor_loss(model)
-    if loss is None or layers != "all":
+    if loss is None or layers != "all" or by_layers:
         from whence.influence.functions.modules import ModuleObjective
 
         return ModuleObjective.of(model, epoch=epoch, layers=layers, precision=precision)
