@@ -461,7 +461,8 @@ class InfluenceFunction(
 def _chosen(settings: Settings) -> dict[str, Any]:
     """What was left to the solver."""
     names = ("solver", "damping", "tolerance", "max_iterations")
-    return {name: getattr(settings, name) for name in names}
+    chosen = {name: getattr(settings, name) for name in names}
+    return {**chosen, "damping": "by layer"} if settings.by_layer else chosen
 
 
 @contextmanager

@@ -315,7 +315,6 @@ def diagnose_solution(
     if settings.solver == "ekfac":
         factors = _as_module(objective).kronecker(settings.seed)
         return {"fisher": factors.fisher, "n_layers": len(factors.blocks)}
-    assert settings.damping is not None
     if not solution.converged and settings.solver != "ggn":
         _warn(
             f"The solver {settings.solver!r} stopped after {solution.iterations} steps with a "

@@ -16,7 +16,7 @@ from whence.influence.functions.objective import SINGULAR, FloatArray, Objective
 SOLVERS = ("ggn", "ekfac", "exact", "cg", "block", "lissa", "dot")
 _LARGEST = 6000
 _POWER_STEPS = 30
-_GAUSS_NEWTON = {"damping": 1e-4, "tolerance": 1e-3, "max_iterations": 15}
+_GAUSS_NEWTON: dict[str, Any] = {"damping": 1e-4, "tolerance": 1e-3, "max_iterations": 15}
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,10 @@ class Settings:
     ----------
     solver : str
         One of `SOLVERS`.
-    damping : float or None
-        Added to the diagonal of the Hessian; None, for ekfac: a tenth of a layer's mean moment.
+    damping : float
+        Added to the diagonal of the Hessian.
+    by_layer : bool
+        ekfac: in place of `damping`, a tenth of each layer's mean moment.
     tolerance : float
         ggn, cg, lissa: of the residual, relative to the right-hand side.
     max_iterations : int
@@ -42,7 +44,8 @@ class Settings:
     """
 
     solver: str = "cg"
-    damping: float | None = 0.0
+    damping: float = 0.0
+    by_layer: bool = False
     tolerance: float = 1e-6
     max_iterations: int = 1000
     scale: float | None = None
@@ -56,9 +59,10 @@ class Settings:
         A few steps with the Gauss-Newton matrix go along what the data say most about; what more
         of them add is noise.
         """
-        own: dict[str, Any] = {"ekfac": {"damping": None}, "ggn": _GAUSS_NEWTON}.get(solver, {})
         said = {name: value for name, value in given.items() if value is not None}
-        return cls(solver, **{**own, **said})
+        if solver == "ekfac" and "damping" not in said:
+            said["by_layer"] = True
+        return cls(solver, **{**(_GAUSS_NEWTON if solver == "ggn" else {}), **said})
 
     @property
     def needs_optimum(self) -> bool:
@@ -84,7 +88,6 @@ def solve(
         return Solution(rows, np.nan, 0, np.nan, True)
     if settings.solver == "ekfac":
         return _by_factors(objective, rows, settings, steps)
-    assert settings.damping is not None
     if settings.solver == "exact":
         return _exact(objective, rows, settings.damping)
     if settings.solver == "lissa":
@@ -114,7 +117,7 @@ def _by_factors(
             "solver='ggn' or 'cg'."
         )
     factors = objective.kronecker(settings.seed, None if steps is None else steps.report)
-    x = factors.solve(rows, settings.damping)
+    x = factors.solve(rows, None if settings.by_layer else settings.damping)
     _check_finite(x)
     return Solution(x, np.nan, 0, np.nan, True)
 
@@ -164,7 +167,6 @@ def _neumann(
     objective: Objective, rows: FloatArray, settings: Settings, steps: Steps | None
 ) -> Solution:
     """The series Σ_k (I - H/scale)^k row / scale, with all examples or a sample for each term."""
-    assert settings.damping is not None
     rng = np.random.default_rng(settings.seed)
     hessian = objective.hessian(settings.damping)
     scale = settings.scale
