@@ -1,12 +1,14 @@
 """What strategies of disclosure are worth: quality against violation, over λ and seeds.
 
 Prints Markdown tables and draws the frontiers. Run from the repository root, with the data in a
-folder that has ``ml-100k`` (the files of GroupLens)::
+folder that has ``ml-100k`` and ``ml-1m`` (the files of GroupLens, and those of RecBole)::
 
-    python benchmarks/disclosure.py DATA OUTPUT [ml-100k] [generated] [seeds=5]
+    python benchmarks/disclosure.py DATA OUTPUT [TABLE …] [seeds=5]
 
-Results of single fits are kept in OUTPUT, so that a run that was broken off goes on. Seconds are of
-the processor, in one process.
+Tables are ``ml-100k`` and ``generated``, of factorisations of ratings, and of networks ``neumf``
+(ML-100K), ``neumf-replay`` (the same network, smooth, by replayed training), ``neumf-ndcg``,
+``neumf-1m``, ``gru4rec`` and ``sasrec`` (ML-100K). Results of single fits are kept in OUTPUT, so
+that a run that was broken off goes on. Seconds are of the processor, in one process.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import sys
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -29,6 +32,12 @@ from whence.plots import picture
 
 SEEDS = 5
 METRICS = ("hitrate@10", "ndcg@10")
+NETWORKS: dict[str, Any] = {
+    "shares": (1.0, 2.0),
+    "strategies": ("trust_region", "social", "all", "none"),
+    "starts": ("other", "same"),
+    "fractions": (0.6, 0.2, 0.2),
+}
 
 
 def generated(seed: int = 0, careless: float = 0.2) -> whence.Interactions:
@@ -55,17 +64,74 @@ def generated(seed: int = 0, careless: float = 0.2) -> whence.Interactions:
     return whence.Interactions.from_frame(pl.DataFrame(table))
 
 
-def show(name: str, data: whence.Interactions, folder: Path, seeds: int) -> None:
+def small_neumf(**params: Any) -> Any:
+    """Makers of the network of the tables: 8 factors, and layers of 16 and 8."""
+
+    def make(train: whence.Interactions, seed: int) -> Any:
+        usual = {"n_negatives": 2, "batch_size": 2048, "learning_rate": 5e-3, "epochs": 10}
+        tower = {"gmf_dim": 8, "mlp_dim": 16, "layers": (16, 8)}
+        return whence.NeuMF(**{**tower, **usual, **params}, seed=seed)
+
+    return make
+
+
+def sequences(kind: type, **params: Any) -> Any:
+    """Makers of a small sequence model, one example for each target."""
+
+    def make(train: whence.Interactions, seed: int) -> Any:
+        usual = {"positions": "last", "max_length": 20, "epochs": 6, "learning_rate": 5e-3}
+        return kind(embedding_dim=32, **{**usual, **params}, seed=seed)
+
+    return make
+
+
+def smooth(make: Any) -> Any:
+    """Makers of the same network with smooth training."""
+    return lambda train, seed: whence.smooth(make(train, seed))
+
+
+def tables() -> dict[str, tuple[str, dict[str, Any]]]:
+    """Tables by name: the data, and the experiment."""
+    neumf = small_neumf()
+    return {
+        "ml-100k": ("ml-100k/u.data", {}),
+        "generated": ("", {}),
+        "neumf": ("ml-100k/u.data", {**NETWORKS, "model": neumf}),
+        "neumf-replay": (
+            "ml-100k/u.data",
+            {
+                **NETWORKS,
+                "model": smooth(small_neumf(learning_rate=1e-2)),
+                "disclosure": whence.Disclosure(influence=whence.Replay(runs=4)),
+            },
+        ),
+        "neumf-ndcg": (
+            "ml-100k/u.data",
+            {**NETWORKS, "model": neumf, "disclosure": whence.Disclosure(outcome="ndcg")},
+        ),
+        "neumf-1m": (
+            "ml-1m/ml-1m.inter.gz",
+            {**NETWORKS, "model": small_neumf(batch_size=8192, epochs=6)},
+        ),
+        "gru4rec": (
+            "ml-100k/u.data", {**NETWORKS, "model": sequences(whence.GRU4Rec, hidden_dim=32)}
+        ),
+        "sasrec": ("ml-100k/u.data", {**NETWORKS, "model": sequences(whence.SASRec)}),
+    }  # fmt: skip
+
+
+def show(name: str, data: whence.Interactions, folder: Path, seeds: int, how: Any) -> None:
     """Run the experiment on some data, print its tables and draw its picture."""
     folder.mkdir(parents=True, exist_ok=True)
     started = time.process_time()
-    experiment = whence.DisclosureExperiment(seeds=tuple(range(seeds)), metrics=METRICS)
+    experiment = whence.DisclosureExperiment(seeds=tuple(range(seeds)), metrics=METRICS, **how)
     result = experiment.run(data, run=whence.Run(folder=folder, resume=True))
     seconds = time.process_time() - started
     print(f"\n## {name}: {data}, {seeds} seeds, {seconds:.0f} s\n")
     print(result.to_markdown(), flush=True)
-    print("\nOf the quality alone:\n")
-    print(result.to_markdown("quality").rpartition("\n\n")[2], flush=True)
+    for measure in ("quality", "ndcg@10", "ndcg@10 less withheld"):
+        print(f"\nOf {measure} alone:\n")
+        print(result.to_markdown(measure).rpartition("\n\n")[2], flush=True)
     result.rows.write_csv(folder / "rows.csv")
     with picture(folder / "frontier.png", overwrite=True) as axes:
         result.plot(axes)
@@ -78,11 +144,11 @@ def main() -> None:
     number = [word.removeprefix("seeds=") for word in sys.argv[3:] if word.startswith("seeds=")]
     seeds = int(number[0]) if number else SEEDS
     wanted = [word for word in sys.argv[3:] if "=" not in word] or ["ml-100k", "generated"]
-    if "generated" in wanted:
-        show("Generated ratings", generated(), output / "generated", seeds)
-    if "ml-100k" in wanted:
-        ratings = whence.read_interactions(data / "ml-100k" / "u.data")
-        show("ML-100K", ratings, output / "ml-100k", seeds)
+    known = tables()
+    for name in wanted:
+        path, how = known[name]
+        interactions = whence.read_interactions(data / path) if path else generated()
+        show(name, interactions, output / name, seeds, how)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ pytest.importorskip("torch")
 
 import whence
 from whence.cli import app
+from whence.curation.disclosure.strategies import CONTROLS
 
 
 def run(*arguments):
@@ -67,8 +68,8 @@ def test_everything_is_written(made):
     assert json.loads((folder / "summary.json").read_text())["strategy"] == "social"
     assert pl.read_csv(folder / "comparison.csv")["strategy"][0] == "social"
     first = pl.read_csv(folder / "differences.csv").filter(strategy="social")
-    assert set(first["than"]) == {"all", "none", "threshold", "random", "influence_only"}
-    assert pl.read_csv(folder / "frontier.csv").height == 5 * 4
+    assert set(first["than"]) == {"all", "none", *CONTROLS}
+    assert pl.read_csv(folder / "frontier.csv").height == 5 * (1 + len(CONTROLS))
     assert (folder / "frontier.png").stat().st_size > 5_000
     assert 0 < plan.n_disclosed < len(plan)
     assert not list(folder.parent.glob(".*"))

@@ -96,8 +96,32 @@ def test_withheld_rows_reach_no_retrained_model(name):
             )
         retrained = asked.retrained(plan_of(mask, data), seed=1)
         queries = make_queries(retrained, validation, protocol="users")
-        scores.append(retrained.score_codes(queries))
-    np.testing.assert_allclose(*scores, atol=1e-6)
+        learned = retrained.module_.state_dict().values()
+        scores.append([retrained.score_codes(queries), *(part.numpy() for part in learned)])
+    for first, second in zip(*scores):  # embeddings of withheld items, too
+        np.testing.assert_allclose(first, second, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["neumf", "gru", "attention"])
+def test_withheld_rows_reach_no_model_of_a_search(name):
+    """Its models are trained on what is disclosed, and asked with histories of that."""
+    train, validation, _ = parts()
+    mask, *both = secret(train, np.random.default_rng(5))
+    qualities = []
+    for data in both:
+        model = RETRAINED[name]().fit(data)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DataWarning)
+            asked = Disclosure().pose(model, validation, willingness=np.zeros(len(mask)))
+            yardstick = asked.measured.yardstick
+            trained = asked.measured.recipe.train(data.keep_rows(mask))
+            question = yardstick.asked_of(trained)
+            if name != "neumf":
+                assert question is not yardstick.question
+                qualities.append(asked.measured.trained_quality(mask))
+            else:  # whose negatives are none of the items of all the data, which differ here
+                qualities.append(trained.example_loss(trained.examples_.batch(np.arange(50))).sum())
+    assert float(qualities[0]) == pytest.approx(float(qualities[1]), abs=1e-6)
 
 
 OTHERS = {

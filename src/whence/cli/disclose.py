@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from whence.data import Interactions
 
 DEFAULT_OUTPUT = "whence-disclosure"
-CONTROLS = ("threshold", "random", "influence_only")
 SHARES = (0.1, 0.3, 1.0, 3.0, 10.0)
 _FRACTIONS = (0.5, 0.3, 0.2)
 _DIM = 8
@@ -305,6 +304,12 @@ def _tell(problem: DisclosureProblem, plan: DisclosurePlan) -> None:
         f"{plan.n_disclosed:,} of {counted(len(plan), 'interaction')} ({plan.share:.1%}), with a "
         f"violation of {plan.violation:,.1f} of {problem.beta.sum():,.1f}."
     )
+    if problem.reliability is not None:
+        found = problem.reliability
+        say(
+            f"Reliability of influence: {found.item:.2f} by item, {found.user:.2f} by user, "
+            f"{found.rest:.2f} of the rest, by which each part is shrunk."
+        )
 
 
 def _penalty(train: Interactions) -> float:
@@ -315,7 +320,7 @@ def _penalty(train: Interactions) -> float:
 
 
 def _compared(problem: DisclosureProblem, test: Any, seeds: int) -> Comparison:
-    from whence.curation.disclosure.strategies import SIZED
+    from whence.curation.disclosure.strategies import CONTROLS, SIZED
 
     strategy = problem.settings.strategy
     first = [] if strategy in SIZED else [strategy]
@@ -339,6 +344,7 @@ def _show(comparison: Comparison, seeds: int) -> None:
         ])  # fmt: skip
     columns = ["strategy", "as large as", "disclosed", "violation", "quality", "reward", *metrics]
     table(columns, rows, text=("as large as",))
+    say(comparison.quality)
     say("Violation and reward are per user; ± is half the 95% interval over the seeds.")
     first = shown["strategy"][0]
     say()
@@ -385,6 +391,7 @@ def _write_comparison(comparison: Comparison, folder: Path) -> list[str]:
 
 def _frontier(problem: DisclosureProblem, test: Any, folder: Path) -> list[str]:
     from whence.curation.disclosure import plot_frontier
+    from whence.curation.disclosure.strategies import CONTROLS
     from whence.plots import picture
 
     assert problem.lam_ref is not None

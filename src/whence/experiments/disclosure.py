@@ -8,6 +8,7 @@ violation.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,9 +16,20 @@ from typing import Any
 import polars as pl
 
 from whence._html import ShownAsTable
-from whence.curation.disclosure import Disclosure, paired_differences, simulate_willingness
-from whence.curation.disclosure.comparison import FREE, KEYS, Arm, Posed, Retrained, compared
-from whence.curation.disclosure.retraining import Yardstick
+from whence.curation.disclosure import Disclosure, simulate_willingness
+from whence.curation.disclosure.comparison import (
+    FREE,
+    KEYS,
+    Arm,
+    Posed,
+    Retrained,
+    Start,
+    check_starts,
+    compared,
+    differences_by,
+)
+from whence.curation.disclosure.quality import quality_in_words
+from whence.curation.disclosure.strategies import CONTROLS
 from whence.data import Interactions, split_rows
 from whence.data._parts import check_fractions
 from whence.engines import Checkpoints, Run, settled
@@ -30,6 +42,7 @@ from whence.parameters import Configurable, NonNegative, Seed
 PENALTY = 20.0
 """Ratings that the penalty of a user or item weighs as much as, where no model is given."""
 _DIM = 8
+_GROUPS = ["lam_share", "start"]
 
 
 class DisclosureExperiment(Configurable):
@@ -47,19 +60,27 @@ class DisclosureExperiment(Configurable):
         λ, as multiples of `DisclosureProblem.lam_ref`.
     strategies, controls : sequence of str
         As of `DisclosureProblem.compare`.
+    starts : sequence of {"other", "same"}
+        Whether models are retrained from other initial parameters than those of the model that
+        influence was measured on, from the same, or both.
+    disclosure : Disclosure, optional
+        How influence is measured, and how `strategies` search; its seed is that of the run.
     seeds : sequence of int
         Of the split, of the violations, of the model and of what strategies draw.
     fractions : tuple of float
         Shares of training, validation and test data.
     metrics : sequence of str
-        Ranking metrics beside the loss.
+        Ranking metrics beside the quality, with and without withheld items; see
+        `DisclosureProblem.compare`.
     """
 
     model: Callable[[Interactions, int], Any] | None = None
     willingness: str | None = None
     shares: Sequence[NonNegative] = (0.1, 0.3, 1.0, 3.0, 10.0)
     strategies: Sequence[str] = ("social", "trust_region", "all", "none")
-    controls: Sequence[str] = ("threshold", "random", "influence_only")
+    controls: Sequence[str] = CONTROLS
+    starts: Sequence[Start] = ("other",)
+    disclosure: Disclosure | None = None
     seeds: Sequence[Seed] = (0, 1, 2)
     fractions: tuple[float, float, float] = (0.5, 0.3, 0.2)
     metrics: Sequence[str] = ()
@@ -69,6 +90,8 @@ class DisclosureExperiment(Configurable):
         if not len(self.seeds) or not len(self.shares):
             raise ParameterError("Give at least one seed and one of shares.")
         compared(self.strategies, self.controls)
+        check_starts(self.starts)
+        self._settings(0)._check_params()
 
     def run(self, data: Any, *, run: Run | None = None) -> DisclosureResult:
         """Run the experiment.
@@ -99,18 +122,28 @@ class DisclosureExperiment(Configurable):
             "willingness": self.willingness,
             "fractions": list(self.fractions),
             "metrics": list(self.metrics),
+            "quality": quality_in_words(self._make(interactions, 0), self._settings(0).outcome),
         }
         arms = [
-            Arm(int(seed), key, float(share))
+            Arm(int(seed), key, float(share), start)
             for seed in self.seeds
             for share in self.shares
             for key in compared(self.strategies, self.controls)
+            for start in check_starts(self.starts)
         ]
-        identity = {**settings, "ratings": data_identity(interactions), "arms": told_apart(arms)}
+        identity = {
+            **settings,
+            "ratings": data_identity(interactions),
+            "arms": told_apart(arms),
+            "disclosure": told_apart(self._settings(0).params),
+        }
         job = _Fits(tuple(self.metrics), experiment=self, data=interactions)
         with Checkpoints(run, identity) as kept:
             rows = run_job(job, arms, run.changed(threads=1), message="retraining", kept=kept)
         return DisclosureResult(pl.DataFrame(rows, infer_schema_length=None), settings)
+
+    def _settings(self, seed: int) -> Disclosure:
+        return copy.copy(self.disclosure or Disclosure()).set_params(seed=seed)
 
     def _make(self, train: Interactions, seed: int) -> Any:
         return usual_model(train, seed) if self.model is None else self.model(train, seed)
@@ -143,13 +176,13 @@ class _Fits(Retrained):
         beta: Any = own.willingness
         if beta is None:
             beta = simulate_willingness(train, seed=seed)
-        problem = Disclosure(seed=seed).pose(model, validation, willingness=beta)
+        problem = own._settings(seed).pose(model, validation, willingness=beta)
         if problem.lam_ref is None:
             raise DataError(
                 "No interaction has any willingness violation, so that all may be disclosed; give "
                 "data in which something is withheld."
             )
-        return problem, Yardstick.of(model, test)
+        return problem, problem.yardstick(test)
 
 
 @dataclass(frozen=True)
@@ -159,9 +192,9 @@ class DisclosureResult(ShownAsTable):
     Attributes
     ----------
     rows : polars.DataFrame
-        One row per seed, λ and plan: ``lam``, ``lam_share`` (λ / lam_ref), ``strategy``,
-        ``matched``, ``to`` (see `Comparison`), ``quality``, ``wv``, ``reward``, ``n``, ``share``
-        and the metrics, all of retrained models on test data.
+        One row per seed, λ, start and plan: ``lam``, ``lam_share`` (λ / lam_ref), ``start``,
+        ``strategy``, ``matched``, ``to`` (see `Comparison`), ``quality``, ``wv``, ``reward``,
+        ``n``, ``share`` and the metrics, all of retrained models on test data.
     settings : dict
         What was run.
     """
@@ -174,26 +207,25 @@ class DisclosureResult(ShownAsTable):
 
     def to_frame(self, measure: str = "reward") -> pl.DataFrame:
         """Paired differences of the strategies at each λ; see `paired_differences`."""
-        check_choice("measure", measure, [c for c in self.rows.columns if c not in (*KEYS, "seed")])
-        parts = [
-            paired_differences(part, measure).insert_column(0, pl.lit(share[0]).alias("lam_share"))
-            for share, part in self.rows.group_by("lam_share", maintain_order=True)
-        ]
-        return pl.concat(parts)
+        names = (*_GROUPS, *KEYS, "seed")
+        check_choice("measure", measure, [c for c in self.rows.columns if c not in names])
+        return differences_by(self.rows, _GROUPS, measure)
 
     def means(self) -> pl.DataFrame:
-        """Means over the seeds, one row per λ and plan."""
-        names = ["lam_share", *KEYS]
+        """Means over the seeds, one row per λ, start and plan."""
+        names = [*_GROUPS, *KEYS]
         rest = [c for c in self.rows.columns if c not in (*names, "seed")]
         return self.rows.group_by(names, maintain_order=True).agg(pl.col(rest).cast(float).mean())
 
     def to_markdown(self, measure: str = "reward") -> str:
         """The strategies, and how much better they are than the controls of their size."""
-        lines = []
+        lines = [self.settings["quality"], ""]
         differences, means = self.to_frame(measure), self.means()
-        for (share,), part in means.group_by("lam_share", maintain_order=True):
+        starts = means["start"].n_unique()
+        for (share, start), part in means.group_by(_GROUPS, maintain_order=True):
+            named = f"λ = {share:g} λ_ref" + (f", {start} start" if starts > 1 else "")
             lines += [
-                f"| λ = {share:g} λ_ref | disclosed | violation | quality | reward |",
+                f"| {named} | disclosed | violation | quality | reward |",
                 "|---|---:|---:|---:|---:|",
             ]
             for row in part.filter(matched="").iter_rows(named=True):
@@ -206,15 +238,20 @@ class DisclosureResult(ShownAsTable):
         controls = found["than"].unique(maintain_order=True).to_list()
         head = [f"{measure} above", *controls]
         lines += ["| " + " | ".join(head) + " |", "|---|" + "---:|" * len(controls)]
-        for key, part in found.group_by("lam_share", "strategy", "matched", maintain_order=True):
+        keys = [*_GROUPS, "strategy", "matched"]
+        for (share, start, name, size), part in found.group_by(keys, maintain_order=True):
             cells = {row["than"]: _interval(row) for row in part.iter_rows(named=True)}
-            label = f"{key[1]}, {key[0]:g} λ_ref, equal {key[2]}"
+            label = f"{name}, {share:g} λ_ref, equal {size}"
+            label += f", {start} start" if starts > 1 else ""
             lines.append("| " + " | ".join([label, *(cells[name] for name in controls)]) + " |")
         return "\n".join(lines)
 
     def frontier(self) -> pl.DataFrame:
-        """Means over the seeds of the first strategy, and of its controls at equal violation."""
-        means = self.means()
+        """Means over the seeds of the first strategy, and of its controls at equal violation.
+
+        All from the first of the starts.
+        """
+        means = self.means().filter(pl.col("start") == pl.col("start").first())
         first = means["strategy"][0]
         alone = (pl.col("matched") == "") & ~pl.col("strategy").is_in(FREE)
         return means.filter(alone | ((pl.col("matched") == "violation") & (pl.col("to") == first)))

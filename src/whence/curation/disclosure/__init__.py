@@ -11,6 +11,8 @@ from whence.curation.disclosure.disclosure import Disclosure
 from whence.curation.disclosure.picture import plot_frontier
 from whence.curation.disclosure.plan import DisclosurePlan
 from whence.curation.disclosure.problem import DisclosureProblem
+from whence.curation.disclosure.quality import quality_in_words
+from whence.curation.disclosure.reliability import Reliability
 from whence.curation.disclosure.strategies import STRATEGIES
 from whence.curation.disclosure.willingness import (
     simulate_willingness,
@@ -25,9 +27,11 @@ __all__ = [
     "Disclosure",
     "DisclosurePlan",
     "DisclosureProblem",
+    "Reliability",
     "compare_strategies",
     "paired_differences",
     "plot_frontier",
+    "quality_in_words",
     "reward",
     "simulate_willingness",
     "violations",

@@ -8,14 +8,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import polars as pl
 
 from whence._html import ShownAsTable
-from whence.curation.disclosure.retraining import Yardstick
-from whence.curation.disclosure.strategies import SIZED, STRATEGIES
+from whence.curation.disclosure.retraining import LESS_WITHHELD, Yardstick
+from whence.curation.disclosure.strategies import CONTROLS, SIZED, STRATEGIES, named
 from whence.data.files import write_parquet_with_metadata
 from whence.engines import ListJob, identity_of, keeping
 from whence.engines import run as run_job
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 KEYS = ("strategy", "matched", "to")
 FREE = ("all", "none")
 Key = tuple[str, str, str]
+Start = Literal["other", "same"]
+_OTHER = 1000
+"""What is added to the seed of a model for another start."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,17 +41,22 @@ class Comparison(ShownAsTable):
     Attributes
     ----------
     runs : polars.DataFrame
-        One row per seed, strategy and what it is matched with: ``quality`` (minus the test loss,
+        One row per seed, start, strategy and what it is matched with: ``quality`` (on test data,
         mean over users), ``wv`` (violation per user), ``reward`` (quality less λ times wv), ``n``,
         ``share``, and the metrics. ``matched``: "" for a strategy of its own size, "number" or
-        "violation" for a control that is as large as the strategy ``to``.
+        "violation" for a control that is as large as the strategy ``to``. ``start``: "other" where
+        models are retrained from other initial parameters than those of the model that influence
+        was measured on, "same" from the same.
     lam : float
     lam_ref : float or None
+    quality : str
+        What is called quality, in words.
     """
 
     runs: pl.DataFrame
     lam: float
     lam_ref: float | None
+    quality: str = ""
 
     def __repr__(self) -> str:
         return f"<Comparison at lam={self.lam:g}>\n{self.table()}"
@@ -58,10 +66,11 @@ class Comparison(ShownAsTable):
 
     def table(self) -> pl.DataFrame:
         """Mean over the seeds of each measure, and half the width of its 95% interval (``±``)."""
-        measures = [c for c in self.runs.columns if c not in (*KEYS, "seed")]
+        names = ("start", *KEYS)
+        measures = [c for c in self.runs.columns if c not in (*names, "seed")]
         rows = []
-        for key, part in self.runs.group_by(KEYS, maintain_order=True):
-            row: dict[str, Any] = dict(zip(KEYS, key))
+        for key, part in self.runs.group_by(names, maintain_order=True):
+            row: dict[str, Any] = dict(zip(names, key))
             for name in measures:
                 values = part[name].cast(pl.Float64).drop_nulls().to_numpy()
                 row[name] = float(values.mean()) if len(values) else None
@@ -83,11 +92,11 @@ class Comparison(ShownAsTable):
         polars.DataFrame
             As `paired_differences` gives it.
         """
-        return paired_differences(self.runs, measure)
+        return differences_by(self.runs, ["start"], measure)
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write the runs to a Parquet file, λ in its metadata."""
-        facts = json.dumps({"lam": self.lam, "lam_ref": self.lam_ref})
+        facts = json.dumps({"lam": self.lam, "lam_ref": self.lam_ref, "quality": self.quality})
         target = check_path("path", path)
         return write_parquet_with_metadata(
             self.runs, target, {"whence": facts}, overwrite=overwrite
@@ -103,11 +112,14 @@ class Arm(NamedTuple):
     key : (strategy, matched, to)
     share : float, optional
         λ over lam_ref; None: that of the question.
+    start : {"other", "same"}
+        Whether it is retrained from the initial parameters of the model that was measured.
     """
 
     seed: int
     key: Key
     share: float | None = None
+    start: Start = "other"
 
 
 Posed = tuple["DisclosureProblem", Yardstick]
@@ -135,12 +147,13 @@ class Retrained(ListJob[Arm, dict[str, Any]], ABC):
     def run(self, shard: Arm) -> dict[str, Any]:
         """Choose, retrain and measure."""
         problem, yardstick = self._posed(shard.seed)
-        facts: dict[str, Any] = {"seed": shard.seed}
+        facts: dict[str, Any] = {"seed": shard.seed, "start": shard.start}
         if shard.share is not None:
             problem = problem.at(shard.share * (problem.lam_ref or 0.0))
             facts |= {"lam_share": float(shard.share), "lam": problem.lam}
         plan = self._plan(problem, shard)
-        worth = worth_of(problem, plan, yardstick, shard.seed, tuple(self.metrics))
+        seed = shard.seed + (_OTHER if shard.start == "other" else 0)
+        worth = worth_of(problem, plan, yardstick, seed, tuple(self.metrics))
         return {**dict(zip(KEYS, shard.key)), **facts, **worth}
 
     def _posed(self, seed: int) -> Posed:
@@ -158,13 +171,13 @@ class Retrained(ListJob[Arm, dict[str, Any]], ABC):
             if not to:
                 place = (name, arm.share)
                 if place not in self._now:
-                    self._now[place] = problem.solve(name)
+                    self._now[place] = problem.plan(name)
                 own: DisclosurePlan = self._now[place]
                 return own
             size = self._plan(problem, arm._replace(key=(to, "", "")))
             if matched == "number":
-                return problem.solve(name, n=size.n_disclosed)
-            return problem.solve(name, wv=size.violation)
+                return problem.plan(name, n=size.n_disclosed)
+            return problem.plan(name, wv=size.violation)
 
 
 @dataclass(frozen=True)
@@ -183,7 +196,7 @@ class Compared(Retrained):
     def pose(self, seed: int) -> Posed:
         """The question of the model trained from another start."""
         own = self.problem.reseeded(seed)
-        return own, Yardstick.of(own.model, self.test)
+        return own, own.yardstick(self.test)
 
 
 def compare_strategies(
@@ -192,8 +205,9 @@ def compare_strategies(
     *,
     test: Any,
     seeds: Sequence[int] = (0, 1, 2),
-    controls: Sequence[str] = ("threshold", "random", "influence_only"),
+    controls: Sequence[str] = CONTROLS,
     metrics: Sequence[str] = ("hitrate@10", "ndcg@10"),
+    starts: Sequence[Start] = ("other",),
 ) -> Comparison:
     """Choose on validation data, retrain, measure on test data; everything anew for each seed.
 
@@ -201,7 +215,7 @@ def compare_strategies(
     ----------
     problem : DisclosureProblem
     strategies : sequence of str
-        Without a size of their own; see `Disclosure`.
+        Without a size of their own; see `Disclosure`. "social within item" is ``within="item"``.
     test : Interactions or data frame
     seeds : sequence of int
         Of the initial parameters, and of what is drawn.
@@ -209,7 +223,11 @@ def compare_strategies(
         Strategies that take a size: they are given the number, and then the violation, of each of
         `strategies` but "all" and "none".
     metrics : sequence of str
-        Ranking metrics, measured beside the loss.
+        Ranking metrics, measured beside the quality: with withheld items among those that may be
+        recommended, and, as ``"… less withheld"``, without them.
+    starts : sequence of {"other", "same"}
+        Whether models are retrained from other initial parameters than those of the model that
+        influence was measured on, from the same, or both.
 
     Returns
     -------
@@ -223,9 +241,10 @@ def compare_strategies(
     if not len(seeds):
         raise ParameterError("Give at least one seed.")
     arms = [
-        Arm(check_int("seeds", seed, minimum=0), key)
+        Arm(check_int("seeds", seed, minimum=0), key, None, start)
         for seed in seeds
         for key in compared(strategies, controls)
+        for start in check_starts(starts)
     ]
     job = Compared(tuple(metrics), problem=problem, test=test)
     asked = {"arms": told_apart(arms), "test": data_identity(test), "metrics": list(metrics)}
@@ -235,7 +254,20 @@ def compare_strategies(
             stage=f"comparison {identity_of(asked)}",
         )  # fmt: skip
     runs = pl.DataFrame(rows, infer_schema_length=None)
-    return Comparison(runs, problem.lam, problem.lam_ref)
+    return Comparison(runs, problem.lam, problem.lam_ref, problem.quality_in_words)
+
+
+def check_starts(starts: Sequence[Any]) -> list[Start]:
+    """The starts that models are retrained from.
+
+    Raises
+    ------
+    ParameterError
+        If there is none, or one is unknown.
+    """
+    if not len(starts):
+        raise ParameterError("Give at least one of starts, 'other' or 'same'.")
+    return [check_choice("starts", start, get_args(Start)) for start in starts]  # type: ignore[misc]
 
 
 def compared(strategies: Sequence[str], controls: Sequence[str]) -> list[Key]:
@@ -249,9 +281,9 @@ def compared(strategies: Sequence[str], controls: Sequence[str]) -> list[Key]:
     if not strategies:
         raise ParameterError("Give at least one strategy.")
     for strategy in strategies:
-        check_choice("strategies", strategy, [s for s in STRATEGIES if s not in SIZED])
+        named("strategies", strategy, [s for s in STRATEGIES if s not in SIZED])
     for control in controls:
-        check_choice("controls", control, SIZED)
+        named("controls", control, SIZED)
     return [
         *((name, "", "") for name in strategies),
         *(
@@ -275,7 +307,8 @@ def worth_of(
     model = problem.retrained(plan, seed)
     by_user = yardstick.by_user(model)
     quality, violation = float(by_user.mean()), plan.violation / len(by_user)
-    scores: dict[str, float | None] = dict.fromkeys(metrics)
+    both = [f"{name}{end}" for end in ("", LESS_WITHHELD) for name in metrics]
+    scores: dict[str, float | None] = dict.fromkeys(both)
     if plan.n_disclosed:
         scores.update(yardstick.metrics(model, metrics))
     return {
@@ -286,6 +319,17 @@ def worth_of(
         "share": plan.share,
         **scores,
     }
+
+
+def differences_by(runs: pl.DataFrame, by: list[str], measure: str) -> pl.DataFrame:
+    """Paired differences of the runs of each group; see `paired_differences`."""
+    parts = [
+        paired_differences(part, measure).select(
+            *(pl.lit(value).alias(name) for name, value in zip(by, key)), pl.all()
+        )
+        for key, part in runs.group_by(by, maintain_order=True)
+    ]
+    return pl.concat(parts)
 
 
 def paired_differences(runs: pl.DataFrame, measure: str = "reward") -> pl.DataFrame:

@@ -9,10 +9,17 @@ from typing import Any
 from whence.curation.disclosure.comparison import Comparison
 from whence.curation.disclosure.plan import DisclosurePlan
 from whence.curation.disclosure.problem import DisclosureProblem
-from whence.curation.disclosure.strategies import Strategy, check_size
+from whence.curation.disclosure.quality import Outcome
+from whence.curation.disclosure.strategies import (
+    Strategy,
+    Within,
+    check_size,
+    check_within,
+)
 from whence.curation.disclosure.willingness import violations
 from whence.engines import Checkpoints, Run, keeping, settled
 from whence.influence.functions import InfluenceFunction
+from whence.influence.replay import Replay
 from whence.models.base import require
 from whence.models.identity import data_identity, model_identity, told_apart
 from whence.parameters import Configurable, Count, NonNegative, PositiveInt, Seed, Share
@@ -26,6 +33,10 @@ class Disclosure(Configurable):
     they disclose. Influence functions say what each interaction does for the quality,
     ``V[u, s]``, without retraining.
 
+    Factor models are looked at and retrained at their optimum; see `whence.to_optimum`. Networks
+    are as their training leaves them, and what is chosen keeps the mix of items, which they learn
+    popularity from: see `within`.
+
     Parameters
     ----------
     strategy : str
@@ -37,8 +48,8 @@ class Disclosure(Configurable):
         `wv` "random", "threshold" (the smallest β first) and "influence_only" (the largest
         Σ_u V[u, s] first, whatever β).
     lam : float, optional
-        λ, of at least 0; by default `DisclosureProblem.lam_ref`, where quality and willingness are
-        about as important.
+        λ, of at least 0, in units of the quality per violation; by default
+        `DisclosureProblem.lam_ref`, where quality and willingness are about as important.
     n, wv : int, float, optional
         Number of interactions, or violation in all; one of them, for the strategies that have
         a size.
@@ -48,15 +59,27 @@ class Disclosure(Configurable):
     anchors, rounds, rate
         "mirror": strategies trained for (everything, and random ones), steps (50 for each of
         `rounds`), and the step size.
-    influence : InfluenceFunction, optional
-        How V is computed where all users count together; by default with "cg".
+    influence : InfluenceFunction or Replay, optional
+        How V is computed where all users count together; by default by an influence function with
+        "cg" for factor models and "ggn" for networks. A model whose training is replayed is
+        retrained by it, and not to the optimum, factor models too.
     own_influence : InfluenceFunction, optional
         How V is computed where each user looks at themselves; by default with "block", as "cg"
         solves one system per user.
+    outcome : {"loss", "ndcg"}
+        What quality is: minus the model's own loss, or nDCG with soft ranks, for models of users
+        and items; `DisclosureProblem.quality_in_words` says it in a sentence.
+    within : {"auto", "item", "all"}
+        "item": rows are ranked within each item, and disclosed while what one more row is worth,
+        which falls with the share of the item's rows that is disclosed, exceeds what it costs;
+        "budget", "random", "threshold" and "influence_only" take the same share of each item.
+        "all": rows compete with all others. "auto": "item" for "social", "budget" and
+        "trust_region" on networks, else "all".
     calibrate : bool
         Where all users count together, take for V what is to be expected of an influence that was
-        measured on a sample (see `Calibration`), at the price of two dozen retrainings. False: V
-        to the letter.
+        measured on a sample: of factor models by two dozen retrainings (see `Calibration`), of
+        networks by how far two halves of the validation data agree (see `Reliability`), and one
+        retraining with a random half. False: V to the letter.
     tolerance : float
         Of retraining; see `whence.to_optimum`.
     seed : int
@@ -77,8 +100,10 @@ class Disclosure(Configurable):
     rounds: PositiveInt = 12
     anchors: PositiveInt = 4
     rate: NonNegative = 0.5
-    influence: InfluenceFunction | None = None
+    influence: InfluenceFunction | Replay | None = None
     own_influence: InfluenceFunction | None = None
+    outcome: Outcome = "loss"
+    within: Within = "auto"
     calibrate: bool = True
     tolerance: NonNegative = 1e-4
     seed: Seed = 42
@@ -86,6 +111,7 @@ class Disclosure(Configurable):
     def _check_params(self) -> None:
         super()._check_params()
         check_size(self.strategy, self.n, self.wv)
+        check_within(self.strategy, self.within)
 
     def solve(
         self, model: Any, data: Any, *, willingness: Any, run: Run | None = None

@@ -12,10 +12,10 @@ import polars as pl
 
 from whence.curation.disclosure.retraining import Yardstick
 from whence.curation.disclosure.search import Anchor
-from whence.curation.disclosure.strategies import SIZED
+from whence.curation.disclosure.strategies import SIZED, named
 from whence.engines import ListJob, identity_of, keeping
 from whence.engines import run as run_job
-from whence.errors import DataWarning, check_choice, check_float
+from whence.errors import DataWarning, check_float
 from whence.models.identity import data_identity
 
 if TYPE_CHECKING:
@@ -56,15 +56,14 @@ def frontier(
         If an argument is out of its range.
     """
     for strategy in strategies:
-        check_choice("strategies", strategy, ("social", "selfish", "all", "none"))
+        named("strategies", strategy, ("social", "selfish", "all", "none"))
     for control in controls:
-        check_choice("controls", control, SIZED)
+        named("controls", control, SIZED)
     for lam in lams:
         check_float("lam", lam, minimum=0.0)
-    measured = problem.measured
-    quality = measured.yardstick.of_objective(measured.objective)
-    anchor = Anchor(np.ones(len(problem.beta), dtype=np.bool_), quality, problem.values)
-    yardstick = None if test is None else Yardstick.of(problem.model, test)
+    everything = np.ones(len(problem.beta), dtype=np.bool_)
+    anchor = Anchor(everything, problem.measured.quality_of_all, problem.values)
+    yardstick = None if test is None else problem.yardstick(test)
     job = Points(problem, tuple(strategies), tuple(controls), anchor, yardstick)
     shards = [float(lam) for lam in lams]
     asked = {
@@ -104,15 +103,16 @@ class Points(ListJob[float, list[dict[str, Any]]]):
 
     def run(self, shard: float) -> list[dict[str, Any]]:
         """Choose at one λ."""
-        return [self._row(shard, plan) for plan in self._plans(shard)]
+        names = (*self.strategies, *self.controls)
+        return [self._row(shard, *one) for one in zip(names, self._plans(shard))]
 
-    def _row(self, lam: float, plan: DisclosurePlan) -> dict[str, Any]:
+    def _row(self, lam: float, name: str, plan: DisclosurePlan) -> dict[str, Any]:
         n_users = self.problem.n_users
         mask, violation = plan.disclosed, plan.violation / n_users
         guess = self.anchor.guess(mask, self.problem.beta, 0.0) / n_users
         row = {
             "lam": lam,
-            "strategy": plan.metadata["strategy"],
+            "strategy": name,
             "n": plan.n_disclosed,
             "share": plan.share,
             "wv": violation,
@@ -130,9 +130,9 @@ class Points(ListJob[float, list[dict[str, Any]]]):
 
     def _plans(self, lam: float) -> list[DisclosurePlan]:
         """Plans at one λ, without the warnings that each of them would give."""
-        solve = self.problem.solve
+        plan = self.problem.plan
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DataWarning)
-            plans = [solve(strategy, lam=lam) for strategy in self.strategies]
+            plans = [plan(strategy, lam=lam) for strategy in self.strategies]
             size = plans[0].violation
-            return plans + [solve(control, lam=lam, wv=size) for control in self.controls]
+            return plans + [plan(control, lam=lam, wv=size) for control in self.controls]

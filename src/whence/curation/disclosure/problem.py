@@ -12,23 +12,33 @@ import numpy as np
 import polars as pl
 
 from whence.curation.disclosure.calibration import Calibration
-from whence.curation.disclosure.comparison import Comparison, compare_strategies
+from whence.curation.disclosure.comparison import Comparison, Start, compare_strategies
 from whence.curation.disclosure.frontier import frontier
 from whence.curation.disclosure.measuring import Measured, check_examples
+from whence.curation.disclosure.networks import MeasuredNetwork
+from whence.curation.disclosure.optimum import MeasuredAtOptimum
 from whence.curation.disclosure.plan import DisclosurePlan, made_plan
-from whence.curation.disclosure.retraining import Yardstick, nothing_known
+from whence.curation.disclosure.quality import quality_in_words
+from whence.curation.disclosure.reliability import Reliability
+from whence.curation.disclosure.retraining import Recipe, Yardstick, nothing_known
 from whence.curation.disclosure.search import Found, mirror, trust_region
 from whence.curation.disclosure.strategies import (
+    CONTROLS,
+    GROUPED,
+    STRATEGIES,
     FloatArray,
     Mask,
     by_order,
     descending,
+    named,
     within_violation,
     worthwhile,
+    worthwhile_within,
 )
 from whence.engines import Checkpoints, Run
 from whence.errors import DataWarning, ParameterError, check_int
 from whence.influence.functions import InfluenceFunction, factor_loss
+from whence.influence.replay import Replay
 
 if TYPE_CHECKING:
     from whence.curation.disclosure.disclosure import Disclosure
@@ -37,7 +47,9 @@ if TYPE_CHECKING:
 _STREAM = 0xD15C
 _FAR = 10.0
 _ROUNDS = 50
-OF_STRATEGIES = ("strategy", "lam", "n", "wv", "start", "delta", "rounds", "anchors", "rate")
+OF_STRATEGIES = (
+    "strategy", "lam", "n", "wv", "within", "start", "delta", "rounds", "anchors", "rate",
+)  # fmt: skip
 """Parameters of `Disclosure` that say what is chosen; the others say how it is measured."""
 
 
@@ -83,11 +95,7 @@ class DisclosureProblem:
         self.beta = beta
         self.run = run
         self.kept = kept
-        influence = settings.influence or InfluenceFunction(solver="cg")
-        self.measured = Measured(
-            model, validation, beta, influence, settings.calibrate, settings.tolerance,
-            settings.seed, run, kept, stage,
-        )  # fmt: skip
+        self.measured = measured(settings, model, validation, beta, run, kept, stage)
         self._reseeded: dict[int, DisclosureProblem] = {}
 
     def __repr__(self) -> str:
@@ -98,18 +106,29 @@ class DisclosureProblem:
 
     @property
     def calibration(self) -> Calibration | None:
-        """How influences become expected worth; None if they are taken to the letter."""
-        return self.measured.calibration
+        """How influences on a factor model become expected worth; else None."""
+        found: Calibration | None = getattr(self.measured, "calibration", None)
+        return found
+
+    @property
+    def reliability(self) -> Reliability | None:
+        """How far influences on a network would be the same on other data; else None."""
+        return self.measured.reliability
+
+    @property
+    def quality_in_words(self) -> str:
+        """What is called quality here: what is good, and in which unit."""
+        return quality_in_words(self.model, self.settings.outcome)
 
     @property
     def influences(self) -> FloatArray:
         """Σ_u V[u, s] at full disclosure, by row of the training table, float64 [n_rows]."""
         return self.measured.influences
 
-    @cached_property
+    @property
     def values(self) -> FloatArray:
         """What strategies compare with λβ: `influences`, calibrated if that is wanted."""
-        return self.measured.expected(self.influences)
+        return self.measured.values
 
     @cached_property
     def own_values(self) -> FloatArray:
@@ -117,7 +136,7 @@ class DisclosureProblem:
         measured, method = self.measured, self.settings.own_influence
         if method is None:
             quick = factor_loss(self.model) is not None
-            method = InfluenceFunction(solver="block" if quick else "cg")
+            method = InfluenceFunction(solver="block" if quick else "ggn")
         work = method.work_on(
             self.model, None, objective=measured.objective, question=measured.yardstick.question
         )
@@ -125,7 +144,15 @@ class DisclosureProblem:
 
     @property
     def lam_ref(self) -> float | None:
-        """λ where quality and willingness are about as important; None without violations."""
+        """λ where quality and willingness are about as important; None without violations.
+
+        For networks that are calibrated, what is lost without a random half of the rows, over the
+        violation of that half: there all of the data and half of them are worth the same.
+        Otherwise the median of |V| over that of β.
+        """
+        if self.reliability is not None:
+            mean = float(self.beta.mean())
+            return self.measured.worth / mean if mean > 0 else None
         usual = float(np.median(self.beta)) or float(self.beta.mean())
         return float(np.median(np.abs(self.values))) / usual if usual > 0 else None
 
@@ -140,6 +167,11 @@ class DisclosureProblem:
         """Users of the validation data."""
         return len(self.measured.yardstick.question)
 
+    def plan(self, name: str, **changes: Any) -> DisclosurePlan:
+        """As `solve`, by a name such as "social" or "threshold within item"."""
+        strategy, within = named("strategy", name, STRATEGIES)
+        return self.solve(strategy, within=within, **changes)
+
     def solve(self, strategy: str | None = None, **changes: Any) -> DisclosurePlan:
         """Choose what is disclosed.
 
@@ -148,8 +180,8 @@ class DisclosureProblem:
         strategy : str, optional
             Instead of that of the settings.
         **changes
-            Other parameters of `Disclosure` that belong to strategies: lam, n, wv, start, delta,
-            rounds, anchors and rate.
+            Other parameters of `Disclosure` that belong to strategies: lam, n, wv, within, start,
+            delta, rounds, anchors and rate.
 
         Returns
         -------
@@ -178,7 +210,8 @@ class DisclosureProblem:
         return made_plan(
             self.model, mask, values, self.beta, strategy=settings.strategy, lam=lam,
             lam_ref=self.lam_ref, seed=settings.seed, size={"n": settings.n, "wv": settings.wv},
-            path=None if found is None else found.path, **self.measured.facts,
+            path=None if found is None else found.path, within=self._within(settings),
+            quality=self.quality_in_words, **self.measured.facts,
         )  # fmt: skip
 
     def compare(
@@ -187,8 +220,9 @@ class DisclosureProblem:
         *,
         test: Any,
         seeds: Sequence[int] = (0, 1, 2),
-        controls: Sequence[str] = ("threshold", "random", "influence_only"),
+        controls: Sequence[str] = CONTROLS,
         metrics: Sequence[str] = ("hitrate@10", "ndcg@10"),
+        starts: Sequence[Start] = ("other",),
     ) -> Comparison:
         """Retrain for every strategy on the data that is left, and measure on test data.
 
@@ -199,8 +233,9 @@ class DisclosureProblem:
         Comparison
         """
         return compare_strategies(
-            self, strategies, test=test, seeds=seeds, controls=controls, metrics=metrics
-        )
+            self, strategies, test=test, seeds=seeds, controls=controls, metrics=metrics,
+            starts=starts,
+        )  # fmt: skip
 
     def frontier(
         self,
@@ -220,11 +255,15 @@ class DisclosureProblem:
         return self.measured.recipe.train(plan.apply(self.train), seed)
 
     def quality(self, model: Any, data: Any) -> FloatArray:
-        """Return the quality of a model for each user of some data: minus the mean loss, [Q].
+        """Return the quality of a model for each user of some data, [Q]; see `quality_in_words`.
 
         Whatever the model was trained on, it is asked for the same, so that models compare.
         """
-        return Yardstick.of(self.model, data).by_user(model)
+        return self.yardstick(data).by_user(model)
+
+    def yardstick(self, data: Any) -> Yardstick:
+        """What the quality on some data is measured with."""
+        return Yardstick.of(self.model, data, self.settings.outcome)
 
     def at(self, lam: float) -> DisclosureProblem:
         """Return the same question with another λ; what was measured is shared."""
@@ -257,7 +296,7 @@ class DisclosureProblem:
             changes = {**changes, "strategy": strategy}
         settings = copy.copy(self.settings)
         if "strategy" in changes:
-            settings.set_params(n=None, wv=None)  # sizes are those of one strategy
+            settings.set_params(n=None, wv=None, within="auto")  # those of one strategy
         settings.set_params(**changes)
         for name in changes:
             if name not in OF_STRATEGIES:
@@ -276,7 +315,8 @@ class DisclosureProblem:
                 rate=settings.rate, rng=rng,
             )  # fmt: skip
         start = settings.start
-        plan = self.solve(start, lam=lam) if isinstance(start, str) else start
+        within = settings.within if start in GROUPED else "auto"
+        plan = self.solve(start, lam=lam, within=within) if isinstance(start, str) else start
         return trust_region(
             plan.disclosed, anchored, beta, lam, delta=settings.delta, rounds=settings.rounds
         )
@@ -284,20 +324,30 @@ class DisclosureProblem:
     def _direct(self, settings: Disclosure, lam: float, rng: np.random.Generator) -> Mask:
         """Strategies that follow from one set of influences."""
         strategy, n, wv = settings.strategy, settings.n, settings.wv
-        beta, count = self.beta, len(self.beta)
+        values, beta, count = self.values, self.beta, len(self.beta)
+        groups = self.measured.codes[1] if self._within(settings) == "item" else None
+        if strategy == "social" and groups is not None:
+            return worthwhile_within(values, beta, lam, groups, self.measured.worth, rng)
         if strategy == "social":
-            return worthwhile(self.values, beta, lam)
+            return worthwhile(values, beta, lam)
         if strategy in ("all", "none"):
             return np.full(count, strategy == "all")
         if strategy == "budget" and wv is not None:
-            return within_violation(self.values, beta, wv, rng)
+            return within_violation(values, beta, wv, rng, groups)
         ranked = {
-            "budget": self.values - lam * beta,
+            "budget": values - lam * beta,
             "threshold": -beta,
-            "influence_only": self.values,
+            "influence_only": values,
             "random": np.zeros(count),
         }
-        return by_order(descending(ranked[strategy], rng), beta, n=n, wv=wv)
+        return by_order(descending(ranked[strategy], rng, groups), beta, n=n, wv=wv)
+
+    def _within(self, settings: Disclosure) -> str:
+        """What a strategy chooses within: "item" or "all"."""
+        if settings.within != "auto":
+            return settings.within
+        mixed = settings.strategy in ("social", "budget", "trust_region")
+        return "item" if mixed and isinstance(self.measured, MeasuredNetwork) else "all"
 
     def _warn(self, mask: Mask, lam: float) -> None:
         usual = self.lam_ref
@@ -319,3 +369,25 @@ class DisclosureProblem:
                 DataWarning,
                 stacklevel=3,
             )
+
+
+def measured(
+    settings: Disclosure,
+    model: Any,
+    validation: Any,
+    beta: FloatArray,
+    run: Run,
+    kept: Checkpoints | None,
+    stage: str,
+) -> Measured:
+    """How a question is measured: factor models at their optimum, others as trained."""
+    influence = settings.influence
+    network = factor_loss(model) is None or isinstance(influence, Replay)
+    kind = MeasuredNetwork if network else MeasuredAtOptimum
+    if influence is None:
+        influence = InfluenceFunction(solver="ggn" if network else "cg")
+    recipe = Recipe(model, settings.tolerance, to_optimum=not network)
+    return kind(
+        model, validation, beta, influence, settings.calibrate, settings.outcome, recipe,
+        settings.seed, run, kept, stage,
+    )  # fmt: skip

@@ -12,7 +12,7 @@ from whence.attribution import Attributor
 from whence.engines import Checkpoints, Run, part_of, reporter, settled
 from whence.errors import TrainingError
 from whence.influence.replay.adjoint import Trajectory
-from whence.influence.replay.outcomes import Losses
+from whence.influence.replay.outcomes import Losses, Outcome
 from whence.influence.replay.replayed import Replayed, check_replayable
 from whence.influence.replay.smoothness import warn_of_kinks
 from whence.influence.result import Influence
@@ -152,7 +152,8 @@ class Replay(Attributor, name="replay", title="Replayed training"):
         """Check a call."""
         self._check_params()
         Replayed.check(model)
-        replayed = Replayed(model, Losses(model, data), settled(run, self), self.precision)
+        outcome = data if isinstance(data, Outcome) else Losses(model, data)
+        replayed = Replayed(model, outcome, settled(run, self), self.precision)
         every = Trajectory(replayed.first).every
         replayed.check_memory(2 * every + 4 * (1 + _MOST_OUTCOMES // 4))
         warn_of_kinks(model)
