@@ -62,10 +62,13 @@ class Disclosure(Configurable):
     influence : InfluenceFunction or Replay, optional
         How V is computed where all users count together; by default by an influence function with
         "cg" for factor models and "ggn" for networks. A model whose training is replayed is
-        retrained by it, and not to the optimum, factor models too.
+        retrained by it, and not to the optimum, factor models too; so many runs as `Replay` has.
     own_influence : InfluenceFunction, optional
         How V is computed where each user looks at themselves; by default with "block", as "cg"
         solves one system per user.
+    runs : int
+        Networks: trainings from as many starts, the model's own first, whose mean influence and
+        quality on the validation data strategies look at.
     outcome : {"loss", "ndcg"}
         What quality is: minus the model's own loss, or nDCG with soft ranks, for models of users
         and items; `DisclosureProblem.quality_in_words` says it in a sentence.
@@ -102,6 +105,7 @@ class Disclosure(Configurable):
     rate: NonNegative = 0.5
     influence: InfluenceFunction | Replay | None = None
     own_influence: InfluenceFunction | None = None
+    runs: PositiveInt = 1
     outcome: Outcome = "loss"
     within: Within = "auto"
     calibrate: bool = True

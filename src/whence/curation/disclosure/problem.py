@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from whence.curation.disclosure.plan import DisclosurePlan, made_plan
 from whence.curation.disclosure.quality import quality_in_words
 from whence.curation.disclosure.reliability import Reliability
 from whence.curation.disclosure.retraining import Recipe, Yardstick, nothing_known
-from whence.curation.disclosure.search import Found, mirror, trust_region
+from whence.curation.disclosure.search import Anchor, Found, mirror, trust_region
 from whence.curation.disclosure.strategies import (
     CONTROLS,
     GROUPED,
@@ -31,6 +32,7 @@ from whence.curation.disclosure.strategies import (
     by_order,
     descending,
     named,
+    with_the_mix,
     within_violation,
     worthwhile,
     worthwhile_within,
@@ -309,6 +311,8 @@ class DisclosureProblem:
 
     def _search(self, settings: Disclosure, lam: float, rng: np.random.Generator) -> Found:
         anchored, beta = self.measured.anchored, self.beta
+        if self._within(settings) == "item":
+            anchored = self._anchored_within
         if settings.strategy == "mirror":
             return mirror(
                 anchored, beta, lam, anchors=settings.anchors, rounds=_ROUNDS * settings.rounds,
@@ -320,6 +324,12 @@ class DisclosureProblem:
         return trust_region(
             plan.disclosed, anchored, beta, lam, delta=settings.delta, rounds=settings.rounds
         )
+
+    def _anchored_within(self, mask: Mask) -> Anchor:
+        """An anchor whose values keep the mix of items."""
+        found, items = self.measured.anchored(mask), self.measured.codes[1]
+        values = with_the_mix(found.values, mask, items, self.measured.worth)
+        return replace(found, values=values)
 
     def _direct(self, settings: Disclosure, lam: float, rng: np.random.Generator) -> Mask:
         """Strategies that follow from one set of influences."""
@@ -383,11 +393,14 @@ def measured(
     """How a question is measured: factor models at their optimum, others as trained."""
     influence = settings.influence
     network = factor_loss(model) is None or isinstance(influence, Replay)
-    kind = MeasuredNetwork if network else MeasuredAtOptimum
     if influence is None:
         influence = InfluenceFunction(solver="ggn" if network else "cg")
     recipe = Recipe(model, settings.tolerance, to_optimum=not network)
-    return kind(
+    how = (
         model, validation, beta, influence, settings.calibrate, settings.outcome, recipe,
         settings.seed, run, kept, stage,
     )  # fmt: skip
+    if not network:
+        return MeasuredAtOptimum(*how)
+    runs = max(settings.runs, getattr(influence, "runs", 1))
+    return MeasuredNetwork(*how, runs=runs)

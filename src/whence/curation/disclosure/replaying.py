@@ -1,4 +1,4 @@
-"""Influence on two halves of the validation data by replayed training."""
+"""Qualities of users as an outcome of replayed training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from whence.curation.disclosure.strategies import FloatArray
 from whence.engines import identity_of
 from whence.errors import UnsupportedError
 from whence.influence.functions import Question
-from whence.influence.replay import Replay
 from whence.influence.replay.outcomes import Outcome
 from whence.influence.replay.training import TrainingMap, replaying
 
@@ -82,39 +81,3 @@ class Qualities(Outcome):
             }
             losses = training.losses(parameters, training.model._to_device(batch))
             yield -(losses @ torch.from_numpy(weights[some]).to(losses))
-
-
-def replayed_halves(
-    method: Replay, model: Any, question: Question, shares: FloatArray
-) -> FloatArray:
-    """Values of the training examples for two sums of qualities, float64 [2, E].
-
-    With several runs the first half is that of every second run and the other that of those
-    between, so that what the halves agree in is no accident of the run either.
-
-    Parameters
-    ----------
-    method : Replay
-    model : model as `fit` left it
-    question : Question
-    shares : float64 [2, Q]
-        Of each query in each sum.
-    """
-    outcome = Qualities(question, shares)
-    if method.runs == 1:
-        return method.matrix(model, outcome).T
-    halves = []
-    for half in (0, 1):
-        runs = range(half, method.runs, 2)
-        one = Qualities(question, shares[half : half + 1])
-        halves.append(np.mean([_of_start(method, model, one, run) for run in runs], axis=0))
-    return np.stack(halves)
-
-
-def _of_start(method: Replay, model: Any, outcome: Qualities, number: int) -> FloatArray:
-    """Values for one sum in the training from one start, float64 [E]."""
-    own = Replay(precision=method.precision)
-    if not number:
-        return own.matrix(model, outcome)[:, 0]
-    again = type(model)(**{**model.params, "seed": model.seed + number}).fit(model.train_)
-    return own.matrix(again, outcome)[:, 0]
