@@ -124,6 +124,9 @@ from .evaluation import (
     register_metric as register_metric,
 )
 from .experiments import (
+    CorruptionExperiment as CorruptionExperiment,
+)
+from .experiments import (
     DisclosureExperiment as DisclosureExperiment,
 )
 from .experiments import (
@@ -321,6 +324,7 @@ __all__ = [
     "BiasedMF",
     "Checkpoint",
     "CornacModel",
+    "CorruptionExperiment",
     "Counterfactual",
     "Disclosure",
     "DisclosureExperiment",

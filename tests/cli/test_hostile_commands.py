@@ -40,6 +40,7 @@ BASES = [
     ("prune", "values", "train.csv", "--fraction", "0.1", "--output", "pruned.csv"),
     ("disclose", "--data", "ratings.csv", "--simulate", "0.5", "--seeds", "0"),
     ("tune", "tune.yaml", "--trials", "1"),
+    ("experiment", "corruption", "ratings.csv"),
     ("experiment", "fidelity", "ratings.csv"),
     ("experiment", "opponents", "ratings.csv"),
     ("warm-up",),

@@ -149,6 +149,18 @@ def test_experiment_goes_on_and_writes_tables(ratings, tmp_path):
     assert {p.name for p in out.iterdir()} >= {"table.md", "table.csv", "mrr-at-100.png"}
 
 
+def test_experiment_of_corruption_writes_tables(ratings, tmp_path):
+    out = tmp_path / "out"
+    asked = ["experiment", "corruption", ratings, "--attack", "bandwagon"]
+    asked += ["--method", "loss", "--method", "popularity", "--clean-share", 0.1]
+    asked += ["--set", "training.epochs=1", "--set", "model.hidden_dim=8", "-o", out]
+    code, said, err = run(*asked, "--seeds", 1)
+    assert code == 0, err
+    assert "above the best control" in said
+    assert pl.read_csv(out / "findings.csv")["method"].to_list()[2:] == ["loss", "popularity"]
+    assert {p.name for p in out.iterdir()} >= {"table.md", "table.csv", "detection.png"}
+
+
 @pytest.mark.parametrize(
     ("command", "words"),
     [
@@ -167,6 +179,9 @@ def test_experiment_goes_on_and_writes_tables(ratings, tmp_path):
         (["trace", "NOWHERE"], "NOWHERE"),
         (["experiment", "opponents", "DATA", "--protocol", "honst"], "honest"),
         (["experiment", "opponents", "DATA", "--n", 0], "-n must be"),
+        (["experiment", "corruption", "DATA", "--attack", "bandwagn"], "Did you mean 'bandwagon'"),
+        (["experiment", "corruption", "DATA", "--by", "item"], "has no target"),
+        (["experiment", "corruption", "DATA", "--share", 2], "--share must be"),
     ],
 )
 def test_bad_input(trained, ratings, tmp_path, command, words):

@@ -177,6 +177,7 @@ def test_explanations(folder):
 
 
 EXPERIMENTS = {
+    "corruption": ("--set", "training.epochs=2", "--seeds", 2, "--attack", "bandwagon"),
     "fidelity": ("--removals", 4, "--groups", 1, "--keep", 0.9, "--solver", "cg"),
     "disclosure": ("--share", 1, "--strategy", "social", "--seeds", 1, "--control", "random"),
     "opponents": ("-n", 20, "--epochs", 2, "--seeds", 2),

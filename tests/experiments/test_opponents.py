@@ -11,10 +11,11 @@ from sklearn.base import clone
 pytest.importorskip("torch")
 
 import whence
+from whence.curation import Attack
 from whence.errors import ArgumentError, DataError, ParameterError
 from whence.experiments import OpponentsExperiment
 from whence.experiments.histories import in_order_of_the_table, split_shares
-from whence.experiments.opponents import ARMS
+from whence.experiments.opponents import ARMS, PLANTED_SEED
 
 
 def make(seed):
@@ -116,6 +117,33 @@ def test_it_goes_on_where_it_stopped(data, small, result, tmp_path):
     assert [done for done, _, _ in told] == [7, 8, 9, 10]
 
 
+@pytest.mark.parametrize("by", ["user", "session", "item"])
+def test_users_sessions_and_items_are_left_out(data, small, by):
+    if by == "session":
+        frame = data.frame.rename({"user_id": "session_id"})
+        data = whence.Interactions.from_frame(frame)
+    few = {**small, "n": 4, "by": by, "seeds": (0,), "attack": "bandwagon", "planted": 0.2}
+    few["arms"] = ("none", "loss", "opponents")
+    experiment = OpponentsExperiment(**few)
+    found = experiment.run(data)
+    assert found.rows["n_left_out"].to_list() == [0, 4, 4]
+    # The arm of the opponents, by hand.
+    attack = Attack(kind="bandwagon", share=0.2, seed=PLANTED_SEED)
+    asked = split_shares(data, 0.1, 0.1, attack=attack)
+    model = make(0).fit(asked.train, checkpoints=2)
+    values = whence.TracIn(by=by).attribute(model, asked.validation)
+    gone = values.ids.gather(np.argsort(values.scores, kind="stable")[:4])
+    column = "item_id" if by == "item" else f"{by}_id"
+    kept = ~asked.train.frame[column].is_in(gone.implode())
+    again = make(0).fit(asked.train.keep_rows(kept.to_numpy()))
+    row = found.rows.row(by_predicate=pl.col("arm") == "opponents", named=True)
+    assert row["mrr@10"] == pytest.approx(float(whence.evaluate(again, asked.test, "mrr@10")))
+    wanted = asked.targets
+    if by != "item":
+        wanted = asked.train.source_ids.filter(pl.Series(asked.is_planted))
+    assert row["planted_share"] == pytest.approx(gone.is_in(wanted.implode()).mean())
+
+
 @pytest.mark.slow
 def test_killed_and_resumed_it_ends_with_the_same_bits(data, small, result, tmp_path):
     script = """
@@ -181,6 +209,5 @@ def test_bad_input(data):
         OpponentsExperiment(seed=0)
     with pytest.raises(DataError, match="smaller n"):
         OpponentsExperiment(model=make, n=10**6, seeds=(0,)).run(data)
-    sessions = data.frame.rename({"user_id": "session_id"})
-    with pytest.raises(DataError, match="user column"):
-        OpponentsExperiment(model=make).run(sessions)
+    with pytest.raises(DataError, match="There are 30 users, and 30 are to be left out"):
+        OpponentsExperiment(model=make, n=30, by="user", seeds=(0,)).run(data)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 class _Experiments(Commands):
     homes = {  # noqa: RUF012 (a class is never changed)
+        "corruption": "whence.cli.experiment_corruption:corruption",
         "fidelity": "whence.cli.experiment_fidelity:fidelity",
         "disclosure": "whence.cli.experiment_disclosure:disclosure",
         "explanation-fidelity": "whence.cli.experiment_explanation:explanation_fidelity",

@@ -18,6 +18,7 @@ import polars as pl
 
 from whence.curation._attack_ratings import ScaleOfRatings
 from whence.data import Interactions
+from whence.data._shuffling import shuffled
 from whence.data.vocabulary import as_ids, family
 from whence.errors import DataError, ParameterError, check_int
 from whence.parameters import Configurable, Seed, Share
@@ -165,18 +166,14 @@ class Attack(Configurable):
 
     def _shuffle(self, data: Interactions, generator: np.random.Generator) -> Attacked:
         """Permute what some sources have over their own times."""
-        sequences, place = data.sequences, np.arange(data.n_rows)
-        counts = np.diff(sequences.offsets)
-        able = np.flatnonzero(counts > 1)
+        able = np.flatnonzero(np.bincount(data.source_codes) > 1)
         if not len(able):
             raise DataError("No source has two rows, so that there is nothing to shuffle.")
-        chosen = np.sort(generator.choice(able, min(self._n(data), len(able)), replace=False))
-        for source in chosen:
-            rows = sequences.rows[sequences.offsets[source] : sequences.offsets[source + 1]]
-            place[rows] = generator.permutation(rows)
-        stay = [name for name in (data.columns.source, data.columns.time) if name]
-        moved = data.frame[place].with_columns(data.frame[name] for name in stay)
-        return Attacked(_rebuilt(data, moved), data.source_ids[chosen], data.item_ids[:0])
+        chosen = np.zeros(data.n_sources, dtype=np.bool_)
+        chosen[generator.choice(able, min(self._n(data), len(able)), replace=False)] = True
+        changed = shuffled(data, chosen, generator)
+        changed = changed.with_tables(items=data.item_table, users=data.user_table)
+        return Attacked(changed, data.source_ids.filter(pl.Series(chosen)), data.item_ids[:0])
 
 
 class _Planting:

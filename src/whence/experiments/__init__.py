@@ -1,5 +1,7 @@
 """Experiments: remove, retrain, compare, with controls and intervals."""
 
+from whence.experiments.corruption import CorruptionExperiment
+from whence.experiments.corruption_results import CorruptionResult
 from whence.experiments.disclosure import DisclosureExperiment, DisclosureResult
 from whence.experiments.explanation_fidelity import ExplanationFidelityExperiment
 from whence.experiments.explanation_results import ExplanationFidelityResult
@@ -8,6 +10,8 @@ from whence.experiments.opponents import OpponentsExperiment
 from whence.experiments.results import OpponentsResult
 
 __all__ = [
+    "CorruptionExperiment",
+    "CorruptionResult",
     "DisclosureExperiment",
     "DisclosureResult",
     "ExplanationFidelityExperiment",

@@ -12,10 +12,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
-from whence.curation.attacks import Attack
+from whence.curation.attacks import Attack, AttackKind
 from whence.data import Interactions
 from whence.engines import Checkpoints, ListJob, Run, settled
 from whence.engines import run as run_job
@@ -28,7 +27,8 @@ from whence.experiments.histories import (
     split_shares,
 )
 from whence.experiments.results import OpponentsResult
-from whence.influence import TracIn
+from whence.influence import TracIn, TrainingLoss
+from whence.influence.losses import example_losses
 from whence.models import Popularity
 from whence.models.identity import model_identity
 from whence.parameters import Configurable, PositiveInt, Seed, Share
@@ -36,7 +36,6 @@ from whence.parameters import Configurable, PositiveInt, Seed, Share
 Arm = Literal["none", "random", "loss", "self-influence", "opponents"]
 ARMS: tuple[Arm, ...] = get_args(Arm)
 PLANTED_SEED = 7
-IntArray = npt.NDArray[np.int64]
 
 
 class OpponentsExperiment(Configurable):
@@ -47,15 +46,20 @@ class OpponentsExperiment(Configurable):
     model : callable, optional
         ``model(seed)`` makes the model, not yet fitted; a small `LSTMRec` by default.
     n : int
-        Examples to leave out.
+        Examples, or of what `by` says, to leave out.
     seeds : sequence of int
         Of the models; each arm is fitted once per seed.
     arms : sequence of str
-        Of "none", "random", "loss" (highest training loss), "self-influence" (highest) and
-        "opponents" (lowest TracIn summed over the validation queries).
+        Of "none", "random", "loss" (highest training loss; of a session, user or item the mean),
+        "self-influence" (highest) and "opponents" (lowest TracIn summed over the validation
+        queries).
+    by : {"example", "session", "user", "item"}
+        What is left out: training examples, or all rows of sessions, users or items, with the sums
+        of the scores of their examples.
     planted : float
-        Number of users with random items that are added to the training data, as a share of the
-        real ones; how many of the examples left out are planted is then told.
+        Planted users over real ones; which share of what was left out is planted is then told.
+    attack : str
+        What is planted, a kind of `Attack`. With ``by="item"``, its targets count as planted.
     protocol : {"honest", "original"}
         "original" repeats the study that this experiment follows: rows in the order of the table
         instead of time, no validation data, opponents chosen on the test queries themselves by
@@ -81,7 +85,9 @@ class OpponentsExperiment(Configurable):
     n: PositiveInt = 500
     seeds: Sequence[Seed] = (0, 1, 2, 3, 4)
     arms: Sequence[Arm] = ARMS
+    by: Literal["example", "session", "user", "item"] = "example"
     planted: Share = 0.0
+    attack: AttackKind = "uniform"
     protocol: Literal["honest", "original"] = "honest"
     checkpoints: int | Sequence[int] = 3
     max_queries: PositiveInt | None = None
@@ -124,22 +130,19 @@ class OpponentsExperiment(Configurable):
         Parameters
         ----------
         data : Interactions or table
-            Users with their items.
+            Users, or sessions of many items, with their items.
         run : Run, optional
             How the work is done. With a folder, the result of each fit is kept there.
 
         Raises
         ------
         DataError
-            If the rows are not those of users, or there are no more than `n` examples.
+            If there are no more than `n` examples, or of what `by` says, or the users or sessions
+            are too short for a tenth to be a row.
         """
         self._check_params()
         run = settled(run, self)
         interactions = Interactions.from_frame(data)
-        if not interactions.by_user:
-            raise DataError(
-                "The opponents experiment splits the rows of users; give data with a user column."
-            )
         share_in_order = in_order(interactions)
         if self.protocol == "original":
             interactions = in_order_of_the_table(interactions)
@@ -150,7 +153,9 @@ class OpponentsExperiment(Configurable):
             "model": model_identity(self._make(0)),
             "data": interactions.fingerprint,
             "n": self.n,
+            "by": self.by,
             "planted": self.planted,
+            "attack": self.attack,
             "protocol": self.protocol,
             "checkpoints": kept_epochs if isinstance(kept_epochs, int) else list(kept_epochs),
             "max_queries": self.max_queries,
@@ -175,7 +180,7 @@ class OpponentsExperiment(Configurable):
     def _split(self, data: Interactions) -> Asked:
         attack = None
         if self.planted:
-            attack = Attack(kind="uniform", share=self.planted, seed=PLANTED_SEED)
+            attack = Attack(kind=self.attack, share=self.planted, seed=PLANTED_SEED)
         if self.protocol == "original":
             asked = split_shares(data, validation=0.0, test=0.1, attack=attack)
             return replace(asked, validation=asked.test)
@@ -233,7 +238,7 @@ class _Fits(ListJob[tuple[int, Arm], dict[str, Any]]):
         again = model
         if len(gone):
             other = seed + (1000 if self.experiment.protocol == "original" else 0)
-            again = self.experiment._make(other).fit(self.asked.train, without=gone)
+            again = self._without(self.experiment._make(other), gone)
         result = evaluate(again, self.asked.test, self.metrics)
         return {
             "seed": seed,
@@ -252,36 +257,54 @@ class _Fits(ListJob[tuple[int, Arm], dict[str, Any]]):
             if not isinstance(kept, Sequence):
                 kept = -(-model.epochs // kept)
             model.fit(self.asked.train, checkpoints=kept)
-            n_examples = len(model.examples_)
-            if n_examples <= self.experiment.n:
+            by, n = self.experiment.by, len(self._sources(model))
+            if n <= self.experiment.n:
+                noun = "training examples" if by == "example" else f"{by}s"
                 raise DataError(
-                    f"There are {n_examples} training examples, and {self.experiment.n} are to be "
-                    "left out; choose a smaller n."
+                    f"There are {n} {noun}, and {self.experiment.n} are to be left out; choose a "
+                    "smaller n."
                 )
             self._first[seed] = model
         return self._first[seed]
 
-    def _left_out(self, model: Any, seed: int, arm: Arm) -> IntArray:
-        """Numbers of the examples that an arm leaves out."""
-        n, n_examples = self.experiment.n, len(model.examples_)
+    def _sources(self, model: Any) -> pl.Series:
+        """Ids of all that could be left out: numbers of examples, or ids of what `by` says."""
+        return TrainingLoss(by=self.experiment.by).attribute(model).ids
+
+    def _left_out(self, model: Any, seed: int, arm: Arm) -> pl.Series:
+        """Ids of what an arm leaves out."""
+        n, by = self.experiment.n, self.experiment.by
         if arm == "none":
-            return np.empty(0, dtype=np.int64)
+            return pl.Series([], dtype=pl.Int64)
         if arm == "random":
             generator = np.random.Generator(np.random.PCG64([seed, n]))
-            return np.sort(generator.choice(n_examples, n, replace=False))
+            ids = self._sources(model)
+            return ids.gather(np.sort(generator.choice(len(ids), n, replace=False)))
         if arm == "loss":
-            suspicion = _losses(model)
+            found: Any = TrainingLoss(by=by).attribute(model)
+            suspicion = -found.scores
+            if by == "example":
+                suspicion = example_losses(model, model.examples_)
         elif arm == "self-influence":
-            suspicion = _by_example(self._tracing.self_influence(model), n_examples)
+            found = self._tracing.self_influence(model)
+            suspicion = found.scores
         else:
             found = self._tracing.attribute(model, self._chosen_on(seed))
-            suspicion = -_by_example(found, n_examples)
-        return np.sort(np.argsort(-suspicion, kind="stable")[:n])
+            suspicion = -found.scores
+        return found.ids.gather(np.sort(np.argsort(-suspicion, kind="stable")[:n]))
+
+    def _without(self, model: Any, gone: pl.Series) -> Any:
+        """Fit a model without some examples, or all rows of some sources."""
+        train, by = self.asked.train, self.experiment.by
+        if by == "example":
+            return model.fit(train, without=gone.to_numpy())
+        return model.fit(train.keep_rows(~train.frame[_column(train, by)].is_in(gone.implode())))
 
     @property
     def _tracing(self) -> TracIn:
         """The study took plain products, whatever the optimiser."""
-        return TracIn(weighting="sgd" if self.experiment.protocol == "original" else None)
+        plain = self.experiment.protocol == "original"
+        return TracIn(by=self.experiment.by, weighting="sgd" if plain else None)
 
     def _chosen_on(self, seed: int) -> Any:
         queries, most = self.asked.validation, self.experiment.max_queries
@@ -290,28 +313,23 @@ class _Fits(ListJob[tuple[int, Arm], dict[str, Any]]):
         generator = np.random.Generator(np.random.PCG64([seed, most, 1]))
         return queries.take(np.sort(generator.choice(len(queries), most, replace=False)))
 
-    def _planted_share(self, model: Any, gone: IntArray) -> float | None:
+    def _planted_share(self, model: Any, gone: pl.Series) -> float | None:
         if not self.experiment.planted or not len(gone):
             return None
-        return float(self.asked.is_planted[model.examples_.sources(gone)].mean())
+        train, planted, by = self.asked.train, self.asked.is_planted, self.experiment.by
+        if by == "example":
+            return float(planted[model.examples_.sources(gone.to_numpy())].mean())
+        ids = self.asked.targets
+        if by != "item":
+            of_source = train.frame[train.columns.source].is_in(
+                train.source_ids.filter(pl.Series(planted)).implode()
+            )
+            ids = train.frame[_column(train, by)].filter(of_source).unique()
+        return float(gone.is_in(ids.implode()).mean())  # type: ignore[arg-type]
 
 
-def _losses(model: Any) -> npt.NDArray[np.float64]:
-    """Loss of each training example under the fitted model."""
-    import torch
-
-    n = len(model.examples_)
-    parts = []
-    with torch.inference_mode():
-        for start in range(0, n, 1024):
-            batch = model.examples_.batch(np.arange(start, min(n, start + 1024)))
-            parts.append(model.example_loss(model._to_device(batch)).cpu().double().numpy())
-    losses: npt.NDArray[np.float64] = np.concatenate(parts)
-    return losses
-
-
-def _by_example(attribution: Any, n_examples: int) -> npt.NDArray[np.float64]:
-    """Scores in the order of the examples' numbers."""
-    scores = np.zeros(n_examples)
-    scores[np.asarray(attribution.ids)] = attribution.scores
-    return scores
+def _column(train: Interactions, by: str) -> str:
+    """Column of the ids of sessions, users or items."""
+    if by == "item":
+        return train.columns.item
+    return (train.columns.user if by == "user" else None) or train.columns.source

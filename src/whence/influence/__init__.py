@@ -3,6 +3,7 @@
 import whence.engines.compiling  # noqa: F401 (before any kernel)
 from whence.influence.functions import InfluenceFunction, to_optimum
 from whence.influence.layers import register_layer
+from whence.influence.losses import InformationGain, OrderGain, TrainingLoss, TrimmedLoss
 from whence.influence.projection import TracInRandomProjection
 from whence.influence.queries import QueryExamples, query_examples
 from whence.influence.replay import Replay, smooth
@@ -14,10 +15,14 @@ __all__ = [
     "TRAK",
     "Influence",
     "InfluenceFunction",
+    "InformationGain",
+    "OrderGain",
     "QueryExamples",
     "Replay",
     "TracIn",
     "TracInRandomProjection",
+    "TrainingLoss",
+    "TrimmedLoss",
     "query_examples",
     "register_layer",
     "smooth",

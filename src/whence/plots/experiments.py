@@ -41,6 +41,41 @@ def plot_arms(table: pl.DataFrame, metric: str, *, ax: Axes | None = None) -> An
         return ax
 
 
+def plot_detection(table: pl.DataFrame, *, ax: Axes | None = None) -> Any:
+    """Draw the average precision of methods for each attack, with its interval.
+
+    Parameters
+    ----------
+    table : polars.DataFrame
+        Columns ``attack``, ``method``, ``average_precision`` and its ``_low`` and ``_high`` (null
+        for no interval).
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    methods = table["method"].unique(maintain_order=True).to_list()
+    attacks = table["attack"].unique(maintain_order=True).to_list()
+    with axes(ax) as ax:
+        for nth, attack in enumerate(attacks):
+            color = SERIES[nth % len(SERIES)]
+            shift = (nth + 1) / (len(attacks) + 1) - 0.5
+            for row in table.filter(pl.col("attack") == attack).iter_rows(named=True):
+                place = methods.index(row["method"]) + shift
+                if row["average_precision_low"] is not None:
+                    ends = (row["average_precision_low"], row["average_precision_high"])
+                    ax.plot(ends, (place, place), color=color, linewidth=1.5)
+                ax.plot(row["average_precision"], place, "o", color=color, markersize=4)
+            ax.plot([], [], "o", color=color, markersize=4, label=attack)
+        ax.set_yticks(range(len(methods)), methods)
+        ax.set_ylim(len(methods) - 0.5, -0.5)
+        ax.set_xlim(-0.02, 1.02)
+        ax.set_xlabel("average precision, and its 95% interval")
+        ax.legend(frameon=False)
+        return ax
+
+
 def plot_orders(
     table: pl.DataFrame, orders: Sequence[str], label: str, *, ax: Axes | None = None
 ) -> Any:

@@ -15,7 +15,7 @@ from whence.evaluation.queries import id_name_of, positions_of_windows
 from whence.influence.functions.factors import FactorObjective
 from whence.influence.functions.objective import Arrays, FloatArray, IntArray, Objective
 from whence.influence.functions.terms import Terms
-from whence.influence.queries import query_examples
+from whence.influence.queries import QueryExamples, query_examples
 
 OUTCOMES = ("loss", "ndcg", "mrr")
 
@@ -180,7 +180,8 @@ def ask(
 
 
 def _losses(model: Any, validation: Any) -> Question:
-    examples = validation if hasattr(validation, "arrays") else query_examples(model, validation)
+    known = isinstance(validation, QueryExamples)
+    examples = validation if known else query_examples(model, validation)
     train: Interactions = model.train_
     name = next(
         n for n in (id_name_of(train), examples.ids.columns[0]) if n in examples.ids.columns

@@ -1,0 +1,322 @@
+"""The corruption experiment: do values find what is planted, and is a model better without it?
+
+A known attack is planted in the training data, a model is fitted, and its training data are valued
+by several methods. Precision and recall tell how well the lowest values find what was planted. Then
+the sources of the lowest values are left out, how many being chosen on validation data, and the
+model fitted again without them is measured on test data, between the model that learned from
+everything and the one that learned from nothing planted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from whence.attribution import METHODS, Attribution
+from whence.curation.attacks import SHILLING, Attack, AttackKind
+from whence.curation.detection import detection_report
+from whence.data import Interactions
+from whence.engines import Checkpoints, ListJob, Run, settled
+from whence.engines import run as run_job
+from whence.errors import DataError, ParameterError
+from whence.evaluation import evaluate
+from whence.experiments.corruption_results import CorruptionResult
+from whence.experiments.histories import Asked, split_shares
+from whence.models.identity import model_identity
+from whence.parameters import Configurable, PositiveInt, Seed, Share
+
+CONTROLS = ("random", "length", "popularity", "loss")
+"""What every method has to beat; length and popularity by the better of both directions."""
+_EITHER_WAY = ("length", "popularity")
+_BY_TRACIN = ("self-influence", "tracin-cosine", "every-step")
+NOTHING, PLANTED = "nothing left out", "planted left out"
+"""The models that learned from everything, and from nothing that was planted."""
+
+Method = Literal[
+    "random", "length", "popularity", "loss", "trimmed-loss", "information-gain", "order-gain",
+    "self-influence", "tracin", "tracin-cosine", "every-step", "replay", "influence",
+]  # fmt: skip
+
+
+class CorruptionExperiment(Configurable):
+    """Plant an attack, value the training data, find what was planted, and clean.
+
+    Parameters
+    ----------
+    model : callable, optional
+        ``model(seed)`` makes the model, not yet fitted; a small `GRU4Rec` by default.
+    attacks : sequence of str
+        Kinds of `Attack`.
+    share : float
+        Planted sources over real ones.
+    direction : {"push", "nuke"}
+        Of the attacks with targets.
+    by : {"source", "item"}
+        Who is valued: users (or sessions), some of which are planted, or items, some of which are
+        the targets of an attack.
+    methods : sequence of str
+        Those that value: "random", "length" and "popularity" look at the data alone; "loss",
+        "trimmed-loss", "information-gain" and "order-gain" at the loss of the training data;
+        "self-influence" (highest first), "tracin", "tracin-cosine" (the mean of the cosines of
+        gradients), "every-step" (TracIn over every step of training), "replay" and "influence"
+        (by the Gauss-Newton matrix) at gradients.
+    clean : sequence of str
+        Those of the methods by which sources are left out as well.
+    shares : sequence of float
+        Of sources, to be left out; which one, or nothing at all, is chosen on validation data by
+        the first metric.
+    seeds : sequence of int
+        Of the attack and of the model.
+    metrics : sequence of str
+        Measured on the test queries.
+    max_queries : int, optional
+        Validation queries that values by gradients are for, drawn at random; all by default.
+    checkpoints : int
+        Number of checkpoints that TracIn sums over, evenly spread over the epochs.
+
+    Notes
+    -----
+    Nothing planted is ever asked: validation and test queries are of real users, their last rows.
+    All models of a seed have the same start, batches and negatives.
+    """
+
+    model: Callable[[int], Any] | None = None
+    attacks: Sequence[AttackKind] = ("uniform", "popularity", "shuffled", "bandwagon", "segment")
+    share: Share = 0.1
+    direction: Literal["push", "nuke"] = "push"
+    by: Literal["source", "item"] = "source"
+    methods: Sequence[Method] = (
+        *CONTROLS, "trimmed-loss", "information-gain", "order-gain", "self-influence", "tracin",
+    )  # fmt: skip
+    clean: Sequence[Method] = ("random", "loss", "trimmed-loss")
+    shares: Sequence[Share] = (0.05, 0.1, 0.2)
+    seeds: Sequence[Seed] = (0, 1, 2)
+    metrics: Sequence[str] = ("mrr@100", "recall@10")
+    max_queries: PositiveInt | None = None
+    checkpoints: PositiveInt = 3
+
+    def _check_params(self) -> None:
+        super()._check_params()
+        for name in ("attacks", "methods", "seeds", "metrics"):
+            if not getattr(self, name):
+                raise ParameterError(f"{name} is empty; give at least one.")
+        if self.by == "item":
+            for kind in self.attacks:
+                if kind != "bot" and kind not in SHILLING:
+                    raise ParameterError(
+                        f"The attack {kind!r} has no target, so that there is no item to be found; "
+                        f"take one of {', '.join(map(repr, SHILLING))} or 'bot'."
+                    )
+            if "order-gain" in self.methods:
+                raise ParameterError(
+                    "An order is that of a user, not of an item; leave order-gain out of methods."
+                )
+
+    def run(self, data: Any, *, run: Run | None = None) -> CorruptionResult:
+        """Run the experiment.
+
+        Parameters
+        ----------
+        data : Interactions or table
+            Users with their items, or sessions of many items: the last tenth of each is for
+            validation, the tenth after that for tests.
+        run : Run, optional
+            How the work is done. With a folder, what each method found is kept there.
+
+        Raises
+        ------
+        ParameterError
+            If a parameter is out of its range.
+        DataError
+            If the sources are too short for a tenth to be a row.
+        UnsupportedError
+            If a method cannot value the training data of the model.
+        """
+        self._check_params()
+        run = settled(run, self)
+        interactions = Interactions.from_frame(data)
+        for name in self.methods:
+            _method(name, "user").check_model(self._make(0))
+        settings = {
+            "model": model_identity(self._make(0)),
+            "data": interactions.fingerprint,
+            **{
+                name: value
+                for name, value in self.params.items()
+                if name not in ("model", "seeds", "attacks", "methods")
+            },
+        }
+        shards = [
+            (kind, int(seed), method)
+            for kind in self.attacks
+            for seed in self.seeds
+            for method in (NOTHING, PLANTED, *self.methods)
+        ]
+        job = _Findings(self, interactions)
+        with Checkpoints(run, {**settings, "shards": shards}) as kept:
+            rows = run_job(job, shards, run.changed(threads=1), message="valuing", kept=kept)
+        return CorruptionResult(pl.DataFrame(rows, infer_schema_length=None), settings)
+
+    def _make(self, seed: int) -> Any:
+        return small_gru(seed) if self.model is None else self.model(seed)
+
+
+def small_gru(seed: int) -> Any:
+    """The model that is fitted where none is given."""
+    from whence.models import GRU4Rec
+
+    return GRU4Rec(
+        embedding_dim=32,
+        hidden_dim=32,
+        max_length=20,
+        epochs=6,
+        batch_size=64,
+        learning_rate=3e-3,
+        seed=seed,
+    )
+
+
+@dataclass(frozen=True)
+class _Findings(ListJob[tuple[AttackKind, int, str], dict[str, Any]]):
+    """Rows of the experiment; a shard is an attack, a seed and a method.
+
+    Attributes
+    ----------
+    experiment : CorruptionExperiment
+    data : Interactions
+        Without an attack.
+    """
+
+    experiment: CorruptionExperiment
+    data: Interactions
+    _first: dict[tuple[str, int], tuple[Asked, Any]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+
+    def run(self, shard: tuple[AttackKind, int, str]) -> dict[str, Any]:
+        """Value by one method, and clean by it if wanted."""
+        kind, seed, method = shard
+        asked, model = self._fitted(kind, seed)
+        row: dict[str, Any] = {"attack": kind, "seed": seed, "method": method}
+        if method == NOTHING:
+            return {**row, "share": 0.0, **_tested(model, asked, self.experiment.metrics)}
+        corrupted = self._corrupted(asked)
+        if method == PLANTED:
+            again = self._without(seed, asked, corrupted)
+            return {**row, **_tested(again, asked, self.experiment.metrics)}
+        values = _values(method, model, asked, self.experiment, seed)
+        row |= _detected(method, values, corrupted)
+        if method in self.experiment.clean:
+            row |= self._cleaned(seed, asked, model, values, method)
+        return row
+
+    def _fitted(self, kind: AttackKind, seed: int) -> tuple[Asked, Any]:
+        """What is asked, and the model that learned from everything; one at a time is held."""
+        if (kind, seed) not in self._first:
+            self._first.clear()
+            asked = split_shares(self.data, attack=self._attack(kind, seed))
+            model = self.experiment._make(seed)
+            if hasattr(model, "epochs"):
+                every = -(-model.epochs // self.experiment.checkpoints)
+                model.fit(asked.train, checkpoints=every)
+            else:
+                model.fit(asked.train)
+            self._first[kind, seed] = asked, model
+        return self._first[kind, seed]
+
+    def _attack(self, kind: AttackKind, seed: int) -> Attack:
+        asked_for = self.experiment
+        return Attack(kind=kind, share=asked_for.share, direction=asked_for.direction, seed=seed)
+
+    def _corrupted(self, asked: Asked) -> pl.Series:
+        if self.experiment.by == "item":
+            return asked.targets
+        return asked.train.source_ids.filter(pl.Series(asked.is_planted))
+
+    def _without(self, seed: int, asked: Asked, ids: pl.Series) -> Any:
+        """The model fitted without some sources or items."""
+        train, columns = asked.train, asked.train.columns
+        name = columns.item if self.experiment.by == "item" else columns.source
+        kept = ~train.frame[name].is_in(ids.implode())
+        if not kept.any():
+            raise DataError("Everything would be left out; choose smaller shares.")
+        return self.experiment._make(seed).fit(train.keep_rows(kept.to_numpy()))
+
+    def _cleaned(
+        self, seed: int, asked: Asked, model: Any, values: Attribution, method: str
+    ) -> dict[str, Any]:
+        """Leave out the share of the lowest values that validation prefers, and test."""
+        metric = self.experiment.metrics[0]
+        best, chosen = float(evaluate(model, asked.validation, metric)), 0.0
+        kept = model
+        order = np.argsort(values.scores, kind="stable")
+        for share in self.experiment.shares:
+            n = round(share * len(values))
+            again = self._without(seed, asked, values.ids.gather(order[:n])) if n else model
+            value = float(evaluate(again, asked.validation, metric))
+            if value > best:
+                best, chosen, kept = value, share, again
+        return {"share": chosen, **_tested(kept, asked, self.experiment.metrics)}
+
+
+def _tested(model: Any, asked: Asked, metrics: Sequence[str]) -> dict[str, float]:
+    return dict(evaluate(model, asked.test, list(metrics)).scores)
+
+
+def _detected(method: str, values: Attribution, corrupted: pl.Series) -> dict[str, float]:
+    """How well low values find what is corrupted."""
+    rankings, names = {"low": values, "high": values}, ["low"]
+    report = detection_report(rankings, corrupted, highest_first=["high"])
+    if method in _EITHER_WAY:
+        names.append("high")
+    found = (
+        report.filter(pl.col("ranking").is_in(names)).sort("average_precision").row(-1, named=True)
+    )
+    return {name: found[name] for name in ("average_precision", "precision", "recall", "auc")}
+
+
+def _values(
+    name: str, model: Any, asked: Asked, experiment: CorruptionExperiment, seed: int
+) -> Attribution:
+    """Values of the sources, the lowest the most suspicious."""
+    source = "user" if asked.train.by_user else "session"
+    by = "item" if experiment.by == "item" else source
+    run = Run(seed=seed)
+    if name == "self-influence":
+        found = _method(name, by).self_influence(model, run=run)
+        return _changed(found, -_per_row(found, asked, by))
+    queries, most = asked.validation, experiment.max_queries
+    if most is not None and len(queries) > most:
+        generator = np.random.Generator(np.random.PCG64([seed, most, 1]))
+        queries = queries.take(np.sort(generator.choice(len(queries), most, replace=False)))
+    found = _method(name, by).attribute(model, queries, run=run)
+    return _changed(found, _per_row(found, asked, by)) if name == "tracin-cosine" else found
+
+
+def _method(name: str, by: str) -> Any:
+    """Make the method that a name of `Method` stands for."""
+    changes: dict[str, dict[str, Any]] = {
+        "tracin-cosine": {"normalise": "cosine"},
+        "every-step": {"every_step": True},
+        "influence": {"solver": "ggn"},
+    }
+    called = "tracin" if name in _BY_TRACIN else name
+    return METHODS[called](by=by, **changes.get(name, {}))
+
+
+def _per_row(found: Attribution, asked: Asked, by: str) -> npt.NDArray[np.float64]:
+    """Scores over the numbers of rows of their sources."""
+    column = asked.train.columns.item if by == "item" else asked.train.columns.source
+    counts = asked.train.frame[column].value_counts()
+    n = found.ids.replace_strict(counts[column], counts["count"], default=1).to_numpy()
+    return np.asarray(found.scores / n)
+
+
+def _changed(found: Attribution, scores: npt.NDArray[np.float64]) -> Attribution:
+    table = found.frame.with_columns(score=scores)
+    return Attribution(table, source=found.source, metadata=found.metadata)
