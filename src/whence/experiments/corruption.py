@@ -30,17 +30,16 @@ from whence.experiments.histories import Asked, split_shares
 from whence.models.identity import model_identity
 from whence.parameters import Configurable, PositiveInt, Seed, Share
 
-CONTROLS = ("random", "length", "popularity", "loss")
+Method = Literal[
+    "random", "length", "popularity", "loss", "trimmed-loss", "information-gain", "order-gain",
+    "self-influence", "tracin", "tracin-cosine", "every-step", "replay", "influence",
+]  # fmt: skip
+CONTROLS: tuple[Method, ...] = ("random", "length", "popularity", "loss")
 """What every method has to beat; length and popularity by the better of both directions."""
 _EITHER_WAY = ("length", "popularity")
 _BY_TRACIN = ("self-influence", "tracin-cosine", "every-step")
 NOTHING, PLANTED = "nothing left out", "planted left out"
 """The models that learned from everything, and from nothing that was planted."""
-
-Method = Literal[
-    "random", "length", "popularity", "loss", "trimmed-loss", "information-gain", "order-gain",
-    "self-influence", "tracin", "tracin-cosine", "every-step", "replay", "influence",
-]  # fmt: skip
 
 
 class CorruptionExperiment(Configurable):
@@ -306,7 +305,8 @@ def _method(name: str, by: str) -> Any:
         "influence": {"solver": "ggn"},
     }
     called = "tracin" if name in _BY_TRACIN else name
-    return METHODS[called](by=by, **changes.get(name, {}))
+    kind: Any = METHODS[called]
+    return kind(by=by, **changes.get(name, {}))
 
 
 def _per_row(found: Attribution, asked: Asked, by: str) -> npt.NDArray[np.float64]:

@@ -150,8 +150,8 @@ def _recovered(part: pl.DataFrame, method: str, metric: str) -> dict[str, Any]:
         ratio = gained.mean() / cost.mean()
         low, high = t_interval((gained - ratio * cost) / cost.mean())
         found[f"{metric}_recovered"] = float(ratio)
-        found[f"{metric}_recovered_low"] = ratio + low  # type: ignore[operator]
-        found[f"{metric}_recovered_high"] = ratio + high  # type: ignore[operator]
+        found[f"{metric}_recovered_low"] = ratio + low
+        found[f"{metric}_recovered_high"] = ratio + high
     return found
 
 

@@ -278,8 +278,8 @@ class _Fits(ListJob[tuple[int, Arm], dict[str, Any]]):
             return pl.Series([], dtype=pl.Int64)
         if arm == "random":
             generator = np.random.Generator(np.random.PCG64([seed, n]))
-            ids = self._sources(model)
-            return ids.gather(np.sort(generator.choice(len(ids), n, replace=False)))
+            everything = self._sources(model)
+            return everything.gather(np.sort(generator.choice(len(everything), n, replace=False)))
         if arm == "loss":
             found: Any = TrainingLoss(by=by).attribute(model)
             suspicion = -found.scores
@@ -291,7 +291,8 @@ class _Fits(ListJob[tuple[int, Arm], dict[str, Any]]):
         else:
             found = self._tracing.attribute(model, self._chosen_on(seed))
             suspicion = -found.scores
-        return found.ids.gather(np.sort(np.argsort(-suspicion, kind="stable")[:n]))
+        ids: pl.Series = found.ids
+        return ids.gather(np.sort(np.argsort(-suspicion, kind="stable")[:n]))
 
     def _without(self, model: Any, gone: pl.Series) -> Any:
         """Fit a model without some examples, or all rows of some sources."""
