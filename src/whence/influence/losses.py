@@ -45,7 +45,7 @@ class TrainingLoss(Attributor, name="loss", title="Training loss"):
     >>> data = whence.make_sessions(n_sessions=150, seed=1)
     >>> model = whence.LSTMRec(embedding_dim=8, hidden_dim=8, epochs=2).fit(data.train)
     >>> values = TrainingLoss().attribute(model)
-    >>> len(values) == data.train.n_sources and values.scores.max() < 0
+    >>> len(values) == data.train.n_sources and bool(values.scores.max() < 0)
     True
     """
 
