@@ -72,6 +72,8 @@ def check_can_forget(model: Any, epochs: int) -> None:
     if not hasattr(model, "_check_fitted"):
         raise UnsupportedError(f"A model of Whence forgets, and {name} is none; fit it again.")
     model._check_fitted()
+    if "differentiable" in model.levels:
+        return
     if _way_of(model) is None:
         raise UnsupportedError(
             f"{name} cannot forget: nothing is known of how it learns; fit it again on "
@@ -85,6 +87,10 @@ def without(model: Any, gone: Gone, epochs: int, run: Run) -> tuple[Any, Certifi
     """Return a copy of a model that has forgotten, and what is known of it."""
     changed = copy.copy(model)
     changed.train_ = gone.left
+    if "differentiable" in model.levels:
+        from whence.curation.forgetting.gradients import forget_by_gradients
+
+        return changed, forget_by_gradients(model, changed, gone, epochs, run)
     way = _way_of(model)
     assert way is not None
     return changed, way(changed, gone, run)
