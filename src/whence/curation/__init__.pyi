@@ -37,6 +37,9 @@ from .disclosure import (
     willingness_by_category as willingness_by_category,
 )
 from .forgetting import (
+    Audit as Audit,
+)
+from .forgetting import (
     Certificate as Certificate,
 )
 from .forgetting import (
@@ -58,6 +61,7 @@ from .pruning import (
 __all__ = [
     "Attack",
     "Attacked",
+    "Audit",
     "Certificate",
     "Comparison",
     "Disclosure",

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from whence.curation.forgetting.audit import Audit, audit
 from whence.curation.forgetting.certificate import Certificate
 from whence.curation.forgetting.gone import Gone, Mask, asked_for, listed
 from whence.curation.forgetting.ways import check_can_forget, without
+from whence.data import Interactions
 from whence.engines import Run, reporter, settled
 from whence.errors import ParameterError, check_int
 
@@ -51,6 +54,40 @@ class Forgotten:
             f"{self.seconds:.2f} s; {self.certificate.text}>"
         )
 
+    def audit(
+        self,
+        test: Any = None,
+        *,
+        metric: Any = "ndcg@10",
+        retrain: Callable[[Interactions, int | None], Any] | None = None,
+        max_sources: int = 500,
+        run: Run | None = None,
+    ) -> Audit:
+        """Measure how near the model is to one that never saw the rows, by training such a one.
+
+        Parameters
+        ----------
+        test : Interactions or data frame, optional
+            Data that no model has seen, to compare forgotten rows with, and for the metric.
+        metric : str or Metric
+            Measured on the test data.
+        retrain : callable, optional
+            ``retrain(train, seed)`` fits a model on what is left; by default one with the same
+            parameters and no validation data, at its optimum if the original is.
+        max_sources : int
+            Users or sessions whose scores are compared, evenly spread over all.
+        run : Run, optional
+            How the work is done.
+
+        Returns
+        -------
+        Audit
+            Figures with intervals, beside those of the model that has not forgotten, and of one
+            trained from another start: what lies within the distance between two starts
+            nobody can tell from training afresh.
+        """
+        return audit(self, test, metric=metric, retrain=retrain, max_sources=max_sources, run=run)
+
 
 def forget(
     model: Any,
@@ -72,6 +109,11 @@ def forget(
       taken away; the result is the model fitted on what is left, bit for bit.
     - `EASE`: downdates of its inverse, equal but for rounding errors.
     - `ALS`: solves for the users and items from where they are, three times in turn.
+    - `BiasedMF` and `BPRMF` at their optimum (see `to_optimum`): descent to the optimum of what is
+      left, with a bound on the distance to it.
+    - Networks, and factor models that were stopped before: embeddings that only forgotten rows
+      have trained take their initial values again, and all else moves by one Gauss-Newton step;
+      then `epochs` of training on what is left. Only an audit tells how much is left.
 
     Parameters
     ----------

@@ -236,3 +236,10 @@ def spliced(kept: npt.NDArray[Any], new: npt.NDArray[Any], is_new: Mask) -> npt.
     out[~is_new] = kept
     out[is_new] = new
     return out
+
+
+def spread(n: int, most: int) -> Mask:
+    """At most so many of n, evenly spread, bool [n]."""
+    chosen = np.zeros(n, dtype=np.bool_)
+    chosen[np.linspace(0, n - 1, min(most, n)).astype(np.int64)] = True
+    return chosen

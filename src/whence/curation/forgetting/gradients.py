@@ -77,7 +77,7 @@ def forget_by_gradients(model: Any, changed: Any, gone: Gone, epochs: int, run: 
             parameter, there = changed.module_.get_parameter(name), chosen > 0
             parameter[there] = initial.get_parameter(name).to(parameter.dtype)[there]
     figures: dict[str, float] = {}
-    if not epochs and _is_optimum(model):
+    if not epochs and is_optimum(model):
         return _descend(changed)
     if left.not_convex is None:
         slope = np.where(own, 0.0, lost - _slope(left, _touched(changed, gone)))
@@ -87,7 +87,7 @@ def forget_by_gradients(model: Any, changed: Any, gone: Gone, epochs: int, run: 
     return Certificate("audit", figures)
 
 
-def _is_optimum(model: Any) -> bool:
+def is_optimum(model: Any) -> bool:
     """Whether a factor model has been brought to the optimum of its objective."""
     if factor_loss(model) is None:
         return False
