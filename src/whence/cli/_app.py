@@ -30,6 +30,7 @@ class _Main(Commands):
         "value": "whence.cli.value:value",
         "prune": "whence.cli.prune:prune",
         "disclose": "whence.cli.disclose:disclose",
+        "forget": "whence.cli.forget:forget",
         "trace": "whence.cli.trace:trace",
         "explain": "whence.cli.explain:explain",
         "experiment": "whence.cli.experiment:experiment_app",

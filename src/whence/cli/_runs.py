@@ -21,8 +21,8 @@ METRICS, MODEL, LOG = "metrics.json", "model.whence", "log.jsonl"
 
 
 def is_run(path: Path) -> bool:
-    """Whether this is the folder of a run of ``whence train``."""
-    return _command_of(path) == "train"
+    """Whether this is the folder of a run of ``whence train``, or of what it has forgotten."""
+    return _command_of(path) in ("train", "forget")
 
 
 def _command_of(path: Path) -> str | None:

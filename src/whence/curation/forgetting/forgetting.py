@@ -157,12 +157,9 @@ def forget(
     >>> forgotten.certificate.kind, forgotten.model.counts_.tolist()
     ('exact', [1, 2, 0])
     """
-    check_int("epochs", epochs, minimum=0)
-    check_int("repeated", repeated, minimum=1)
-    check_can_forget(model, epochs)
-    gone = asked_for(model, rows, users, sessions)
+    gone = checked(model, rows, users, sessions, epochs=epochs, repeated=repeated)
     run = settled(run, model)
-    requests = [gone.mask] if repeated == 1 else _requests(gone, repeated)
+    requests = _requests(gone, repeated)
     started = time.perf_counter()
     changed, certificate = model, Certificate("exact")
     kept = np.ones(len(gone.mask), dtype=np.bool_)
@@ -182,8 +179,28 @@ def forget(
     return Forgotten(changed, certificate, gone.n_rows, len(gone.emptied), seconds, original, gone)
 
 
+def checked(
+    model: Any,
+    rows: Any = None,
+    users: Any = None,
+    sessions: Any = None,
+    *,
+    epochs: int = 0,
+    repeated: int = 1,
+) -> Gone:
+    """Return the rows that `forget` would take, after all that can be refused before."""
+    check_int("epochs", epochs, minimum=0)
+    check_int("repeated", repeated, minimum=1)
+    check_can_forget(model, epochs)
+    gone = asked_for(model, rows, users, sessions)
+    _requests(gone, repeated)
+    return gone
+
+
 def _requests(gone: Gone, n: int) -> list[Mask]:
     """Rows of each of n requests, masks [n_rows]: whole sources, or rows of one."""
+    if n == 1:
+        return [gone.mask]
     rows = np.flatnonzero(gone.mask)
     codes = np.empty(gone.train.n_rows, dtype=np.int64)
     codes[gone.train.rows] = gone.train.source_codes

@@ -116,13 +116,12 @@ def asked_for(model: Any, rows: Any = None, users: Any = None, sessions: Any = N
     if users is not None:
         if columns.user is None:
             raise DataError(
-                "The training data have sessions and do not say whose they are; give "
-                "sessions=[id, ...]."
+                "The training data have sessions and do not say whose they are; name sessions."
             )
         mask = _rows_of(train, columns.user, users, "user")
     elif sessions is not None:
         if train.kind != "sessions" or columns.source == columns.user:
-            raise DataError("The training data have users and no sessions; give users=[id, ...].")
+            raise DataError("The training data have users and no sessions; name users.")
         mask = _rows_of(train, columns.source, sessions, "session")
     else:
         mask = _given_rows(train, rows)
@@ -160,8 +159,7 @@ def _rows_of(train: Interactions, column: str, ids: Any, what: str) -> Mask:
 
 def _missing(what: str, name: Any, why: str) -> DataError:
     return DataError(
-        f"The {what} {name!r} {why} the training data of this model; give ids of its rows "
-        "(model.train_.frame)."
+        f"The {what} {name!r} {why} the training data of this model; give ids that they have."
     )
 
 
@@ -211,9 +209,7 @@ def _rows_like(train: Interactions, table: Any) -> Mask:
     if wanted.join(own, on=shared, how="anti").height:
         first = wanted.join(own, on=shared, how="anti", maintain_order="left").row(0, named=True)
         shown = ", ".join(f"{name} {value!r}" for name, value in first.items())
-        raise DataError(
-            f"The training data have no row with {shown}; give rows of model.train_.frame."
-        )
+        raise DataError(f"The training data have no row with {shown}; give rows that they have.")
     return listed(own.join(wanted, on=shared, how="semi")["_row"].to_numpy(), train.n_rows)
 
 
