@@ -22,6 +22,7 @@ class _Experiments(Commands):
         "fidelity": "whence.cli.experiment_fidelity:fidelity",
         "disclosure": "whence.cli.experiment_disclosure:disclosure",
         "explanation-fidelity": "whence.cli.experiment_explanation:explanation_fidelity",
+        "forgetting": "whence.cli.experiment_forgetting:forgetting",
         "opponents": "whence.cli.experiment_opponents:opponents",
     }
 

@@ -6,6 +6,7 @@ from whence.experiments.disclosure import DisclosureExperiment, DisclosureResult
 from whence.experiments.explanation_fidelity import ExplanationFidelityExperiment
 from whence.experiments.explanation_results import ExplanationFidelityResult
 from whence.experiments.fidelity import FidelityExperiment
+from whence.experiments.forgetting import ForgettingExperiment, ForgettingResult
 from whence.experiments.opponents import OpponentsExperiment
 from whence.experiments.results import OpponentsResult
 
@@ -17,6 +18,8 @@ __all__ = [
     "ExplanationFidelityExperiment",
     "ExplanationFidelityResult",
     "FidelityExperiment",
+    "ForgettingExperiment",
+    "ForgettingResult",
     "OpponentsExperiment",
     "OpponentsResult",
 ]

@@ -87,7 +87,7 @@ def audit(
     check_int("max_sources", max_sources, minimum=2)
     run = settled(run, forgotten.original)
     left = forgotten.model.train_
-    remake = retrain or _same_way(forgotten.original)
+    remake = retrain or same_way(forgotten.original)
     has_seed = "seed" in type(forgotten.original).parameter_types()
     seed = getattr(forgotten.original, "seed", None)
     models: dict[str, Any] = {"original": forgotten.original, "forgotten": forgotten.model}
@@ -121,7 +121,7 @@ def audit(
 Rows = list[tuple[str, str, Value]]
 
 
-def _same_way(original: Any) -> Retrain:
+def same_way(original: Any) -> Retrain:
     """Fit as the model was; bring it to its optimum, if it has been."""
 
     def remake(train: Interactions, seed: int | None) -> Any:

@@ -192,6 +192,7 @@ def checked(
     check_int("epochs", epochs, minimum=0)
     check_int("repeated", repeated, minimum=1)
     check_can_forget(model, epochs)
+    model._check_fitted()
     gone = asked_for(model, rows, users, sessions)
     _requests(gone, repeated)
     return gone

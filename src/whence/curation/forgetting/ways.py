@@ -57,12 +57,10 @@ WAYS: dict[type, Way] = {
 
 
 def check_can_forget(model: Any, epochs: int) -> None:
-    """Refuse what cannot be done, before work begins.
+    """Refuse a model that cannot forget, fitted or not, before work begins.
 
     Raises
     ------
-    NotFittedError
-        If the model has not been fitted.
     UnsupportedError
         If it cannot forget.
     ParameterError
@@ -71,13 +69,12 @@ def check_can_forget(model: Any, epochs: int) -> None:
     name = type(model).__name__
     if not hasattr(model, "_check_fitted"):
         raise UnsupportedError(f"A model of Whence forgets, and {name} is none; fit it again.")
-    model._check_fitted()
     if "differentiable" in model.levels:
         return
     if _way_of(model) is None:
         raise UnsupportedError(
             f"{name} cannot forget: nothing is known of how it learns; fit it again on "
-            "model.train_.without([id, ...])."
+            "what is left."
         )
     if epochs:
         raise ParameterError(f"{name} is not trained in epochs; leave epochs out.")
