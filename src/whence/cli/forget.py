@@ -29,6 +29,7 @@ def _what(*names: str, help: str) -> Any:
 def forget(
     given: Given,
     source: Annotated[Path, typer.Argument(metavar="RUN", help="A run of whence train.")],
+    *,
     user: Annotated[
         list[str] | None, _what("--user", help="A user by id; may be repeated.")
     ] = None,
@@ -144,7 +145,8 @@ def _asked(
         )
     train: Interactions = model.train_
     if rows is not None:
-        return {"rows": read_interactions(rows, **train.columns.as_arguments())}
+        columns: dict[str, Any] = train.columns.as_arguments()
+        return {"rows": read_interactions(rows, **columns)}
     what, texts, file = ("users", user, users) if user or users else ("sessions", session, sessions)
     column = train.columns.user if what == "users" else train.columns.source
     if column is None or (what == "sessions" and column == train.columns.user):

@@ -133,11 +133,12 @@ def _named(share: float) -> str:
 
 
 def _split(data: Interactions) -> tuple[Interactions, Interactions]:
-    if data.by_user:
-        return split_rows(data, (0.9, 0.1, 0.0))[:2]
-    if data.kind == "sessions":
-        return split_random(data, (0.9, 0.1, 0.0))[:2]
-    train, _, test = split_leave_one_out(data)
+    if data.kind == "baskets":
+        train, _, test = split_leave_one_out(data)
+    elif data.by_user:
+        train, test, _ = split_rows(data, (0.9, 0.1, 0.0))
+    else:
+        train, test, _ = split_random(data, (0.9, 0.1, 0.0))
     return train, test
 
 
@@ -163,7 +164,8 @@ class _Requests(ListJob[Shard, list[dict[str, Any]]]):
         seed, kind, draw = shard
         model, codes = self._model(seed), self._chosen(shard)
         ids = self.train.source_ids.gather(codes)
-        what = "users" if self.train.columns.source == self.train.columns.user else "sessions"
+        of_users = self.train.columns.source == self.train.columns.user
+        asked: dict[str, Any] = {"users" if of_users else "sessions": ids}
         retrained: dict[int | None, Any] = {}
 
         def retrain(train: Interactions, seed: int | None) -> Any:
@@ -175,7 +177,7 @@ class _Requests(ListJob[Shard, list[dict[str, Any]]]):
         seconds = None
         for epochs in self.experiment.epochs:
             found = forget(
-                model, **{what: ids}, epochs=epochs, run=self.how.changed(progress=False),
+                model, **asked, epochs=epochs, run=self.how.changed(progress=False),
                 repeated=len(codes) if kind.startswith("stream") else 1,
             )  # fmt: skip
             audited = found.audit(

@@ -144,7 +144,8 @@ def _distances(models: dict[str, Any], most: int, run: Run) -> Rows:
     wanted = retrained.score_codes(queries, threads=run.threads).astype(np.float64)
     best = retrained.recommend_codes(queries, _TOP, threads=run.threads)[0]
     clusters = np.arange(len(queries))
-    far, common = [], []
+    far: Rows = []
+    common: Rows = []
     for name in ("original", "forgotten", "another start"):
         if name not in models:
             continue
@@ -153,9 +154,7 @@ def _distances(models: dict[str, Any], most: int, run: Run) -> Rows:
         gaps = np.where(both, scores, 0.0) - np.where(both, wanted, 0.0)
         squares = (gaps**2).sum(axis=1) / np.maximum(both.sum(axis=1), 1)
         found = _mean(squares, clusters)
-        far.append(
-            ("distance", name, Value(*(v if v is None else max(v, 0) ** 0.5 for v in found)))
-        )
+        far.append(("distance", name, _root(found)))
         lists = models[name].recommend_codes(queries, _TOP, threads=run.threads)[0]
         shares = np.array([_overlap(a, b) for a, b in zip(lists, best)])
         common.append((f"overlap@{_TOP}", name, _mean(shares, clusters)))
@@ -228,6 +227,13 @@ def _mean(values: FloatArray, clusters: IntArray) -> Value:
     if error is None:
         return Value(value)
     return Value(value, value - _NORMAL * error, value + _NORMAL * error)
+
+
+def _root(squares: Value) -> Value:
+    """Root of a mean of squares, with the roots of the ends of its interval."""
+    if squares.low is None or squares.high is None:
+        return Value(squares.value**0.5)
+    return Value(squares.value**0.5, max(squares.low, 0.0) ** 0.5, squares.high**0.5)
 
 
 def _auc(gone: FloatArray, sources: IntArray, unseen: FloatArray, owners: IntArray) -> Value:
