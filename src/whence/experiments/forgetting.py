@@ -295,8 +295,10 @@ class ForgettingResult(ShownAsTable):
 def _cell(row: dict[str, Any] | None) -> str:
     if row is None:
         return ""
-    digits = ".2f" if row["measure"] == "seconds" else ".4f" if row["mean"] > 1e-3 else ".1e"
-    if row["mean"] in (0.0, 1.0):
+    digits = ".4f" if row["mean"] > 1e-3 else ".1e"
+    if row["measure"] == "seconds":
+        digits = ".3g"
+    elif row["mean"] in (0.0, 1.0):
         digits = "g"
     interval = "" if row["low"] is None else f" ({row['low']:{digits}} to {row['high']:{digits}})"
     return f"{row['mean']:{digits}}{interval}"
