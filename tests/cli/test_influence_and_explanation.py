@@ -91,6 +91,24 @@ def test_trace_through_every_step_needs_no_checkpoints(ratings, tmp_path):
     assert "every_step" not in err
 
 
+def test_trace_by_curvature(trained, ratings, tmp_path):
+    (trained / "checkpoints").rename(trained / "elsewhere")  # it needs none
+    asked = ["trace", trained, "--method", "influence", "--solver", "ggn", "--test", ratings]
+    try:
+        code, out, err = run(*asked, "--by", "user", "--query", 29, "-n", 2, "-o", tmp_path / "v")
+    finally:
+        (trained / "elsewhere").rename(trained / "checkpoints")
+    assert code == 0, err
+    assert "Influence functions of 30 users for loss" in out
+    assert "opponents:" in out
+    about = json.loads((tmp_path / "v" / "summary.json").read_text())
+    assert (about["method"], about["params"]["solver"]) == ("influence-function", "ggn")
+    assert whence.Influence.load(tmp_path / "v" / "influence.parquet").halves.shape == (2, 30)
+    code, _, err = run(*asked, "--query", 30)
+    assert code == 2
+    assert "There are 30" in err or "there are 30" in err
+
+
 def test_trace_of_items_says_what_taught_them(trained, tmp_path):
     out = tmp_path / "items"
     asked = ["trace", trained, "--item", "Film 5", "--item", 7, "--by", "target", "-n", 2]
@@ -176,6 +194,9 @@ def test_experiment_of_corruption_writes_tables(ratings, tmp_path):
         (["trace", "RUN", "--item", "Film 55"], "neither a title nor an id"),
         (["trace", "RUN", "--item", "7", "--query", 0], "leave --query"),
         (["trace", "RUN", "--by", "targets"], "target"),
+        (["trace", "RUN", "--method", "influnce"], "Did you mean 'influence'"),
+        (["trace", "RUN", "--method", "influence", "--self-influence"], "leave --method out"),
+        (["trace", "RUN", "--method", "influence", "--solver", "gnn"], "'ggn'"),
         (["trace", "NOWHERE"], "NOWHERE"),
         (["experiment", "opponents", "DATA", "--protocol", "honst"], "honest"),
         (["experiment", "opponents", "DATA", "--n", 0], "-n must be"),

@@ -55,6 +55,13 @@ def test_attributors(name):
     check_attributor(kind(**{**small(kind, FEW), **FEWER.get(name, {})}))
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::whence.errors.DataWarning")
+@pytest.mark.parametrize("solver", ["ggn", "ekfac"])
+def test_solvers_of_influence_functions(solver):
+    check_attributor(whence.InfluenceFunction(solver=solver, max_iterations=5))
+
+
 @pytest.mark.parametrize("name", [name for name in METHODS if name not in OF_TRAINING])
 def test_explainers(name):
     check_explainer(METHODS[name](k=3))

@@ -17,13 +17,23 @@ if TYPE_CHECKING:
     from whence.influence import Influence
 
 
-def _tracin(arguments: list[str]) -> Any:
-    from whence.influence import TracIn
+def _method(arguments: list[str]) -> Any:
+    """The class of the method that is asked for."""
+    from whence.influence import InfluenceFunction, TracIn
 
-    return TracIn
+    given = [
+        text.removeprefix("--method=") if text.startswith("--method=") else after
+        for text, after in zip(arguments, [*arguments[1:], ""])
+        if text == "--method" or text.startswith("--method=")
+    ]
+    return InfluenceFunction if given and given[-1] in _METHODS[1:] else TracIn
 
 
-@command(Parameters(_tracin, without=("checkpoints", "threads", "top", "learning_rate")))
+_METHODS = ("tracin", "influence", "influence-function")
+_NOT_OPTIONS = ("checkpoints", "threads", "top", "learning_rate", "seed", "epoch")
+
+
+@command(Parameters(_method, without=_NOT_OPTIONS))
 def trace(
     given: Given,
     source: Annotated[Path, typer.Argument(metavar="RUN", help="A run of whence train.")],
@@ -58,6 +68,13 @@ def trace(
             "--self-influence", help="Influence of each training example on itself instead."
         ),
     ] = False,
+    method: Annotated[
+        str,
+        typer.Option(
+            help="tracin, through the steps of training, or influence, by the curvature where it "
+            "ended; with --help, the parameters of that method are listed."
+        ),
+    ] = "tracin",
     n: Annotated[PositiveInt, typer.Option("-n", help="Rows of each table.")] = 5,
     *,
     threads: options.Threads = None,
@@ -67,15 +84,20 @@ def trace(
 ) -> None:
     """Trace predictions to training examples, through the checkpoints that the run kept.
 
+    With --method influence by the model as it is, which needs no checkpoints.
+
     For example: whence trace runs/LSTMRec-20250101-120000 --query 0
     Which films taught it a film: whence trace RUN --item "Jaws (1975)" --by target
     """
     from whence.cli import _trace_items
     from whence.cli._models import load_trained
     from whence.cli._output import Results, check_free, marked
-    from whence.errors import ConfigError, ParameterError
-    from whence.influence import TracIn
+    from whence.errors import ConfigError, ParameterError, check_choice
 
+    check_choice("--method", method, _METHODS)
+    by_steps = method == "tracin"
+    if self_influence and not by_steps:
+        raise ConfigError("--self-influence is asked of tracin; leave --method out.")
     if item and (query or self_influence):
         raise ConfigError(
             "--item asks about the predictions of items; leave --query and --self-influence out."
@@ -85,12 +107,14 @@ def trace(
     elif resume:
         raise ConfigError("--resume goes on in a folder; name it with --output.")
     model = load_trained(source).model
-    tracing = TracIn(threads=threads, **given.parameters)
+    tracing = _method(["--method", method])(threads=threads, **given.parameters)
     tracing._check_params()
-    if not tracing.every_step:
+    if by_steps and not tracing.every_step:
         tracing.set_params(checkpoints=_checkpoints(source))
     asked = None if self_influence else _asked(source, model, test)
     most = 0 if asked is None else len(asked)
+    if asked is not None and not by_steps:
+        most = asked.ids[asked.ids.columns[0]].n_unique()
     for one in query or []:
         if one >= most:
             raise ParameterError(
@@ -101,8 +125,10 @@ def trace(
     def influence(folder: Path | None, asked: Any = asked) -> Influence:
         with working("Tracing", folder=folder, resume=resume) as run:
             if asked is None:
-                return tracing.self_influence(model, run=run)
-            return tracing.attribute(model, asked, run=run)
+                found: Influence = tracing.self_influence(model, run=run)
+            else:
+                found = tracing.attribute(model, asked, run=run)
+            return found
 
     chosen = None if not item else _trace_items.asked_of_items(model, asked, item)
     if output is None and chosen is not None:

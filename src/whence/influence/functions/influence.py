@@ -13,7 +13,7 @@ import polars as pl
 
 from whence.attribution import OWN_COLUMNS, Attribution, Attributor, describe_run
 from whence.data import Interactions
-from whence.engines import Checkpoints, Run, identity_of, settled
+from whence.engines import Checkpoints, Run, identity_of, kept_memory, settled
 from whence.errors import DataError, UnsupportedError
 from whence.influence.credit import credited, row_table
 from whence.influence.functions.closed import als_prediction, ease_influence
@@ -468,7 +468,7 @@ def _chosen(settings: Settings) -> dict[str, Any]:
 @contextmanager
 def _keeping(problem: Problem, what: str) -> Iterator[Checkpoints]:
     identity = {"method": f"influence-function: {what}", **problem.identity}
-    with Checkpoints(problem.run, identity) as kept:
+    with kept_memory(), Checkpoints(problem.run, identity) as kept:
         yield kept
 
 

@@ -27,7 +27,7 @@ from whence.engines import Report
 from whence.errors import UnsupportedError
 from whence.influence.capture import Batch, Blocks, gradients
 from whence.influence.functions.labels import slopes_of_drawn_labels
-from whence.influence.functions.modules import ModuleObjective, twice_differentiable
+from whence.influence.functions.modules import ModuleObjective
 from whence.influence.functions.objective import FloatArray, IntArray
 from whence.influence.pieces import Dense, Key, Outer, Piece, Rows, as_matrix
 from whence.models.training import losses as loss_functions
@@ -175,7 +175,7 @@ class _Sweep:
             loss = self._of_drawn_labels(int(numbers[0]), len(numbers))
         module = objective.model.module_
         try:
-            with twice_differentiable():
+            with objective.computing():
                 return gradients(loss, module, objective.batch(numbers), objective.names)[0]
         except UnsupportedError as error:
             raise UnsupportedError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,7 @@ from whence.influence.functions.objective import (
 )
 from whence.models.training import Batch
 from whence.models.training import losses as loss_functions
+from whence.models.training.loop import torch_threads
 
 if TYPE_CHECKING:
     from whence.influence.functions.kronecker import KroneckerFactors
@@ -109,6 +110,10 @@ class ModuleObjective(Objective):
         """The same objective with other weights; see `Objective`."""
         return replace(self, weights=np.ascontiguousarray(weights, dtype=np.float64))
 
+    def computing(self) -> AbstractContextManager[None]:
+        """In which the module is called; see `twice_differentiable`."""
+        return twice_differentiable(getattr(self.model, "torch_threads", 1))
+
     @cached_property
     def _parameters(self) -> list[nn.Parameter]:
         return [self.model.module_.get_parameter(name) for name in self.names]
@@ -141,7 +146,7 @@ class ModuleObjective(Objective):
         for first in range(0, len(numbers), self._batch_size):
             some = numbers[first : first + self._batch_size]
             batch = self.batch(some)
-            with twice_differentiable():
+            with self.computing():
                 yield some, self.model.example_loss(batch)
 
     def cut_batches(self) -> Iterator[tuple[IntArray, Tensor, loss_functions.Cut]]:
@@ -150,7 +155,7 @@ class ModuleObjective(Objective):
         for first in range(0, len(numbers), self.cut_size):
             some = numbers[first : first + self.cut_size]
             batch = self.batch(some)
-            with twice_differentiable():
+            with self.computing():
                 with loss_functions.cut_at_scores() as cut:
                     losses = self.model.example_loss(batch)
                 yield some, losses, cut
@@ -160,7 +165,7 @@ class ModuleObjective(Objective):
         """Why the loss is not known as a convex function of scores; None if it is."""
         name = type(self.model).__name__
         self.placed()
-        with twice_differentiable(), loss_functions.cut_at_scores() as cut:
+        with self.computing(), loss_functions.cut_at_scores() as cut:
             losses = self.model.example_loss(self.batch(np.arange(min(3, self.n_examples))))
         if not cut.names:
             return f"The loss of {name} is none of {', '.join(loss_functions.CONVEX)}"
@@ -287,7 +292,7 @@ class ModuleObjective(Objective):
         parts = []
         with torch.no_grad():
             for _, batch in self._of_arrays(arrays):
-                with twice_differentiable():
+                with self.computing():
                     parts.append(self.model.example_loss(batch).double().cpu().numpy())
         result: FloatArray = np.concatenate(parts)
         return result
@@ -302,7 +307,7 @@ class ModuleObjective(Objective):
     def item_scores(self, users: IntArray) -> FloatArray:
         """Scores of all items, float64 [N, n_items]; see `Objective`."""
         self.placed()
-        with torch.no_grad():
+        with torch.no_grad(), self.computing():
             scores: FloatArray = self._scores(users).double().cpu().numpy()
         return scores
 
@@ -332,7 +337,7 @@ class ModuleObjective(Objective):
     def _gradient_of(
         self, batch: dict[str, Tensor], weights: FloatArray, parameters: list[nn.Parameter]
     ) -> FloatArray:
-        with twice_differentiable():
+        with self.computing():
             total = self.model.example_loss(batch) @ self._tensor(weights)
         return _flat(torch.autograd.grad(total, parameters, allow_unused=True), parameters)
 
@@ -466,10 +471,17 @@ def _flat(gradients: tuple[Tensor | None, ...], parameters: list[nn.Parameter]) 
 
 
 @contextmanager
-def twice_differentiable() -> Iterator[None]:
-    """Attention and recurrent layers in a form that has second derivatives, not the fused one."""
+def twice_differentiable(threads: int) -> Iterator[None]:
+    """Attention and recurrent layers in a form that has second derivatives, not the fused one.
+
+    By as many threads of torch as the model is trained with: their number changes rounding.
+    """
     before = torch._C._get_mkldnn_enabled()
-    with sdpa_kernel(SDPBackend.MATH), torch.backends.cudnn.flags(enabled=False):
+    with (
+        torch_threads(threads),
+        sdpa_kernel(SDPBackend.MATH),
+        torch.backends.cudnn.flags(enabled=False),
+    ):
         # torch.backends.mkldnn.flags does this, too, and warns of devices that nobody asked for.
         torch._C._set_mkldnn_enabled(False)
         try:
