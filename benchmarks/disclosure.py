@@ -34,9 +34,10 @@ SEEDS = 5
 METRICS = ("hitrate@10", "ndcg@10")
 NETWORKS: dict[str, Any] = {
     "shares": (1.0, 2.0),
-    "strategies": ("trust_region", "social", "all", "none"),
+    "strategies": ("trust_region", "all", "none"),
     "starts": ("other", "same"),
     "fractions": (0.6, 0.2, 0.2),
+    "disclosure": whence.Disclosure(runs=4, rounds=4),
 }
 
 
@@ -102,12 +103,16 @@ def tables() -> dict[str, tuple[str, dict[str, Any]]]:
             {
                 **NETWORKS,
                 "model": smooth(small_neumf(learning_rate=1e-2)),
-                "disclosure": whence.Disclosure(influence=whence.Replay(runs=4)),
+                "disclosure": whence.Disclosure(influence=whence.Replay(runs=4), rounds=4),
             },
         ),
         "neumf-ndcg": (
             "ml-100k/u.data",
-            {**NETWORKS, "model": neumf, "disclosure": whence.Disclosure(outcome="ndcg")},
+            {
+                **NETWORKS,
+                "model": neumf,
+                "disclosure": whence.Disclosure(outcome="ndcg", runs=4, rounds=4),
+            },
         ),
         "neumf-1m": (
             "ml-1m/ml-1m.inter.gz",

@@ -227,3 +227,23 @@ def test_experiment_writes_tables_and_goes_on(ratings, tmp_path):
     code, again, err = run(*command, "--overwrite", "--quiet")
     assert code == 0, err
     assert again == out
+
+
+def test_a_network(ratings, tmp_path):
+    few = [f"--set=training.{name}" for name in ("epochs=2", "learning_rate=0.02")]
+    code, out, err = run(
+        "disclose", "--data", ratings, "--willingness", "private", "--model", "neumf", "--seeds", 0,
+        "--set", "model.layers=[2]", "--runs", 2, *few, "-o", tmp_path / "out",
+    )  # fmt: skip
+    assert code == 0, err
+    assert "Reliability of influence:" in out
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["within"] == "item"
+    assert "cross-entropy" in summary["quality"]
+    assert set(summary["reliability"]) == {"item", "user", "rest"}
+    code, _, err = run(
+        "disclose", "--data", ratings, "--willingness", "private", "--strategy", "selfish",
+        "--within", "item", "-o", tmp_path / "other",
+    )  # fmt: skip
+    assert code == 2
+    assert "is not for" in err

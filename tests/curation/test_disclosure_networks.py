@@ -19,6 +19,7 @@ from whence.curation.disclosure.strategies import (
     by_order,
     descending,
     marginal_worth,
+    with_the_mix,
     worthwhile_within,
 )
 from whence.data import Interactions
@@ -146,6 +147,34 @@ def test_influences_are_those_of_the_influence_function(asked, data):
     assert letter.reliability is None
 
 
+def test_several_starts_share_out_the_halves(data):
+    """Every second run is asked for the first half of the validation data, the others for the rest.
+
+    Influence and quality are means over the runs.
+    """
+    train, validation, _ = data
+    model = neumf(train)
+    asked = Disclosure(runs=3).pose(model, validation, willingness="no")
+    models = [asked.measured.recipe.train(asked.train, model.seed + run) for run in range(3)]
+    question, shares = in_halves(
+        asked.measured.yardstick.question, np.random.default_rng([42, 0x4A1F, 1])
+    )
+    method, halves = InfluenceFunction(solver="ggn"), [[], []]
+    for run, one in enumerate(models):
+        work = method.work_on(one, None, question=question)
+        halves[run % 2].append(work.means(shares[[run % 2]])[0] * asked.n_users)
+    expected = 0.5 * (np.mean(halves[0], axis=0) + halves[1][0])
+    np.testing.assert_allclose(asked.influences[asked.train.rows], expected, rtol=1e-4, atol=1e-6)
+    qualities = [asked.quality(one, validation).sum() for one in models]
+    assert asked.measured.quality_of_all == pytest.approx(np.mean(qualities), rel=1e-6)
+    plan = asked.solve("trust_region", lam=0.5 * asked.lam_ref, rounds=1)
+    again = [asked.measured.recipe.train(plan.apply(asked.train), model.seed + r) for r in range(3)]
+    reward = np.mean([asked.quality(one, validation).sum() for one in again])
+    reward -= plan.metadata["lam"] * plan.violation
+    best = max(entry["reward"] for entry in plan.metadata["path"] if entry["accepted"])
+    assert best == pytest.approx(reward, rel=1e-6)
+
+
 def test_what_a_row_is_worth_is_what_half_of_them_lose(asked):
     """And λ_ref is the λ at which all of the data and a random half have the same reward."""
     half = np.random.default_rng([42, 0x4A1F]).permutation(len(asked.beta)) % 2 == 0
@@ -189,6 +218,19 @@ def test_what_a_row_is_worth_adds_up_to_the_measured_gain():
     assert slope[second].sum() == pytest.approx(3.0 * second.sum(), rel=1e-4)
     assert slope[first].sum() == pytest.approx(slope[second].sum(), rel=1e-3)
     assert (np.diff(slope) < 0).all()
+
+
+def test_steps_keep_the_mix():
+    """Around a strategy, what is rare among the disclosed is worth more, and sums are of φ′."""
+    groups, worth = np.repeat([0, 1], [10, 40]), 2.0
+    mask = np.arange(50) % 2 == 0
+    mask[groups == 0] = np.arange(10) < 1
+    values = with_the_mix(np.full(50, 7.0), mask, groups, worth)
+    shares = {True: (1 - 0.5) / 10, False: (1 + 0.5) / 10}
+    for disclosed, share in shares.items():
+        mine = values[(groups == 0) & (mask == disclosed)]
+        np.testing.assert_allclose(mine, marginal_worth(np.array([share]), worth)[0])
+    assert values[(groups == 0) & ~mask].min() > values[(groups == 1) & ~mask].max()
 
 
 def test_an_order_within_groups_has_the_same_share_of_each():

@@ -135,6 +135,31 @@ def test_violations_are_drawn_anew_for_each_seed(data, small):
     assert rows["wv"].n_unique() == 2
 
 
+def test_networks_from_two_starts(data):
+    """Strategies search with the settings given; both starts share a plan."""
+    experiment = DisclosureExperiment(
+        model=lambda train, seed: whence.NeuMF(
+            gmf_dim=2, mlp_dim=2, layers=(2,), n_negatives=1, epochs=2, seed=seed
+        ),
+        disclosure=whence.Disclosure(rounds=1, delta=0.05), starts=("other", "same"),
+        strategies=("trust_region",), controls=("random within item",), shares=(1.0,),
+        willingness="no", seeds=(0,), metrics=("ndcg@5",),
+    )  # fmt: skip
+    few = data.keep_rows(np.random.default_rng(1).random(data.n_rows) < 0.7).rebuild()
+    found = experiment.run(few)
+    rows = found.rows
+    assert rows["start"].to_list() == ["other", "same"] * 3
+    assert rows.group_by("start").agg(pl.col("n"))["n"].to_list()[0] == rows["n"].to_list()[::2]
+    other, same = (rows.filter(start=start)["quality"] for start in ("other", "same"))
+    assert not other.equals(same)
+    assert {"ndcg@5", "ndcg@5 less withheld"} <= set(rows.columns)
+    text = found.to_markdown()
+    assert text.startswith("Quality is minus the cross-entropy")
+    assert "| λ = 1 λ_ref, same start | disclosed |" in text
+    assert "trust_region, 1 λ_ref, equal number, other start" in text
+    assert set(found.to_frame()["start"]) == {"other", "same"}
+
+
 def test_bad_input(data, small):
     for changes, match in (
         ({"seeds": ()}, "at least one seed"),
@@ -142,6 +167,10 @@ def test_bad_input(data, small):
         ({"shares": (-1.0,)}, "shares must be a number of at least 0"),
         ({"strategies": ("random",)}, "strategies must be one of"),
         ({"controls": ("social",)}, "controls must be one of"),
+        ({"controls": ("threshold within user",)}, "controls must be one of"),
+        ({"starts": ()}, "at least one of starts"),
+        ({"starts": ("elsewhere",)}, "starts must be one of"),
+        ({"disclosure": whence.Disclosure(rounds=0)}, "rounds must be"),
     ):
         with pytest.raises(ParameterError, match=match):
             DisclosureExperiment(**{**small, **changes}).run(data)

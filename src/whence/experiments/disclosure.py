@@ -137,8 +137,8 @@ class DisclosureExperiment(Configurable):
             "arms": told_apart(arms),
             "disclosure": told_apart(self._settings(0).params),
         }
-        job = _Fits(tuple(self.metrics), experiment=self, data=interactions)
         with Checkpoints(run, identity) as kept:
+            job = _Fits(tuple(self.metrics), experiment=self, data=interactions, kept=kept)
             rows = run_job(job, arms, run.changed(threads=1), message="retraining", kept=kept)
         return DisclosureResult(pl.DataFrame(rows, infer_schema_length=None), settings)
 
@@ -165,6 +165,7 @@ class _Fits(Retrained):
 
     experiment: DisclosureExperiment = field(kw_only=True)
     data: Interactions = field(kw_only=True)
+    kept: Checkpoints = field(kw_only=True)
 
     def pose(self, seed: int) -> Posed:
         """The question of a seed, and the test data."""
@@ -176,7 +177,9 @@ class _Fits(Retrained):
         beta: Any = own.willingness
         if beta is None:
             beta = simulate_willingness(train, seed=seed)
-        problem = own._settings(seed).pose(model, validation, willingness=beta)
+        problem = own._settings(seed).pose(
+            model, validation, willingness=beta, kept=self.kept, stage=f"seed {seed} "
+        )
         if problem.lam_ref is None:
             raise DataError(
                 "No interaction has any willingness violation, so that all may be disclosed; give "

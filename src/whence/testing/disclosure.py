@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def check_disclosure(disclosure: Disclosure) -> None:
-    """Check a disclosure and its strategy against the protocol, on a small factorisation.
+    """Check a disclosure and its strategy, on a small factorisation and a small network.
 
     Parameters
     ----------
@@ -41,21 +41,27 @@ def check_disclosure(disclosure: Disclosure) -> None:
     check_configurable(disclosure)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)  # about data of a handful of rows
-        _Suite(disclosure).check()
+        train, data = example_ratings(2)
+        for model in _models(train):
+            _Suite(disclosure, model, data).check()
+
+
+def _models(train: Any) -> tuple[Any, Any]:
+    """A factorisation at its optimum, and a network as its training left it."""
+    from whence.influence import to_optimum
+    from whence.models import BiasedMF, NeuMF
+
+    factors = BiasedMF(embedding_dim=2, epochs=2, batch_size=16, weight_decay=0.1)
+    network = NeuMF(gmf_dim=2, mlp_dim=2, layers=(2,), epochs=2, n_negatives=1, weight_decay=0.1)
+    return to_optimum(factors.fit(train)), network.fit(train)
 
 
 class _Suite:
-    """The checks, with a model at its optimum."""
+    """The checks, with one model."""
 
-    def __init__(self, disclosure: Disclosure) -> None:
-        from whence.influence import to_optimum
-        from whence.models import BiasedMF
-
-        self.disclosure = disclosure
-        self.name = f"Disclosure by {disclosure.strategy}"
-        train, self.data = example_ratings(2)
-        model = BiasedMF(embedding_dim=2, epochs=2, batch_size=16, weight_decay=0.1)
-        self.model = to_optimum(model.fit(train))
+    def __init__(self, disclosure: Disclosure, model: Any, data: Any) -> None:
+        self.disclosure, self.model, self.data = disclosure, model, data
+        self.name = f"Disclosure by {disclosure.strategy}, {type(model).__name__}"
         self.beta = np.linspace(0.0, 1.0, self.model.train_.n_rows)
 
     def solve(self, run: Run | None = None) -> DisclosurePlan:

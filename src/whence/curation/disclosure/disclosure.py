@@ -188,6 +188,7 @@ class Disclosure(Configurable):
         willingness: Any,
         run: Run | None = None,
         kept: Checkpoints | None = None,
+        stage: str = "",
     ) -> DisclosureProblem:
         """Put the question to a model and data; what is measured once serves all strategies.
 
@@ -204,7 +205,8 @@ class Disclosure(Configurable):
         run : Run, optional
             How the work is done.
         kept : Checkpoints, optional
-            Where what is measured is kept.
+            Where what is measured is kept, under stages that begin with `stage`.
+        stage : str
 
         Returns
         -------
@@ -224,7 +226,7 @@ class Disclosure(Configurable):
         settings = copy.copy(self)  # which later changes to the parameters do not reach
         settings.seed = run.seed  # type: ignore[assignment]
         beta = violations(model.train_, willingness)
-        return DisclosureProblem(settings, model, data, beta, run, kept=kept)
+        return DisclosureProblem(settings, model, data, beta, run, kept=kept, stage=stage)
 
     def _identity(self, model: Any, data: Any, willingness: Any, **more: Any) -> dict[str, Any]:
         """What decides the result, for work that is taken up again."""
