@@ -7,7 +7,7 @@ folder that has ``ml-100k`` and ``ml-1m`` (the files of GroupLens, and those of 
 
 Tables are ``ml-100k`` and ``generated``, of factorisations of ratings, and of networks ``neumf``
 (ML-100K), ``neumf-replay`` (the same network, smooth, by replayed training), ``neumf-ndcg``,
-``neumf-1m``, ``gru4rec`` and ``sasrec`` (the first 300 users of ML-100K). Results of single fits are
+``neumf-1m``, ``gru4rec`` and ``sasrec`` (300 users of ML-100K). Results of single fits are
 kept in OUTPUT, so that a run that was broken off goes on. Seconds are of the processor, in one
 process.
 """
