@@ -14,7 +14,8 @@ from whence.attribution import Attribution
 from whence.curation import Attack
 from whence.errors import DataError, ParameterError, UnsupportedError
 from whence.experiments import CorruptionExperiment, CorruptionResult
-from whence.experiments.corruption import NOTHING, PLANTED, _detected
+from whence.experiments.corruption import _detected
+from whence.experiments.corruption_results import NOTHING, PLANTED
 from whence.experiments.histories import split_shares
 
 METRICS = ("mrr@10", "recall@5")

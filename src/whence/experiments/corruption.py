@@ -25,21 +25,19 @@ from whence.engines import Checkpoints, ListJob, Run, settled
 from whence.engines import run as run_job
 from whence.errors import DataError, ParameterError
 from whence.evaluation import evaluate
-from whence.experiments.corruption_results import CorruptionResult
+from whence.experiments.corruption_results import (
+    CONTROLS,
+    NOTHING,
+    PLANTED,
+    CorruptionResult,
+    Method,
+)
 from whence.experiments.histories import Asked, split_shares
 from whence.models.identity import model_identity
 from whence.parameters import Configurable, PositiveInt, Seed, Share
 
-Method = Literal[
-    "random", "length", "popularity", "loss", "trimmed-loss", "information-gain", "order-gain",
-    "self-influence", "tracin", "tracin-cosine", "every-step", "replay", "influence",
-]  # fmt: skip
-CONTROLS: tuple[Method, ...] = ("random", "length", "popularity", "loss")
-"""What every method has to beat; length and popularity by the better of both directions."""
 _EITHER_WAY = ("length", "popularity")
 _BY_TRACIN = ("self-influence", "tracin-cosine", "every-step")
-NOTHING, PLANTED = "nothing left out", "planted left out"
-"""The models that learned from everything, and from nothing that was planted."""
 
 
 class CorruptionExperiment(Configurable):

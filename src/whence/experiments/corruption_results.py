@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,15 @@ from whence._html import ShownAsTable
 from whence.experiments.results import t_interval
 
 FloatArray = npt.NDArray[np.float64]
+
+Method = Literal[
+    "random", "length", "popularity", "loss", "trimmed-loss", "information-gain", "order-gain",
+    "self-influence", "tracin", "tracin-cosine", "every-step", "replay", "influence",
+]  # fmt: skip
+CONTROLS: tuple[Method, ...] = ("random", "length", "popularity", "loss")
+"""What every method has to beat; length and popularity by the better of both directions."""
+NOTHING, PLANTED = "nothing left out", "planted left out"
+"""The models that learned from everything, and from nothing that was planted."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +57,6 @@ class CorruptionResult(ShownAsTable):
             (``gained``), and of what the attack costs the share that is won back (``recovered``;
             null where its cost cannot be told from 0).
         """
-        from whence.experiments.corruption import NOTHING, PLANTED
-
         rows = []
         for (attack,), part in self.rows.group_by("attack", maintain_order=True):
             control = self._control(part)
@@ -72,8 +79,6 @@ class CorruptionResult(ShownAsTable):
 
     def _control(self, part: pl.DataFrame) -> str | None:
         """The control of the highest mean average precision."""
-        from whence.experiments.corruption import CONTROLS
-
         means = {
             name: float(_of(part, name, "average_precision").mean())
             for name in CONTROLS
@@ -133,8 +138,6 @@ def _interval(name: str, values: FloatArray) -> dict[str, Any]:
 
 def _recovered(part: pl.DataFrame, method: str, metric: str) -> dict[str, Any]:
     """A metric on test data, what was gained, and which share of the cost of the attack that is."""
-    from whence.experiments.corruption import NOTHING, PLANTED
-
     values = _of(part, method, metric)
     if not len(values):
         return {}
