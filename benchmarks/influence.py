@@ -70,8 +70,13 @@ def show_fidelity(folder: Path, cases: list[str], groups: int, kept: Path | None
         dim, penalty = map(int, case.split(":"))
         experiment = whence.FidelityExperiment(
             model=partial(_factorisation, dim, n_rows, penalty),
+            methods=[f"influence-function:solver={name}" for name in ("cg", "block", "dot")]
+            + ["random"],
+            keep=(0.9, 0.7, 0.5),
+            masks=groups,
             removals=100,
-            groups=groups,
+            pairs=0,
+            optimum=True,
             seed=0,
         )
         here = None if kept is None else kept / f"mf-{dim}-{penalty}"
@@ -80,13 +85,25 @@ def show_fidelity(folder: Path, cases: list[str], groups: int, kept: Path | None
         lines += [
             f"### ML-100K, BiasedMF({dim}), penalty {penalty}",
             "",
-            f"{about['n_examples']:,} training examples, {about['n_parameters']:,} parameters, "
-            f"weight_decay {penalty}/N, test RMSE {about['rmse']:.4f}.",
+            f"{about['n_units']:,} training examples, weight_decay {penalty}/N.",
             "",
             found.to_markdown(),
             "",
+            *_slopes(found),
+            "",
         ]
     return lines
+
+
+def _slopes(found: whence.experiments.FidelityResult) -> list[str]:
+    """Slopes of the actual on the predicted changes of single removals."""
+    rows = found.scores.filter(pl.col("slope").is_not_null(), kind="single")
+    lines = ["| outcome | method | slope |", "|---|---|---:|"]
+    return lines + [
+        f"| {row['outcome']} | {row['method']} | {row['slope']:.3f} |"
+        for row in rows.iter_rows(named=True)
+        if row["method"] != "random"
+    ]
 
 
 def _factorisation(dim: int, n_rows: int, penalty: float, seed: int) -> whence.BiasedMF:

@@ -24,7 +24,9 @@ sys.argv[0] = "whence"
 from whence.cli import main
 main()
 """
-TIMES = ("seconds", "elapsed_seconds", "took", "folder")
+TIMES = (
+    "seconds", "seconds_single", "seconds_of_retraining", "elapsed_seconds", "took", "folder",
+)  # fmt: skip
 
 
 def process(*arguments, start=START):
@@ -178,11 +180,14 @@ def test_explanations(folder):
 
 EXPERIMENTS = {
     "corruption": ("--set", "training.epochs=2", "--seeds", 2, "--attack", "bandwagon"),
-    "fidelity": ("--removals", 4, "--groups", 1, "--keep", 0.9, "--solver", "cg"),
+    "fidelity": (
+        "--keep", 0.5, "--masks", 4, "--queries", 3, "--pairs", 1, "--method", "replay",
+        "--method", "tracin", "--set", "training.epochs=2",
+    ),
     "disclosure": ("--share", 1, "--strategy", "social", "--seeds", 1, "--control", "random"),
     "opponents": ("-n", 20, "--epochs", 2, "--seeds", 2),
     "explanation-fidelity": ("--epochs", 1, "--n-users", 5, "--n-events", 4, "-k", 2),
-}
+}  # fmt: skip
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,6 +64,8 @@ def carry_out(
     overwrite: bool,
     resume: bool,
     threads: int | None,
+    validation: Interactions | None = None,
+    free: Collection[str] = (),
 ) -> None:
     """Run an experiment in a folder, print its table and write its results.
 
@@ -80,6 +82,10 @@ def carry_out(
     title : str
     overwrite, resume, threads
         As on the command line.
+    validation : Interactions, optional
+        Given to the experiment, where it takes any.
+    free : collection of str
+        Parameters that may change when the work is gone on with.
     """
     from whence.cli._output import SUMMARY, Results, check_free, marked, write_json
     from whence.data.files import atomic_path
@@ -87,13 +93,14 @@ def carry_out(
 
     check_free(folder, overwrite=overwrite, resume=resume)
     experiment._check_params()
-    without = ("model", "seeds", "threads")  # more seeds may follow
+    without = {"model", "seeds", "threads", *free}  # more seeds may follow
     params = {key: str(value) for key, value in experiment.params.items() if key not in without}
-    question = marked(f"experiment {name}", data, experiment=params)
+    question = marked(f"experiment {name}", data, validation, experiment=params)
     results = Results(folder, question, overwrite=overwrite, resume=resume)
     with results.open():
         with working(name.capitalize(), threads=threads, folder=folder, resume=resume) as run:
-            found = experiment.run(data, run=run)
+            more = {} if validation is None else {"validation": validation}
+            found = experiment.run(data, run=run, **more)
         heading(title)
         table = found.to_markdown()
         say(table)

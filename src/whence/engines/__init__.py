@@ -3,6 +3,7 @@
 from whence.engines.checkpoints import Checkpoints, claimed, identity_of, keeping
 from whence.engines.jobs import ENGINES, Engine, Interrupted, Job, ListJob, cut, run
 from whence.engines.memory import kept_memory
+from whence.engines.processes import Processes
 from whence.engines.progress import Progress, Report, part_of, reporter
 from whence.engines.runs import Callback, Run, settled
 from whence.engines.sharing import Shared
@@ -16,6 +17,7 @@ __all__ = [
     "Interrupted",
     "Job",
     "ListJob",
+    "Processes",
     "Progress",
     "Report",
     "Run",

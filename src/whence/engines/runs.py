@@ -37,7 +37,8 @@ class Run:
         Go on with the unfinished work in `folder`; the result is the same, bit for bit, as if it
         had never been broken off.
     engine : str
-        Where work runs: "threads" of this machine.
+        Where work runs: "threads" of this process, or "processes" of this machine, which retrain
+        several models at once.
     callbacks : sequence of callable
         Called with the record of each epoch of training (a dict).
 

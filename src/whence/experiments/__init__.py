@@ -5,7 +5,7 @@ from whence.experiments.corruption_results import CorruptionResult
 from whence.experiments.disclosure import DisclosureExperiment, DisclosureResult
 from whence.experiments.explanation_fidelity import ExplanationFidelityExperiment
 from whence.experiments.explanation_results import ExplanationFidelityResult
-from whence.experiments.fidelity import FidelityExperiment
+from whence.experiments.fidelity import FidelityExperiment, FidelityResult
 from whence.experiments.forgetting import ForgettingExperiment, ForgettingResult
 from whence.experiments.opponents import OpponentsExperiment
 from whence.experiments.results import OpponentsResult
@@ -18,6 +18,7 @@ __all__ = [
     "ExplanationFidelityExperiment",
     "ExplanationFidelityResult",
     "FidelityExperiment",
+    "FidelityResult",
     "ForgettingExperiment",
     "ForgettingResult",
     "OpponentsExperiment",

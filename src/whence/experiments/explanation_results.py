@@ -149,7 +149,7 @@ class ExplanationFidelityResult(ShownAsTable):
         check_choice("measure", measure, MEASURES)
         frame = self.to_frame().filter(pl.col("measure") == measure)
         named = [*self.settings["methods"], *CONTROLS]
-        return plot_orders(frame, named, HEADS[measure], ax=ax)
+        return plot_orders(frame, named, f"{HEADS[measure]}: mean over histories", ax=ax)
 
     def _by_order(self, masking: str, measure: str) -> dict[str, npt.NDArray[np.float64]]:
         here = self.rows.filter(pl.col("masking") == masking)

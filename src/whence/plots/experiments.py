@@ -77,40 +77,49 @@ def plot_detection(table: pl.DataFrame, *, ax: Axes | None = None) -> Any:
 
 
 def plot_orders(
-    table: pl.DataFrame, orders: Sequence[str], label: str, *, ax: Axes | None = None
+    table: pl.DataFrame,
+    orders: Sequence[str],
+    label: str,
+    *,
+    by: str = "masking",
+    ax: Axes | None = None,
 ) -> Any:
-    """Draw a measure of several orders of events under each masking, with its interval.
+    """Draw a measure of several methods or orders, with its interval, in a colour for each case.
 
     Parameters
     ----------
     table : polars.DataFrame
-        Columns ``masking``, ``order``, ``mean``, ``low`` and ``high`` (null for no interval).
+        Columns ``order``, ``mean``, ``low`` and ``high`` (null for no interval), and that of the
+        cases.
     orders : sequence of str
         From top to bottom; those that the table lacks are left out.
     label : str
         What the horizontal axis shows.
+    by : str
+        Column of the cases.
     ax : matplotlib.axes.Axes, optional
 
     Returns
     -------
     matplotlib.axes.Axes
     """
-    maskings = table["masking"].unique(maintain_order=True).to_list()
+    cases = table[by].unique(maintain_order=True).to_list()
     present = set(table["order"].to_list())
     shown = [name for name in orders if name in present]
-    apart = 0.5 / max(len(maskings), 1)
+    apart = 0.5 / max(len(cases), 1)
     with axes(ax) as ax:
-        for number, masking in enumerate(maskings):
+        for number, case in enumerate(cases):
             colour = SERIES[number % len(SERIES)]
-            rows = table.filter(pl.col("masking") == masking)
-            shift = (number - (len(maskings) - 1) / 2) * apart
+            rows = table.filter(pl.col(by) == case)
+            shift = (number - (len(cases) - 1) / 2) * apart
             places = [shown.index(name) + shift for name in rows["order"]]
             for place, low, high in zip(places, rows["low"], rows["high"]):
                 if low is not None:
                     ax.plot((low, high), (place, place), color=colour, linewidth=2.0)
-            ax.plot(rows["mean"], places, "o", color=colour, label=f"masking {masking}")
+            name = f"masking {case}" if by == "masking" else case
+            ax.plot(rows["mean"], places, "o", color=colour, label=name)
         ax.set_yticks(range(len(shown)), [name.replace("_", " ") for name in shown])
         ax.set_ylim(len(shown) - 0.5, -0.5)
-        ax.set_xlabel(f"{label}: mean over histories, and its 95% interval")
-        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(maskings))
+        ax.set_xlabel(f"{label}, and its 95% interval")
+        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=max(len(cases), 1))
         return ax

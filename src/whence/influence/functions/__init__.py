@@ -1,6 +1,5 @@
 """Influence functions, the way to the optimum that they need, and whether they are right."""
 
-from whence.influence.functions.fidelity import Fidelity, agreement, fidelity
 from whence.influence.functions.influence import InfluenceFunction
 from whence.influence.functions.objective import Objective
 from whence.influence.functions.optimum import Descent, descend, relative_gradient, to_optimum
@@ -10,16 +9,13 @@ from whence.influence.functions.solvers import Settings, solve
 
 __all__ = [
     "Descent",
-    "Fidelity",
     "InfluenceFunction",
     "Objective",
     "Question",
     "Settings",
-    "agreement",
     "ask",
     "descend",
     "factor_loss",
-    "fidelity",
     "objective_of",
     "relative_gradient",
     "solve",
