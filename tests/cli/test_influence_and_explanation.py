@@ -140,6 +140,21 @@ def test_trace_of_items_says_what_taught_them(trained, tmp_path):
     assert "Opponents:" in said
 
 
+def test_training_starts_from_another_run(trained, ratings, tmp_path, monkeypatch):
+    small = ["--set", "model.embedding_dim=8", "--set", "model.hidden_dim=8", "--epochs", 1]
+    monkeypatch.chdir(trained.parent)
+    on = ["train", "--data", ratings, "--model", "gru4rec", *small, "-o", tmp_path / "on"]
+    code, _, err = run(*on, "--start", trained.name)
+    assert code == 0, err
+    before, after = (whence.load_model(one / "model.whence") for one in (trained, tmp_path / "on"))
+    assert after.start_.fingerprint == whence.GRU4Rec(start=before)._start().fingerprint
+    assert f"start: {trained}" in (tmp_path / "on" / "config.yaml").read_text()
+    code, _, err = run(*on[:-1], tmp_path / "other", "--start", tmp_path / "nowhere")
+    assert code == 2
+    assert err.startswith("Error: --start is")
+    assert not (tmp_path / "other").exists()
+
+
 def test_explain_shows_bars_and_draws(trained, tmp_path):
     picture = tmp_path / "user.png"
     code, out, err = run("explain", trained, "--user", 3, "--last", 5, "-k", 3, "-o", picture)

@@ -144,7 +144,7 @@ def _queries(config: Config, parts: Parts, model: Any, part: Interactions) -> An
     from whence.evaluation import make_queries
 
     return make_queries(
-        parts.train,
+        model._numbered(parts.train),
         part,
         unknown=config.data.unknown_of_queries,
         target=config.data.target,

@@ -55,6 +55,10 @@ NEIGHBOURS = (
     Key("model.r_g", ("--r-g",), float, "Model", "TIFU: decay between groups."),
     Key("model.alpha", ("--alpha",), float, "Model", "TIFU: weight of the user's own history."),
 )
+START = Key(
+    "model.start", ("--start",), Path, "Model",
+    "A saved model, or the run that trained it, at whose parameters training begins.",
+)  # fmt: skip
 METRICS = Key(
     "evaluation.metrics", ("--metric",), list[str], "Run", "Such as mrr@20; may be repeated."
 )

@@ -129,6 +129,8 @@ def resolved(config: Config, model: Any, parts: Parts) -> dict[str, Any]:
     params = {name: value for name, value in model.params.items() if value is not None}
     name = MODELS.plain(config.model.name)
     own = {key: value for key, value in params.items() if key in own_parameters(name)}
+    if "start" in own:
+        own["start"] = str(Path(own["start"]).expanduser().resolve())
     fitted = config.fit_arguments(model)
     shared = TrainingConfig.model_fields
     training = {key: value for key, value in params.items() if key in shared}

@@ -18,7 +18,7 @@ METRICS = ("ndcg@10", "recall@10", "mrr@10", "hitrate@10")
 
 @command(
     *options.DATA, options.TEST, options.SPLIT, *options.COLUMNS, options.SUSTAINABLE,
-    options.UNKNOWN, options.MODEL, *options.NEIGHBOURS,
+    options.UNKNOWN, options.MODEL, options.START, *options.NEIGHBOURS,
     Key("training.epochs", ("--epochs",), int, "Model"),
     Key("training.device", ("--device",), str, "Model"),
     options.METRICS, *options.ASKED, options.SEED, *options.OUTPUT,

@@ -28,6 +28,7 @@ PATHS = (
     ("data", "item_table"),
     ("data", "user_table"),
     ("data", "sustainable_items"),
+    ("model", "start"),
     ("evaluation", "items"),
     ("output", "directory"),
     ("output", "runs"),

@@ -481,6 +481,45 @@ class Interactions:
         keep[codes] = False
         return self.keep_sources(keep)
 
+    def with_vocabulary(self, vocabulary: Vocabulary) -> Interactions:
+        """Return the same rows with items and sources numbered by another vocabulary.
+
+        Parameters
+        ----------
+        vocabulary : Vocabulary
+            It must know all that have rows, or had some before `keep_rows`.
+
+        Raises
+        ------
+        DataError
+            If it does not know one, or its ids are of another type.
+        """
+        known = self.vocabulary
+        if known.items.equals(vocabulary.items) and known.sources.equals(vocabulary.sources):
+            return self
+        items = vocabulary.item_codes(known.items)
+        sources = vocabulary.source_codes(known.sources)
+        whole = self.whole
+        for name, numbers, codes, ids in (
+            (self.columns.item, items, self.item_codes, known.items),
+            (self.columns.source, sources, whole.source_codes, known.sources),
+        ):
+            unknown = np.flatnonzero(numbers[codes] < 0)
+            if len(unknown):
+                raise DataError(
+                    f"{name} {ids[int(codes[unknown[0]])]!r} is not in the vocabulary given."
+                )
+        source_codes = sources[whole.source_codes].astype(np.int32)
+        return replace(
+            self,
+            vocabulary=vocabulary,
+            source_codes=sources[self.source_codes].astype(np.int32),
+            item_codes=items[self.item_codes].astype(np.int32),
+            _kept_of=None
+            if self._kept_of is None
+            else Whole(whole.places, source_codes, len(vocabulary.sources)),
+        )
+
     def rebuild(self) -> Interactions:
         """Return the same rows with items and sources numbered anew, from these rows alone."""
         if self.kind == "baskets" or self.n_rows == 0:

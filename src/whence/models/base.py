@@ -124,6 +124,10 @@ class Recommender(Configurable, ABC):
         """Take back what `_state` gave; `train_` is there. Without a state, learn again."""
         self._fit(self.train_, settled(None, self))
 
+    def _saved_params(self) -> dict[str, Any]:
+        """Parameters as the file of the model has them, JSON-able."""
+        return self.params
+
     def _record(self) -> dict[str, Any]:
         """How learning went, JSON-able: kept in the file of the model beside its state."""
         return {}
@@ -201,6 +205,10 @@ class Recommender(Configurable, ABC):
                 + (", for instance TIFUKNN." if data.kind == "baskets" else ", such as VMISKNN.")
             )
         return data
+
+    def _numbered(self, train: Interactions) -> Interactions:
+        """Training data in the numbers that the model will have of items and sources."""
+        return train
 
     @property
     def vocabulary(self) -> Vocabulary:

@@ -55,7 +55,7 @@ def write_model(model: Recommender, path: str | Path, *, overwrite: bool = False
         "model": type(model).__qualname__,
         "module": type(model).__module__,
         "name": MODELS.name_of(type(model)),
-        "params": model.params,
+        "params": model._saved_params(),
         "kind": train.kind,
         "columns": train.columns.as_arguments(),
         "has_state": bool(state),
@@ -124,7 +124,7 @@ def read_model(path: str | Path, wanted: type[Model] | None, arguments: Mapping[
         See `load_model`.
     """
     path = check_path("path", path)
-    metadata, tables, state = _read(path)
+    metadata, tables, state = read_model_file(path)
     model_class = _class_of(metadata, wanted, path)
     params = _as_given(model_class, {**metadata["params"], **arguments})
     try:
@@ -213,7 +213,16 @@ def _as_given(model_class: type[Any], params: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, pl.DataFrame], dict[str, Any]]:
+def read_model_file(
+    path: Path,
+) -> tuple[dict[str, Any], dict[str, pl.DataFrame], dict[str, Any]]:
+    """Read the parts of a saved model: metadata, tables, and what was learned.
+
+    Raises
+    ------
+    FileFormatError
+        See `load_model`.
+    """
     if not path.is_file():
         raise FileFormatError(f"There is no file {path}; check the path.")
     try:

@@ -66,6 +66,8 @@ def told_apart(value: Any) -> Any:
         return [told_apart(one) for one in value]
     if hasattr(value, "to_numpy"):
         return told_apart(value.to_numpy().tolist())
+    if hasattr(value, "train_"):
+        return model_identity(value)
     if hasattr(value, "params") and not isinstance(value, type):
         return {"class": type(value).__qualname__, "params": told_apart(value.params)}
     kind = value if hasattr(value, "__qualname__") else type(value)

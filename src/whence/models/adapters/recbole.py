@@ -105,6 +105,7 @@ class RecBoleModel(DifferentiableRecommender):
     gradient_clip: NonNegative | None = field(init=False, default=None)
     decay: Share = field(init=False, default=1.0)
     seed: Seed = field(init=False)
+    start: Any = field(init=False, default=None)
     device: str = field(init=False)
     torch_threads: PositiveInt = field(init=False, default=1)
 

@@ -20,12 +20,13 @@ from whence.errors import ParameterError, within_memory
 from whence.evaluation.queries import Queries
 from whence.models._blocks import Rows, RowsJob, in_blocks
 from whence.models.base import Recommender
-from whence.models.training.checkpoints import Checkpoint, check_record
+from whence.models.training.checkpoints import Checkpoint, check_record, copied
 from whence.models.training.examples import Batch, Examples
 from whence.models.training.loop import Training, torch_threads
 from whence.models.training.order import cuda_devices
 from whence.models.training.settings import TrainingSettings
 from whence.models.training.smooth_adam import SmoothAdam, SmoothAdamW
+from whence.models.training.start import Start
 from whence.parameters import NonNegative, PositiveInt, Seed, Share, field
 
 Dropout = Annotated[float, Ge(0.0), Lt(1.0)]
@@ -59,6 +60,11 @@ class DifferentiableRecommender(Recommender):
         Factor of the learning rate after each epoch.
     seed : int
         Of the initial parameters, the order of batches, the negatives and dropout.
+    start : fitted model or path, optional
+        A model of the same class, or its file, or the folder of its run, at whose parameters
+        training begins, to go on on new data, say. Items are numbered as there, and so are users
+        where the model has parameters of them; data with others are refused. The optimiser begins
+        anew.
     exclude_seen : bool or None
         Leave out the items of the query's own history; by default for users, and not for
         sessions and baskets: see `Recommender`.
@@ -71,6 +77,8 @@ class DifferentiableRecommender(Recommender):
 
     Attributes
     ----------
+    start_ : Start or None
+        What training began with.
     shuffled : bool
         Whether each epoch has an order of its own; else that of the examples' numbers.
     module_ : torch.nn.Module
@@ -97,10 +105,12 @@ class DifferentiableRecommender(Recommender):
     eps_root: NonNegative = 0.0
     decay: Share = 1.0
     seed: Seed = 42
+    start: Any = None
     exclude_seen: bool | None = None
     device: str = "cpu"
     torch_threads: Annotated[int, Ge(1), Le(1024)] = 1
 
+    start_: Start | None = field(init=False)
     module_: nn.Module = field(init=False)
     examples_: Examples = field(init=False)
     checkpoints_: list[Checkpoint] = field(init=False)
@@ -199,7 +209,7 @@ class DifferentiableRecommender(Recommender):
         ParameterError
             If a parameter or an argument is out of its range.
         DataError
-            If the data lacks what the model learns from.
+            If the data lacks what the model learns from, or has what `start` does not know.
         TrainingError
             If the loss is not finite; the parameters of the last whole epoch are kept.
         OutputExistsError
@@ -215,10 +225,21 @@ class DifferentiableRecommender(Recommender):
             tensorboard=tensorboard,
             without=np.asarray(without, dtype=np.int64),
         )
+        self.start_ = Start.of(self.start)
         self.train_ = self._taken(train, columns)
         with within_memory():
             self._learn(settings, validation)
         return self
+
+    def _taken(self, train: Any, columns: Mapping[str, Any]) -> Interactions:
+        return self._numbered(super()._taken(train, columns))
+
+    def _start(self) -> Start | None:
+        return self.start_ if hasattr(self, "start_") else Start.of(self.start)
+
+    def _numbered(self, train: Interactions) -> Interactions:
+        start = self._start()
+        return train if start is None else start.numbered(train, by_user=self.asks == "users")
 
     def _fit(self, train: Interactions, run: Run) -> None:
         self._learn(TrainingSettings(run=run))
@@ -235,6 +256,7 @@ class DifferentiableRecommender(Recommender):
 
     def _prepare(self, train: Interactions) -> None:
         """Build the module and the examples."""
+        self.start_ = self._start()
         self.examples_ = self._examples(train)
         with torch.random.fork_rng(devices=cuda_devices(self.device)):
             torch.manual_seed(self.seed)
@@ -243,6 +265,8 @@ class DifferentiableRecommender(Recommender):
             # Optimisers here, and attributions, take gradients with an entry for every parameter.
             if isinstance(layer, (nn.Embedding, nn.EmbeddingBag)):
                 layer.sparse = False
+        if self.start_ is not None:
+            self.start_.load_into(self.module_, type(self).__name__)
         self.checkpoints_, self.history_, self.best_ = [], [], {}
 
     def _queries(self, validation: Any) -> Any:
@@ -295,7 +319,12 @@ class DifferentiableRecommender(Recommender):
 
     def _recorded_params(self) -> dict[str, Any]:
         """Arguments of the constructor for checkpoints, which hold neither code nor objects."""
-        return self.params
+        start = getattr(self, "start_", None)
+        return {**self.params, "start": None if start is None else start.fingerprint}
+
+    def _saved_params(self) -> dict[str, Any]:
+        # The start is saved as arrays.
+        return {**self.params, "start": None}
 
     def _n_terms(self, batch: Batch) -> int:
         """Number of loss terms in a batch, which its mean is taken over."""
@@ -328,18 +357,27 @@ class DifferentiableRecommender(Recommender):
     def _check_params(self) -> None:
         super()._check_params()
         _check_device(self.device)
+        Start.check(self.start)
         if self.eps_root and self.optimizer not in ("adam", "adamw"):
             raise ParameterError(
                 f"eps_root belongs to adam and adamw, not to {self.optimizer}; leave it out, or "
                 "choose one of them."
             )
 
+    def _learned_state(self) -> dict[str, npt.NDArray[Any]]:
+        """Parameters and buffers, copies."""
+        state = copied(self.module_.state_dict())
+        return {name: value.numpy() for name, value in state.items()}
+
     def _state(self) -> dict[str, npt.NDArray[Any]]:
-        return {name: value.cpu().numpy() for name, value in self.module_.state_dict().items()}
+        began = {} if self.start_ is None else self.start_.packed()
+        return {**self._learned_state(), **began}
 
     def _restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        learned, self.start_ = Start.unpacked(self, state)
+        self.start = self.start_
         self._prepare(self.train_)
-        self.module_.load_state_dict({name: torch.from_numpy(v) for name, v in state.items()})
+        self.module_.load_state_dict({name: torch.from_numpy(v) for name, v in learned.items()})
         self.module_.eval()
 
     def _record(self) -> dict[str, Any]:
