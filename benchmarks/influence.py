@@ -1,10 +1,10 @@
 """Influence functions: do they predict retraining, and how fast are they?
 
-Run ``python benchmarks/influence.py DATA [fidelity] [speed] [networks] [--write]``, DATA being a
-folder with ``ml-100k`` and ``ml-1m`` (as files of RecBole or of GroupLens). It prints Markdown;
-with ``--write`` the sections that were run replace those of ``benchmarks/INFLUENCE_RESULTS.md``.
-``--folder`` keeps the retrainings, so that a run that was broken off goes on. All seconds are of
-the processor, one thread, one process.
+Run ``python benchmarks/influence.py DATA [fidelity] [speed] [networks] [curvature] [--write]``,
+DATA being a folder with ``ml-100k`` and ``ml-1m`` (as files of RecBole or of GroupLens). It prints
+Markdown; with ``--write`` the sections that were run replace those of
+``benchmarks/INFLUENCE_RESULTS.md``. ``--folder`` keeps the retrainings, so that a run that was
+broken off goes on. All seconds are of the processor, one thread, one process.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ HEADINGS = {
     "fidelity": "## What is predicted, and what retraining does",
     "speed": "## All interactions by one solve",
     "networks": "## Networks",
+    "curvature": "## Networks by Gauss-Newton and EK-FAC",
 }
 
 
@@ -129,12 +130,13 @@ def show_speed(folder: Path) -> list[str]:
             trained = time.process_time() - started
             whence.InfluenceFunction(solver="dot").attribute(model, validation)  # compiles
             started = time.process_time()
-            values = whence.InfluenceFunction(solver="cg").attribute(model, validation)
+            problem = whence.InfluenceFunction(solver="cg").work_on(model, validation)
+            values = problem.mean()
             seconds = time.process_time() - started
             once = np.mean([_retrain_without(model, row) for row in _some(values)])
             cells = [
                 name, str(dim), f"{len(values):,}", f"{trained:.1f}", f"{seconds:.2f}",
-                str(values.metadata["iterations"]), f"{values.metadata['residual']:.1e}",
+                str(problem.facts["iterations"]), f"{problem.facts['residual']:.1e}",
                 f"{once:.2f}", f"{once * len(values) / seconds:,.0f}",
             ]  # fmt: skip
             print(*cells, sep="  ", flush=True)
@@ -142,9 +144,9 @@ def show_speed(folder: Path) -> list[str]:
     return [*lines, ""]
 
 
-def _some(values: whence.Influence) -> list[int]:
+def _some(values: np.ndarray) -> list[int]:
     """The strongest and two other examples."""
-    strongest = int(np.argmax(np.abs(values.scores)))
+    strongest = int(np.argmax(np.abs(values)))
     return [strongest, *map(int, np.random.default_rng(0).integers(0, len(values), 2))]
 
 
@@ -179,6 +181,43 @@ def show_networks(folder: Path) -> list[str]:
             f"{found.metadata['gradient']:.3g}",
         ]
         lines.append("| " + " | ".join(cells) + " |")
+    return [*lines, ""]
+
+
+def show_curvature(folder: Path) -> list[str]:
+    """All training examples of networks, for all queries together and for one of them."""
+    lines = [
+        "| data | model | examples | parameters | one training, s | solver | all values, s "
+        "| values for one more query, s | residual | reliability |",
+        "|---|---|---:|---:|---:|---|---:|---:|---:|---:|",
+    ]
+    small = {"gmf_dim": 8, "mlp_dim": 16, "layers": (16, 8), "n_negatives": 2, "batch_size": 2048}
+    for name, data, model in (
+        ("ML-100K", ml_100k(folder), whence.NeuMF(epochs=10, learning_rate=5e-3, **small)),
+        ("ML-100K", ml_100k(folder), whence.NeuMF()),
+        ("ML-100K", ml_100k(folder), whence.GRU4Rec(epochs=10)),
+        ("ML-100K", ml_100k(folder), whence.SASRec(epochs=10)),
+        ("ML-1M", ml_1m(folder), whence.NeuMF(epochs=10, learning_rate=5e-3, **small)),
+    ):
+        train, validation, _ = whence.split_rows(data, (0.8, 0.1, 0.1), seed=0)
+        started = time.process_time()
+        model.fit(train)
+        trained = time.process_time() - started
+        for solver in ("ggn", "ekfac"):
+            started = time.process_time()
+            values = whence.InfluenceFunction(solver=solver).attribute(model, validation)
+            middle = time.process_time()
+            values.scores_for(0)
+            about = values.metadata
+            cells = [
+                name, f"{model}".split("(")[0], f"{len(model.examples_):,}",
+                f"{about['n_parameters']:,}", f"{trained:.0f}", solver, f"{middle - started:.1f}",
+                f"{time.process_time() - middle:.1f}",
+                f"{about['residual']:.2f}" if "residual" in about else "",
+                f"{about['reliability']:.2f}",
+            ]  # fmt: skip
+            lines.append("| " + " | ".join(cells) + " |")
+            print(lines[-1], flush=True)
     return [*lines, ""]
 
 
@@ -226,6 +265,7 @@ def main() -> None:
         "fidelity": lambda: show_fidelity(given.data, given.cases, given.groups, given.folder),
         "speed": lambda: show_speed(given.data),
         "networks": lambda: show_networks(given.data),
+        "curvature": lambda: show_curvature(given.data),
     }
     found = {}
     for name in given.sections or ways:

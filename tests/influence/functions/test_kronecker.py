@@ -116,12 +116,6 @@ def test_layers_are_solved_along_the_axes_of_their_factors():
         moments = (q_left.T @ by_example @ q_right).square().sum(0) / objective.n_terms
         back = (q_left.T @ vector @ q_right) / (moments + objective.ridge + 0.1)
         np.testing.assert_allclose(solved, q_left @ back @ q_right.T, atol=1e-10)
-        relative = (q_left.T @ vector @ q_right) / (
-            moments + objective.ridge + 0.1 * moments.mean()
-        )
-        whole = torch.from_numpy(factors.solve(way.numpy()[None], None)[0])
-        mine = joined(dict(zip(shapes, torch.split(whole, sizes))))
-        np.testing.assert_allclose(mine, q_left @ relative @ q_right.T, atol=1e-9)
 
 
 def test_one_layer_with_one_input_is_solved_exactly():
@@ -201,7 +195,7 @@ def test_influence_by_factors(fitted_networks):
         objective = ModuleObjective.of(model, epoch=0, layers="all")
         question = method.work_on(model, valid).question
         gradients = question.gradients(objective, np.arange(len(question)))
-        solved = KroneckerFactors.of(objective, seed=2).solve(gradients, None)
+        solved = KroneckerFactors.of(objective, seed=2).solve(gradients, 1e-4)
         each = objective.example_gradients(np.arange(objective.n_examples))
         np.testing.assert_allclose(V, -solved @ each.T / objective.n_terms, atol=1e-12)
         np.testing.assert_allclose(values.scores, V.mean(axis=0), atol=1e-12)

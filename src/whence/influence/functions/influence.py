@@ -60,8 +60,8 @@ class InfluenceFunction(
     by : {"interaction", "user", "session", "item", "example"}
         Who is credited; the influences of several examples add up.
     damping : float, optional
-        Added to the diagonal of the Hessian; by default 1e-4 for "ggn", a tenth of a
-        layer's mean second moment for "ekfac", 0 for the others.
+        Added to the diagonal of the Hessian; by default 1e-4 for "ggn" and "ekfac", 0
+        for the others.
     layers : {"all", "last"} or list of str
         Parameters that count, for neural models: all, those of the last layer, or by name.
     tolerance, max_iterations
@@ -461,8 +461,7 @@ class InfluenceFunction(
 def _chosen(settings: Settings) -> dict[str, Any]:
     """What was left to the solver."""
     names = ("solver", "damping", "tolerance", "max_iterations")
-    chosen = {name: getattr(settings, name) for name in names}
-    return {**chosen, "damping": "by layer"} if settings.by_layer else chosen
+    return {name: getattr(settings, name) for name in names}
 
 
 @contextmanager

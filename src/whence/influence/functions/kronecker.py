@@ -36,7 +36,6 @@ _LARGEST_SIDE = 1024
 """Rows up to which a matrix gets axes of its own on the side of its outputs."""
 _WRITTEN = 1 << 24
 """Numbers of gradients that are written out at once."""
-_RELATIVE_DAMPING = 0.1
 
 
 @dataclass(frozen=True)
@@ -62,11 +61,9 @@ class _Block:
         turned = matrices @ self.columns
         return turned if self.rows is None else self.rows.T @ turned
 
-    def solved(self, matrices: Tensor, ridge: float, damping: float | None) -> Tensor:
-        """The inverse of the block times matrices [K, R, C]."""
-        if damping is None:
-            damping = _RELATIVE_DAMPING * float(self.moments.mean())
-        back = self.turned(matrices) / (self.moments + ridge + damping)
+    def solved(self, matrices: Tensor, ridge: float) -> Tensor:
+        """The inverse of the block, with a ridge, times matrices [K, R, C]."""
+        back = self.turned(matrices) / (self.moments + ridge)
         back = back if self.rows is None else self.rows @ back
         return back @ self.columns.T
 
@@ -116,14 +113,14 @@ class KroneckerFactors:
         axes = _axes(sweep)
         return cls(objective, _with_moments(sweep, axes), sweep.fisher)
 
-    def solve(self, rows: FloatArray, damping: float | None) -> FloatArray:
+    def solve(self, rows: FloatArray, damping: float) -> FloatArray:
         """The inverse of the matrix times each row, float64 [R, P].
 
         Parameters
         ----------
         rows : float64 [R, P]
-        damping : float or None
-            Added to the moments, beside the penalty; None: a tenth of a block's mean moment.
+        damping : float
+            Added to the moments, beside the penalty.
         """
         objective = self.objective
         names, shapes = objective.names, [p.shape for p in objective.placed()]
@@ -131,7 +128,7 @@ class KroneckerFactors:
         parts = dict(zip(names, torch.split(torch.from_numpy(rows.copy()), sizes, 1)))
         for key, block in self.blocks.items():
             given = [_matrices(parts[name], shapes[names.index(name)]) for name in key]
-            solved = block.solved(torch.cat(given, 2), objective.ridge, damping)
+            solved = block.solved(torch.cat(given, 2), objective.ridge + damping)
             widths = [part.shape[2] for part in given]
             for name, part in zip(key, torch.split(solved, widths, 2)):
                 parts[name] = part.reshape(len(rows), -1)

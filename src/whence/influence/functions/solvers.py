@@ -16,7 +16,10 @@ from whence.influence.functions.objective import SINGULAR, FloatArray, Objective
 SOLVERS = ("ggn", "ekfac", "exact", "cg", "block", "lissa", "dot")
 _LARGEST = 6000
 _POWER_STEPS = 30
-_GAUSS_NEWTON: dict[str, Any] = {"damping": 1e-4, "tolerance": 1e-3, "max_iterations": 15}
+_OWN: dict[str, dict[str, Any]] = {
+    "ggn": {"damping": 1e-4, "tolerance": 1e-3, "max_iterations": 15},
+    "ekfac": {"damping": 1e-4},
+}
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,6 @@ class Settings:
         One of `SOLVERS`.
     damping : float
         Added to the diagonal of the Hessian.
-    by_layer : bool
-        ekfac: in place of `damping`, a tenth of each layer's mean moment.
     tolerance : float
         ggn, cg, lissa: of the residual, relative to the right-hand side.
     max_iterations : int
@@ -45,7 +46,6 @@ class Settings:
 
     solver: str = "cg"
     damping: float = 0.0
-    by_layer: bool = False
     tolerance: float = 1e-6
     max_iterations: int = 1000
     scale: float | None = None
@@ -60,9 +60,7 @@ class Settings:
         of them add is noise.
         """
         said = {name: value for name, value in given.items() if value is not None}
-        if solver == "ekfac" and "damping" not in said:
-            said["by_layer"] = True
-        return cls(solver, **{**(_GAUSS_NEWTON if solver == "ggn" else {}), **said})
+        return cls(solver, **{**_OWN.get(solver, {}), **said})
 
     @property
     def needs_optimum(self) -> bool:
@@ -117,7 +115,7 @@ def _by_factors(
             "solver='ggn' or 'cg'."
         )
     factors = objective.kronecker(settings.seed, None if steps is None else steps.report)
-    x = factors.solve(rows, None if settings.by_layer else settings.damping)
+    x = factors.solve(rows, settings.damping)
     _check_finite(x)
     return Solution(x, np.nan, 0, np.nan, True)
 
