@@ -187,6 +187,9 @@ from .influence import (
     InfluenceFunction as InfluenceFunction,
 )
 from .influence import (
+    Prediction as Prediction,
+)
+from .influence import (
     Replay as Replay,
 )
 from .influence import (

@@ -6,7 +6,7 @@ from whence.influence.layers import register_layer
 from whence.influence.losses import InformationGain, OrderGain, TrainingLoss, TrimmedLoss
 from whence.influence.projection import TracInRandomProjection
 from whence.influence.queries import QueryExamples, query_examples
-from whence.influence.replay import Replay, smooth
+from whence.influence.replay import Prediction, Replay, smooth
 from whence.influence.result import Influence
 from whence.influence.tracin import TracIn
 from whence.influence.trak import TRAK
@@ -17,6 +17,7 @@ __all__ = [
     "InfluenceFunction",
     "InformationGain",
     "OrderGain",
+    "Prediction",
     "QueryExamples",
     "Replay",
     "TracIn",

@@ -103,14 +103,14 @@ def test_gradients_are_weighted_and_clipped_as_the_optimizer_does(likes, optimiz
             elif optimizer == "adagrad":
                 slope = torch.where(after[1] > 0, slope / (after[1].sqrt() + 1e-10), 0.0)
             small = 1e-4 / float(slope.abs().max())
-            found = training._losses(parameters, training.place(number))
+            found = training.losses_of_step(parameters, number)
             mean = found.losses.sum() / found.divisor
             (gradient,) = torch.autograd.grad(mean, parameters)
             factor = training.rate(number)
             if "gradient_clip" in settings:
                 factor *= min(1.0, settings["gradient_clip"] / (float(gradient.norm()) + 1e-6))
             ends = [
-                training._losses(state[0] + s * small * slope, training.place(number)).losses
+                training.losses_of_step(state[0] + s * small * slope, number).losses
                 for s in (1.0, -1.0)
             ]
             change = (ends[0] - ends[1]).detach().numpy() / (2 * small)

@@ -117,12 +117,9 @@ class Question:
     def _soft(self, objective: Objective, query: int) -> tuple[float, FloatArray]:
         user, window = self.sources[query], slice(self.starts[query], self.starts[query + 1])
         scores = objective.item_scores(np.array([user]))[0]
-        opened = np.ones(len(scores), dtype=np.bool_)
-        opened[self.closed[query]] = False
-        opened[self.relevant[window]] = True
-        return soft_metric(
-            scores, self.relevant[window], np.flatnonzero(opened), self.outcome, self.temperature
-        )
+        relevant, closed = self.relevant[window], self.closed[query]
+        candidates = ranked_items(len(scores), relevant, closed)
+        return soft_metric(scores, relevant, candidates, self.outcome, self.temperature)
 
 
 def ask(
@@ -202,6 +199,14 @@ def _losses(model: Any, validation: Any) -> Question:
         np.empty(0, dtype=np.int64),
         [],
     )
+
+
+def ranked_items(n: int, relevant: IntArray, closed: IntArray) -> IntArray:
+    """Items of n that are ranked: those to be found, and all but the closed ones."""
+    opened = np.ones(n, dtype=np.bool_)
+    opened[closed] = False
+    opened[relevant] = True
+    return np.flatnonzero(opened)
 
 
 def soft_metric(

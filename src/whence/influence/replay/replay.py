@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal
 
@@ -9,15 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 from whence.attribution import Attributor
-from whence.engines import Checkpoints, Run, part_of, reporter, settled
-from whence.errors import TrainingError
+from whence.engines import Checkpoints, Run, identity_of, part_of, reporter, settled
+from whence.errors import ParameterError, TrainingError
+from whence.influence.credit import check_credit
 from whence.influence.replay.adjoint import Trajectory
-from whence.influence.replay.outcomes import Losses, Outcome
+from whence.influence.replay.forward import shares_of_groups, through_training
+from whence.influence.replay.outcomes import Outcome, Several, outcome_of
 from whence.influence.replay.replayed import Replayed, check_replayable
 from whence.influence.replay.smoothness import warn_of_kinks
 from whence.influence.result import Influence
 from whence.models.training.loop import torch_threads
-from whence.parameters import PositiveInt
+from whence.parameters import Positive, PositiveInt
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -41,8 +44,15 @@ class Replay(Attributor, name="replay", title="Replayed training"):
         1: the values of this run, of the model as it was trained. More: those of the expected run,
         means over as many trainings, from the model's own seed and those that follow it, with
         standard errors and their reliability.
-    by : {"example", "interaction", "session", "user", "item"}
+    by : {"example", "interaction", "session", "user", "item", "target"}
         Who is credited; the values of several examples add up.
+    outcome : {"loss", "ndcg", "mrr"} or callable
+        What is explained: minus the loss of the queries ("loss"), or a ranking metric of each
+        query, with soft ranks. In Python also the score of an item, a difference or a mean of such
+        (`whence.Prediction`), or anything: ``outcome(model, parameters)`` gives a tensor of one
+        number, or of several, and while it is called ``model.module_`` has the parameters.
+    temperature : float
+        Of the soft ranks, in units of scores.
     precision : {"float32", "float64"}
         What is computed in.
 
@@ -75,29 +85,32 @@ class Replay(Attributor, name="replay", title="Replayed training"):
     """
 
     runs: PositiveInt = 1
-    by: Literal["example", "interaction", "session", "user", "item"] = "example"
+    by: Literal["example", "interaction", "session", "user", "item", "target"] = "example"
+    outcome: Literal["loss", "ndcg", "mrr"] | Callable[[Any, Any], Any] = "loss"
+    temperature: Positive = 1.0
     precision: Literal["float32", "float64"] = "float32"
 
     def check_model(self, model: Any) -> None:
         """Refuse a model whose training is not known; see `Attributor.check_model`."""
         check_replayable(model)
 
-    def attribute(self, model: Any, data: Any, *, run: Run | None = None) -> Influence:
-        """Value the training data by what it did to the mean loss of the queries.
+    def attribute(self, model: Any, data: Any = None, *, run: Run | None = None) -> Influence:
+        """Value the training data by what it did to the outcome, in the mean over the queries.
 
         Parameters
         ----------
         model : fitted differentiable model
             As `fit` left it.
-        data : Interactions, data frame, Queries or QueryExamples
-            Validation or test data, the queries; see `query_examples`.
+        data : Interactions, data frame, Queries or QueryExamples, optional
+            Validation or test data, the queries; see `query_examples`. Outcomes that are callable
+            need none.
         run : Run, optional
             How the work is done. In its folder is kept what has been done.
 
         Returns
         -------
         Influence
-            ``score``: what minus the mean loss gains by the source; with several runs
+            ``score``: what the outcome gains by the source; with several runs
             ``std_error``, of the mean over runs. ``for_query(q)`` and ``proponents(q)`` go through
             training again for that query.
 
@@ -109,11 +122,13 @@ class Replay(Attributor, name="replay", title="Replayed training"):
         NotFittedError
             If the model has not learned.
         DataError
-            If the training data changed since the fit, or no query is left.
+            If no query is left, or memory would not suffice.
+        ParameterError
+            If the outcome cannot be differentiated.
         TrainingError
             If a derivative is infinite.
         """
-        replayed = self._replayed(model, data, run)
+        replayed = self._asked(model, data, run)
         with (
             self._working("attribute", replayed) as kept,
             reporter(replayed.run.progress) as report,
@@ -124,35 +139,123 @@ class Replay(Attributor, name="replay", title="Replayed training"):
             ])  # fmt: skip
         return self._answer(replayed, scores)
 
-    def matrix(self, model: Any, data: Any, *, run: Run | None = None) -> FloatArray:
+    def attribute_each(
+        self, model: Any, data: Any = None, *, outcomes: Sequence[Any], run: Run | None = None
+    ) -> list[Influence]:
+        """Value the training data by several outcomes, which are differentiated in one pass.
+
+        Parameters
+        ----------
+        model, data, run
+            As in `attribute`.
+        outcomes : sequence
+            As the parameter `outcome`, which is not looked at.
+
+        Returns
+        -------
+        list of Influence
+            One for each outcome.
+        """
+        Replayed.check(model)
+        parts = [outcome_of(model, data, one, self.temperature) for one in outcomes]
+        if not parts:
+            raise ParameterError("outcomes is empty; give one at least.")
+        replayed = self._replayed(model, Several(parts), run)
+        by_run = np.zeros((self.runs, len(parts), replayed.n))
+        with self._working("attribute_each", replayed) as kept:
+            for number, chosen, values in self._blocks(replayed, kept):
+                by_run[number, chosen] = values
+        return [
+            self._answer(replayed.about(one), by_run[:, place]) for place, one in enumerate(parts)
+        ]
+
+    def effects(
+        self, model: Any, data: Any = None, *, groups: Any, run: Run | None = None
+    ) -> dict[Any, FloatArray]:
+        """What groups of rows did to all queries at once: a user, a session, a day, a source.
+
+        Training is gone through forwards, which costs about as much for a group as `attribute`
+        does for an outcome. It is the sum, over the group, of what `matrix` has.
+
+        Parameters
+        ----------
+        model, data, run
+            As in `attribute`.
+        groups : mapping of name to rows, or sequence
+            Numbers of rows of the training table, or masks of them, by name; or one label for each
+            row, such as its day. An example belongs to a group by the share of its targets.
+
+        Returns
+        -------
+        dict of name to float64 [n_queries]
+            What each outcome gains because the group is trained on: the mean over the runs.
+        """
+        replayed = self._asked(model, data, run)
+        shares = shares_of_groups(model.train_, model.examples_, groups)
+        names, weights = list(shares), np.stack(list(shares.values()))
+        step = _MOST_OUTCOMES
+        starts = range(0, len(names), step)
+        total = np.zeros((len(names), len(replayed.outcome)))
+        told = reporter(replayed.run.progress)
+        with self._working("effects", replayed, identity_of(weights)) as kept, told as report:
+            for number in range(self.runs):
+                training = replayed.training(number)
+                look = None if number else replayed.compare
+                for place, start in enumerate(starts):
+                    stage, chosen = f"run-{number}-{start}", slice(start, start + step)
+                    found = kept.load(stage)
+                    if found is None:
+                        part = part_of(
+                            report, number * len(starts) + place, self.runs * len(starts)
+                        )
+                        end, ways = through_training(training, weights[chosen], part, look)
+                        found = _finite(replayed.outcome.changes(training, end, ways))
+                        kept.save(stage, found)
+                    total[chosen] += found / self.runs
+        return dict(zip(names, total))
+
+    def matrix(self, model: Any, data: Any = None, *, run: Run | None = None) -> FloatArray:
         """Values of the training examples for each query, float64 [n_examples, n_queries].
 
         Several queries are differentiated in one pass, which is less work than a pass for each.
+        Of an outcome that is callable there is a column for each number that it gives.
 
         Parameters
         ----------
         model, data, run
             As in `attribute`.
         """
-        replayed = self._replayed(model, data, run)
+        replayed = self._asked(model, data, run)
+        out = np.zeros((replayed.n, len(replayed.outcome)))
+        with self._working("matrix", replayed) as kept:
+            for _, chosen, values in self._blocks(replayed, kept):
+                out[:, chosen] += values.T / self.runs
+        return out
+
+    def _blocks(
+        self, replayed: Replayed, kept: Checkpoints
+    ) -> Iterator[tuple[int, slice, FloatArray]]:
+        """Number of the run, some single outcomes, and the values for them, float64 [k, n]."""
         n, step = len(replayed.outcome), _MOST_OUTCOMES
         starts = range(0, n, step)
-        parts = self.runs * len(starts)
-        out = np.zeros((replayed.n, n))
-        with self._working("matrix", replayed) as kept, reporter(replayed.run.progress) as report:
+        with reporter(replayed.run.progress) as report:
             for number in range(self.runs):
                 for place, start in enumerate(starts):
                     chosen = start, min(start + step, n)
-                    told = part_of(report, number * len(starts) + place, parts)
+                    told = part_of(report, number * len(starts) + place, self.runs * len(starts))
                     values = self._of_run(replayed, number, chosen, told, kept)
-                    out[:, slice(*chosen)] += values.T / self.runs
-        return out
+                    yield number, slice(*chosen), values
 
-    def _replayed(self, model: Any, data: Any, run: Run | None) -> Replayed:
+    def _asked(self, model: Any, data: Any, run: Run | None) -> Replayed:
         """Check a call."""
         self._check_params()
         Replayed.check(model)
-        outcome = data if isinstance(data, Outcome) else Losses(model, data)
+        check_credit(model.train_, model.examples_, self.by, places=False)
+        outcome = outcome_of(model, data, self.outcome, self.temperature)
+        return self._replayed(model, outcome, run)
+
+    def _replayed(self, model: Any, outcome: Outcome, run: Run | None) -> Replayed:
+        self._check_params()
         replayed = Replayed(model, outcome, settled(run, self), self.precision)
         every = Trajectory(replayed.first).every
         replayed.check_memory(2 * every + 4 * (1 + _MOST_OUTCOMES // 4))
@@ -181,22 +284,17 @@ class Replay(Attributor, name="replay", title="Replayed training"):
         else:
             slopes = replayed.outcome.slopes(training, end, *outcomes)
         backwards = f"{stage}-backwards"
-        values = trajectory.values(slopes, part_of(report, 1, 2), kept, backwards)
-        if not np.isfinite(values).all():
-            raise TrainingError(
-                "A derivative through training is infinite or no number, because training is not "
-                "smooth; train whence.smooth(model), or with a lower learning rate."
-            )
+        values = _finite(trajectory.values(slopes, part_of(report, 1, 2), kept, backwards))
         if kept is not None:
             kept.save(stage, values)
             kept.drop(backwards)
         return values
 
-    def _working(self, what: str, replayed: Replayed) -> AbstractContextManager[Checkpoints]:
-        return replayed.working(f"{self.name}: {what}", self._own_params())
-
-    def _own_params(self) -> dict[str, Any]:
-        return {"runs": self.runs, "precision": self.precision}
+    def _working(
+        self, what: str, replayed: Replayed, *more: str
+    ) -> AbstractContextManager[Checkpoints]:
+        parameters = {"runs": self.runs, "precision": self.precision, "more": more}
+        return replayed.working(f"{self.name}: {what}", parameters)
 
     def _answer(self, replayed: Replayed, by_run: FloatArray) -> Influence:
         """Wrap values of examples, float64 [R, n]."""
@@ -207,4 +305,26 @@ class Replay(Attributor, name="replay", title="Replayed training"):
                 runs = [self._of_run(replayed, r, chosen, report)[0] for r in range(self.runs)]
             return np.asarray(np.mean(runs, axis=0))
 
-        return replayed.answer(self, by_run, scores_of, params=self._own_params())
+        params = {
+            "runs": self.runs,
+            "outcome": replayed.outcome.name,
+            "temperature": self.temperature,
+            "precision": self.precision,
+        }
+        return replayed.answer(self, by_run, scores_of, params=params)
+
+
+def _finite(values: FloatArray) -> FloatArray:
+    """Values, unless one is none.
+
+    Raises
+    ------
+    TrainingError
+        If a derivative is infinite or no number.
+    """
+    if not np.isfinite(values).all():
+        raise TrainingError(
+            "A derivative through training is infinite or no number, because training is not "
+            "smooth; train whence.smooth(model), or with a lower learning rate."
+        )
+    return values

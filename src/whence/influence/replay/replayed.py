@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -101,6 +102,7 @@ class Replayed:
         self.difference = 0.0
         self.first = TrainingMap(model, self.epochs, model.seed, self.dtype)
         self.trained = self.first.vector(dict(model.module_.named_parameters()))
+        outcome.prepare(self.first, self.trained)
 
     @staticmethod
     def check(model: Any) -> None:
@@ -108,6 +110,12 @@ class Replayed:
         check_replayable(model)
         check_model(model)
         check_module(model)
+
+    def about(self, outcome: Outcome) -> Replayed:
+        """The same, of another outcome."""
+        other = copy.copy(self)
+        other.outcome = outcome
+        return other
 
     def training(self, number: int = 0) -> TrainingMap:
         """Training of run `number`, from its own seed."""

@@ -22,7 +22,7 @@ from torch.func import functional_call
 from whence.influence.comparison import typed
 from whence.influence.replay.optimizers import State, step_of
 from whence.models.training import Batch
-from whence.models.training.order import Batches, cuda_devices, stream_seed
+from whence.models.training.order import Batches, Losses, cuda_devices, stream_seed
 
 IntArray = npt.NDArray[np.int64]
 
@@ -137,7 +137,7 @@ class TrainingMap:
         numbers : int64 [b]
             Of these examples.
         """
-        batch = self._losses(parameters, self.place(number))
+        batch = self.losses_of_step(parameters, number)
         weights = torch.ones_like(batch.losses).requires_grad_()
         loss = (weights * batch.losses).sum() / batch.divisor
         (gradient,) = torch.autograd.grad(loss, parameters, create_graph=True)
@@ -201,14 +201,15 @@ class TrainingMap:
     def _batch_loss(
         self, parameters: Tensor, number: int, weights: Tensor | None
     ) -> tuple[Tensor, IntArray]:
-        batch = self._losses(parameters, self.place(number))
+        batch = self.losses_of_step(parameters, number)
         losses = batch.losses
         if weights is not None:
             losses = losses * weights[torch.from_numpy(batch.numbers)]
         return losses.sum() / batch.divisor, batch.numbers
 
-    def _losses(self, parameters: Tensor, place: Place) -> Any:
-        model = self.model
+    def losses_of_step(self, parameters: Tensor, number: int) -> Losses:
+        """Losses of the batch of a step, as training has them."""
+        model, place = self.model, self.place(number)
         if self._keys[0] != place.epoch:
             order = self._batches.order
             self._keys = (
