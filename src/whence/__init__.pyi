@@ -187,6 +187,12 @@ from .influence import (
     InfluenceFunction as InfluenceFunction,
 )
 from .influence import (
+    InformationGain as InformationGain,
+)
+from .influence import (
+    OrderGain as OrderGain,
+)
+from .influence import (
     Prediction as Prediction,
 )
 from .influence import (
@@ -197,6 +203,12 @@ from .influence import (
 )
 from .influence import (
     TracInRandomProjection as TracInRandomProjection,
+)
+from .influence import (
+    TrainingLoss as TrainingLoss,
+)
+from .influence import (
+    TrimmedLoss as TrimmedLoss,
 )
 from .influence import (
     register_layer as register_layer,
@@ -345,6 +357,7 @@ __all__ = [
     "ImplicitModel",
     "Influence",
     "InfluenceFunction",
+    "InformationGain",
     "Interactions",
     "ItemKNN",
     "LSTMRec",
@@ -354,6 +367,7 @@ __all__ = [
     "Metric",
     "NeuMF",
     "OpponentsExperiment",
+    "OrderGain",
     "Popularity",
     "PopularityValue",
     "Queries",
@@ -368,6 +382,8 @@ __all__ = [
     "TorchModel",
     "TracIn",
     "TracInRandomProjection",
+    "TrainingLoss",
+    "TrimmedLoss",
     "WhenceError",
     "WideDeep",
     "Wrapped",

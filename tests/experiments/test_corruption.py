@@ -75,9 +75,7 @@ def test_rows_are_what_they_say(data, small, result):
     asked = split_shares(data, attack=Attack(kind="shuffled", share=0.2, seed=1))
     ids = asked.train.source_ids.filter(pl.Series(asked.is_planted))
     model = make(1).fit(asked.train)
-    report = whence.detection_report(
-        {"loss": whence.influence.TrainingLoss().attribute(model)}, ids
-    )
+    report = whence.detection_report({"loss": whence.TrainingLoss().attribute(model)}, ids)
     row = row_of(result, attack="shuffled", seed=1, method="loss")
     for name in ("average_precision", "precision", "recall", "auc"):
         assert row[name] == pytest.approx(report[name][0])
@@ -93,7 +91,7 @@ def test_rows_are_what_they_say(data, small, result):
 def test_the_share_is_chosen_on_validation(data, result):
     asked = split_shares(data, attack=Attack(kind="uniform", share=0.2, seed=0))
     model = make(0).fit(asked.train)
-    values = whence.influence.TrainingLoss().attribute(model)
+    values = whence.TrainingLoss().attribute(model)
     order = np.argsort(values.scores, kind="stable")
     models = {0.0: model}
     for share in (0.1, 0.2):

@@ -28,6 +28,7 @@ from whence.experiments.histories import (
 )
 from whence.experiments.results import OpponentsResult
 from whence.influence import TracIn, TrainingLoss
+from whence.influence.credit import credited
 from whence.influence.losses import example_losses
 from whence.models import Popularity
 from whence.models.identity import model_identity
@@ -269,7 +270,10 @@ class _Fits(ListJob[tuple[int, Arm], dict[str, Any]]):
 
     def _sources(self, model: Any) -> pl.Series:
         """Ids of all that could be left out: numbers of examples, or ids of what `by` says."""
-        return TrainingLoss(by=self.experiment.by).attribute(model).ids
+        examples = model.examples_
+        nothing = np.zeros(len(examples))
+        _, name, table = credited(self.asked.train, examples, nothing, self.experiment.by)
+        return table[name]
 
     def _left_out(self, model: Any, seed: int, arm: Arm) -> pl.Series:
         """Ids of what an arm leaves out."""
