@@ -13,7 +13,7 @@ pytest.importorskip("torch")
 import torch
 
 import whence
-from whence.errors import DataError, OutputExistsError, ParameterError
+from whence.errors import DataError, OutputExistsError, ParameterError, UnsupportedError
 from whence.experiments import FidelityExperiment
 from whence.experiments.fidelity import retraining, scores
 from whence.experiments.fidelity.methods import resolved
@@ -312,6 +312,14 @@ def test_arguments_that_make_no_sense(data, options, match):
     few = {"methods": ["random"], "masks": 2, "keep": (0.5,), "queries": 3}
     with pytest.raises((ParameterError, DataError), match=match):
         FidelityExperiment(**{**few, **options}).run(data)
+
+
+def test_what_cannot_be_handed_to_processes_is_refused(data):
+    experiment = FidelityExperiment(
+        model=lambda seed: additive(seed), methods=["random"], masks=2, keep=(0.5,), queries=3
+    )
+    with pytest.raises(UnsupportedError, match="take engine='threads'"):
+        experiment.run(data, run=whence.Run(engine="processes", threads=2))
 
 
 def test_names_of_methods():
