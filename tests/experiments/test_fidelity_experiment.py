@@ -18,6 +18,7 @@ from whence.experiments import FidelityExperiment
 from whence.experiments.fidelity import retraining, scores
 from whence.experiments.fidelity.methods import resolved
 from whence.experiments.fidelity.removals import draw
+from whence.experiments.fidelity.subjects import subject_of
 from whence.models.training.examples import PairExamples
 from whence.models.training.pairs import UserItemRecommender
 
@@ -135,7 +136,7 @@ def test_the_ceiling_of_a_training_that_no_start_changes_is_one(linear):
 def test_proponents_by_hand(data, linear):
     rises = dict(linear.proponents.select("method", "rise").iter_rows())
     experiment = FidelityExperiment(methods=METHODS, **TOY)
-    subject = experiment._subject(data, None, 1)
+    subject = subject_of(experiment, data, None, 1)
     values = whence.TracIn(precision="float64").matrix(
         subject.base, subject.asked.take(subject.chosen)
     )

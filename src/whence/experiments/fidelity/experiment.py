@@ -9,15 +9,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from whence.data import (
-    Interactions,
-    split_last,
-    split_leave_one_out,
-    split_random,
-    split_rows,
-)
+from whence.data import Interactions
 from whence.engines import Checkpoints, Run, identity_of, part_of, reporter, settled
 from whence.errors import ParameterError, WhenceError
+from whence.experiments.fidelity.measured import Measured, Predicted
 from whence.experiments.fidelity.methods import (
     CONTROLS,
     Method,
@@ -27,15 +22,9 @@ from whence.experiments.fidelity.methods import (
     values_of,
 )
 from whence.experiments.fidelity.removals import NOTHING, Removal, draw, key_of
-from whence.experiments.fidelity.result import FidelityResult, Measured, Predicted
-from whence.experiments.fidelity.retraining import (
-    AtOptimum,
-    ByRefitting,
-    ByTraining,
-    Subject,
-    load_known,
-    retrain,
-)
+from whence.experiments.fidelity.result import FidelityResult
+from whence.experiments.fidelity.retraining import Subject, load_known, retrain
+from whence.experiments.fidelity.subjects import subject_of
 from whence.models.base import Recommender
 from whence.parameters import Configurable, Count, NonNegative, PositiveInt, Seed, Share
 
@@ -200,7 +189,7 @@ class FidelityExperiment(Configurable):
         run = settled(run, self)
         assert run.seed is not None
         methods = resolved(self.methods)
-        subject = self._subject(Interactions.from_frame(data), validation, run.seed)
+        subject = subject_of(self, Interactions.from_frame(data), validation, run.seed)
         with Checkpoints(run, subject.identity(), name="retrainings") as kept:
             kept.is_finished = False  # for further methods
             with reporter(run.progress) as report:
@@ -308,74 +297,6 @@ class FidelityExperiment(Configurable):
             subject, wanted, measured.known, kept, _workers(run), "retraining without proponents"
         )
 
-    # The model and its data
-
-    def _subject(self, data: Interactions, validation: Any, seed: int) -> Subject:
-        from whence.models.training import DifferentiableRecommender
-
-        make = self._make(data)
-        model = make(seed)
-        model._check_params()
-        is_trained = isinstance(model, DifferentiableRecommender)
-        if self.optimum and not is_trained:
-            raise ParameterError(
-                f"{type(model).__name__} is not trained by gradients, so that it has no optimum "
-                "to go to; leave optimum out."
-            )
-        by = self.by or ("example" if is_trained else "source")
-        if by == "example" and not is_trained:
-            raise ParameterError(
-                f"{type(model).__name__} is not trained by gradients, example by example; leave "
-                "by out, and whole sessions or users are left out."
-            )
-        own = "user" if data.by_user or data.kind == "baskets" else "session"
-        if by in ("session", "user") and by != own:
-            raise ParameterError(f"The data are those of {own}s; give by={own!r}, or leave it out.")
-        if self.metric is not None and is_trained:
-            raise ParameterError(
-                "The outcome of a model that is trained by gradients is its loss; leave metric out."
-            )
-        train, asked = self._parts(data, validation, model, seed)
-        shared: dict[str, Any] = {
-            "make": make, "train": train, "validation": asked, "n_queries": self.queries,
-            "by": "example" if by == "example" else "source", "seed": seed,
-        }  # fmt: skip
-        if self.optimum:
-            return AtOptimum(**shared, tolerance=self.tolerance)
-        if is_trained:
-            return ByTraining(**shared, checkpoints=self.checkpoints)
-        return ByRefitting(**shared, metric=self.metric or "mrr@20")
-
-    def _make(self, data: Interactions) -> Callable[[int], Any]:
-        if self.model is None:
-            return small_neumf if data.by_user else small_gru
-        if isinstance(self.model, Recommender):
-            return partial(_with_seed, self.model)
-        return self.model
-
-    def _parts(
-        self, data: Interactions, validation: Any, model: Any, seed: int
-    ) -> tuple[Interactions, Interactions]:
-        """Training and validation data."""
-        from whence.models.training.pairs import UserItemRecommender
-
-        if self.n_sources is not None and self.n_sources < data.n_sources:
-            rng = np.random.default_rng([seed, self.n_sources])
-            chosen = np.zeros(data.n_sources, dtype=np.bool_)
-            chosen[rng.choice(data.n_sources, self.n_sources, replace=False)] = True
-            data = data.keep_sources(chosen).rebuild()
-        if validation is not None:
-            return data, Interactions.from_frame(validation, kind=data.kind)
-        if data.kind == "baskets":
-            return split_last(data)
-        if not data.by_user:
-            train, asked, *_ = split_random(data, (0.9, 0.1, 0.0), seed=seed)
-        elif isinstance(model, UserItemRecommender):
-            train, asked, _ = split_rows(data, (0.8, 0.1, 0.1), seed=seed)
-        else:
-            train, asked, _ = split_leave_one_out(data)
-        return train, asked
-
     def _settings(self, subject: Subject) -> dict[str, Any]:
         model = subject.base
         return {
@@ -400,34 +321,3 @@ class FidelityExperiment(Configurable):
 def _workers(run: Run) -> Run:
     """Torch has one random state in a process, so that models there are trained in turn."""
     return run.changed(threads=1) if run.engine == "threads" else run
-
-
-def _with_seed(model: Any, seed: int) -> Any:
-    params = model.params
-    return type(model)(**({**params, "seed": seed} if "seed" in params else params))
-
-
-def small_neumf(seed: int) -> Any:
-    """The model of users and items that is fitted where none is given."""
-    from whence.influence import smooth
-    from whence.models import NeuMF
-
-    return smooth(
-        NeuMF(
-            gmf_dim=8, mlp_dim=16, layers=(16, 8), n_negatives=2, epochs=8, batch_size=1024,
-            learning_rate=1e-2, seed=seed,
-        )
-    )  # fmt: skip
-
-
-def small_gru(seed: int) -> Any:
-    """The model of sessions that is fitted where none is given."""
-    from whence.influence import smooth
-    from whence.models import GRU4Rec
-
-    return smooth(
-        GRU4Rec(
-            embedding_dim=32, hidden_dim=32, dropout=0.0, epochs=8, batch_size=64,
-            learning_rate=1e-2, seed=seed,
-        )
-    )  # fmt: skip
