@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from whence.curation.forgetting.certificate import Certificate
 from whence.curation.forgetting.gone import Gone, Mask
@@ -74,8 +74,10 @@ def forget_by_gradients(model: Any, changed: Any, gone: Gone, epochs: int, run: 
     own = _only_lost(left, lost)
     with torch.no_grad():
         for name, chosen in zip(left.names, left.split(own.astype(np.float64))):
-            parameter, there = changed.module_.get_parameter(name), chosen > 0
-            parameter[there] = initial.get_parameter(name).to(parameter.dtype)[there]
+            if (chosen > 0).any():
+                _reset(changed.module_.get_parameter(name), initial.get_parameter(name), chosen > 0)
+    if getattr(model, "trained", False):  # of a module that was trained elsewhere
+        changed.module = changed.module_
     figures: dict[str, float] = {}
     if not epochs and is_optimum(model):
         return _descend(changed)
@@ -85,6 +87,15 @@ def forget_by_gradients(model: Any, changed: Any, gone: Gone, epochs: int, run: 
     if epochs:
         _train_on(changed, epochs, run)
     return Certificate("audit", figures)
+
+
+def _reset(parameter: Tensor, initial: Tensor, own: Tensor) -> None:
+    """Give rows of an embedding their initial values; the mean of the others if they have these."""
+    initial = initial.to(parameter.dtype)
+    rows = own.all(1)
+    if torch.equal(initial[rows], parameter[rows]) and not rows.all():
+        initial = parameter[~rows].mean(0).expand_as(parameter)
+    parameter[rows] = initial[rows]
 
 
 def is_optimum(model: Any) -> bool:
