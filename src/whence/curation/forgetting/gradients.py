@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -27,8 +28,8 @@ _AT_OPTIMUM = 1.0
 """Gradient, in training examples, of a model that has been brought to its optimum."""
 _TOLERANCE = 0.01
 """The same, of one that has forgotten."""
-_SHARE, _LEAST, _EACH = 0.05, 2000, 4
-"""Examples that the curvature is seen on: share, number, and number for each item."""
+_SHARE, _LEAST, _EACH = 0.02, 2000, 4
+"""Examples that the curvature is seen on: a share, of as many loss terms, some of each item."""
 _STEPS = 8
 _HALVINGS = 5
 _HARM = 0.01
@@ -71,7 +72,8 @@ def forget_by_gradients(model: Any, changed: Any, gone: Gone, epochs: int, run: 
         )
     # What the sources that lose rows pull at, before and after: the others have the same slopes.
     lost = _slope(whole, _touched(model, gone)) * (whole.n_terms / left.n_terms)
-    own = _only_lost(left, lost)
+    seen = _sample(changed)
+    own = _only_lost(left, lost, seen)
     with torch.no_grad():
         for name, chosen in zip(left.names, left.split(own.astype(np.float64))):
             if (chosen > 0).any():
@@ -83,7 +85,7 @@ def forget_by_gradients(model: Any, changed: Any, gone: Gone, epochs: int, run: 
         return _descend(changed)
     if left.not_convex is None:
         slope = np.where(own, 0.0, lost - _slope(left, _touched(changed, gone)))
-        figures = _step(changed, slope)
+        figures = _step(left.at(_theta(changed, left)).weighted(seen), changed, slope)
     if epochs:
         _train_on(changed, epochs, run)
     return Certificate("audit", figures)
@@ -116,28 +118,47 @@ def _touched(model: Any, gone: Gone) -> Mask:
     return touched
 
 
-def _slope(objective: ModuleObjective, examples: Mask) -> FloatArray:
-    """Gradient of the losses of some examples over Z, without the penalty, float64 [P]."""
-    if not examples.any():
+def _slope(objective: ModuleObjective, weights: npt.NDArray[Any]) -> FloatArray:
+    """Gradient of the weighted losses of examples over Z, without the penalty, float64 [P]."""
+    if not weights.any():
         return np.zeros(len(objective.theta))
-    return replace(objective, ridge=0.0).weighted(examples.astype(np.float64)).gradient()
+    return replace(objective, ridge=0.0).weighted(weights).gradient()
 
 
-def _only_lost(left: ModuleObjective, lost: FloatArray) -> Mask:
-    """Rows of embeddings that forgotten examples alone have a gradient for, bool [P]."""
-    rest = _slope(left, np.ones(left.n_examples, dtype=np.bool_))
-    own = []
+def _only_lost(left: ModuleObjective, lost: FloatArray, seen: FloatArray) -> Mask:
+    """Rows of embeddings that forgotten examples alone have a gradient for, bool [P].
+
+    Parameters
+    ----------
+    left : ModuleObjective
+        Of what is left.
+    lost : float64 [P]
+        Gradient of what is forgotten.
+    seen : float64 [E]
+        Weights of a sample, which is enough where it has a gradient for every such row.
+    """
+    own = np.zeros(len(lost), dtype=np.bool_)
+    for weights in (seen, np.ones(left.n_examples)):
+        own = _rows_apart(left, lost, _slope(left, weights))
+        if not own.any():
+            break
+    return own
+
+
+def _rows_apart(left: ModuleObjective, one: FloatArray, other: FloatArray) -> Mask:
+    """Rows of embeddings where one gradient is not zero and another is, bool [P]."""
     tables = {
         f"{name}.weight"
         for name, layer in left.model.module_.named_modules()
         if isinstance(layer, (nn.Embedding, nn.EmbeddingBag))
     }
-    for name, before, after in zip(left.names, left.split(lost), left.split(rest)):
+    apart = []
+    for name, before, after in zip(left.names, left.split(one), left.split(other)):
         mask = torch.zeros_like(before, dtype=torch.bool)
         if name in tables:
             mask |= ((before != 0).any(1) & (after == 0).all(1))[:, None]
-        own.append(mask.reshape(-1))
-    return torch.cat(own).cpu().numpy()
+        apart.append(mask.reshape(-1))
+    return torch.cat(apart).cpu().numpy()
 
 
 def _descend(changed: Any) -> Certificate:
@@ -172,21 +193,29 @@ def _distance(objective: Objective) -> float:
     return 2.0 * step / max(float(np.linalg.norm(objective.theta)), 1e-300)
 
 
-def _step(changed: Any, slope: FloatArray) -> dict[str, float]:
+def _theta(model: Any, objective: ModuleObjective) -> FloatArray:
+    """Parameters of a model in the order of an objective, float64 [P]."""
+    with torch.no_grad():
+        parts = [model.module_.get_parameter(name).reshape(-1) for name in objective.names]
+        theta: FloatArray = torch.cat(parts).double().cpu().numpy()
+    return theta
+
+
+def _step(seen: ModuleObjective, changed: Any, slope: FloatArray) -> dict[str, float]:
     """Move the parameters by a Gauss-Newton step, or by a part of it that does no harm.
 
     Parameters
     ----------
+    seen : ModuleObjective
+        Of the sample that the curvature is seen on, at the parameters of the model.
     changed : DifferentiableRecommender
     slope : float64 [P]
         What the objective's gradient has lost.
     """
-    left = _network(changed)
-    seen = left.weighted(_sample(changed))
     found = solve(seen, slope[None], Settings.of("ggn", max_iterations=_STEPS))
-    before, share = left.value(), 1.0
+    before, share = seen.value(), 1.0
     for _ in range(_HALVINGS):
-        there = left.at(left.theta + share * found.x[0])
+        there = seen.at(seen.theta + share * found.x[0])
         if there.value() <= (1.0 + _HARM) * before:
             break
         share *= 0.5
@@ -203,8 +232,8 @@ def _sample(model: Any) -> FloatArray:
     item = np.empty(model.train_.n_rows, dtype=np.int64)
     item[model.train_.rows] = model.train_.item_codes
     target = item[rows[offsets[1:] - 1]]
-    count = np.bincount(target, minlength=model.n_items)[target]
-    share = max(_SHARE, _LEAST / len(examples))
+    count = np.bincount(item, minlength=model.n_items)[target]
+    share = max(_SHARE, _LEAST / int(examples.n_terms(examples.keys).sum()))
     chance = np.minimum(1.0, np.maximum(_EACH / count, share))
     taken = np.random.Generator(np.random.PCG64([model.seed, len(examples)])).random(len(target))
     weights: FloatArray = np.where(taken < chance, 1.0 / chance, 0.0)
