@@ -226,17 +226,22 @@ def _step(seen: ModuleObjective, changed: Any, slope: FloatArray) -> dict[str, f
 
 
 def _sample(model: Any) -> FloatArray:
-    """Weights of a sample of the examples, float64 [E]: of each target item a few at least."""
+    """Weights of a sample of the examples, float64 [E].
+
+    Of examples with one target some of each item are among them; longer windows have many.
+    """
     examples = model.examples_
-    rows, offsets = examples.rows(np.arange(len(examples)))
-    item = np.empty(model.train_.n_rows, dtype=np.int64)
-    item[model.train_.rows] = model.train_.item_codes
-    target = item[rows[offsets[1:] - 1]]
-    count = np.bincount(item, minlength=model.n_items)[target]
-    share = max(_SHARE, _LEAST / int(examples.n_terms(examples.keys).sum()))
-    chance = np.minimum(1.0, np.maximum(_EACH / count, share))
-    taken = np.random.Generator(np.random.PCG64([model.seed, len(examples)])).random(len(target))
-    weights: FloatArray = np.where(taken < chance, 1.0 / chance, 0.0)
+    terms = examples.n_terms(examples.keys)
+    chance = np.full(len(examples), max(_SHARE, _LEAST / int(terms.sum())))
+    if terms.max() == 1:
+        rows, offsets = examples.rows(np.arange(len(examples)))
+        item = np.empty(model.train_.n_rows, dtype=np.int64)
+        item[model.train_.rows] = model.train_.item_codes
+        count = np.bincount(item, minlength=model.n_items)
+        chance = np.maximum(chance, _EACH / count[item[rows[offsets[1:] - 1]]])
+    generator = np.random.Generator(np.random.PCG64([model.seed, len(examples)]))
+    taken = generator.random(len(examples)) < chance
+    weights: FloatArray = np.where(taken, 1.0 / np.minimum(chance, 1.0), 0.0)
     return weights
 
 
