@@ -59,7 +59,7 @@ def test_users_sessions_and_rows_of_files(tmp_path, monkeypatch):
     train.head(2).write_csv("rows.csv")
     whence_("forget", "run", "--rows", "rows.csv", "--output", "less")
     assert whence.load_model(tmp_path / "less" / "model.whence").train_.n_rows == train.height - 2
-    named = [word for one in ids[:2] for word in ("--session", one)]
+    named = [word for one in ids[:2] for word in ("--user", one)]
     whence_("forget", "run", *named, "--output", "gone", "--overwrite")
     assert json.loads((tmp_path / "gone" / "forgotten.json").read_text())["sources"] == 2
 
@@ -67,10 +67,10 @@ def test_users_sessions_and_rows_of_files(tmp_path, monkeypatch):
 def test_what_is_wrong_is_said_before_work(run, tmp_path):
     refusals = {
         (): "in one way",
-        ("--user", "7", "--session", "7"): "in one way",
+        ("--user", "7", "--users", "ids.txt"): "in one way",
         ("--user", "abc"): "unknown",
         ("--user", "999"): "user 999 is not in",
-        ("--session", "7"): "name users",
+        ("--sessions", "ids.txt"): "no sessions",
         ("--user", "7", "--epochs", "2"): "not trained in epochs",
         ("--user", "7", "--repeated", "99"): "more than",
         ("--user", "7", "--resume"): "--output",

@@ -31,13 +31,13 @@ def forget(
     source: Annotated[Path, typer.Argument(metavar="RUN", help="A run of whence train.")],
     *,
     user: Annotated[
-        list[str] | None, _what("--user", help="A user by id; may be repeated.")
+        list[str] | None,
+        _what(
+            "--user", help="Id of a user, or of a session of data without users; may be repeated."
+        ),
     ] = None,
     users: Annotated[
         Path | None, _what("--users", help="File that lists users, one a line or a column.")
-    ] = None,
-    session: Annotated[
-        list[str] | None, _what("--session", help="A session by id; may be repeated.")
     ] = None,
     sessions: Annotated[Path | None, _what("--sessions", help="File that lists sessions.")] = None,
     rows: Annotated[
@@ -89,7 +89,7 @@ def forget(
         check_free(output, overwrite=overwrite, resume=resume, last=LAST)
     model = Trained.load(source).model
     config = load_config(source / "config.yaml")
-    asked = _asked(model, user, users, session, sessions, rows)
+    asked = _asked(model, user, users, sessions, rows)
     from whence.curation.forgetting.forgetting import checked
 
     gone = checked(model, epochs=epochs, repeated=repeated, **asked)
@@ -122,7 +122,6 @@ def _asked(
     model: Any,
     user: list[str] | None,
     users: Path | None,
-    session: list[str] | None,
     sessions: Path | None,
     rows: Path | None,
 ) -> dict[str, Any]:
@@ -137,23 +136,24 @@ def _asked(
     from whence.data import read_interactions
     from whence.errors import ConfigError
 
-    ways = [way for way in (user, users, session, sessions, rows) if way]
+    ways = [way for way in (user, users, sessions, rows) if way]
     if len(ways) != 1:
         raise ConfigError(
-            "Say what is to be forgotten in one way: --user ID, --users FILE, --session ID, "
-            "--sessions FILE or --rows FILE."
+            "Say what is to be forgotten in one way: --user ID, --users FILE, --sessions FILE or "
+            "--rows FILE."
         )
     train: Interactions = model.train_
     if rows is not None:
         columns: dict[str, Any] = train.columns.as_arguments()
         return {"rows": read_interactions(rows, **columns)}
-    what, texts, file = ("users", user, users) if user or users else ("sessions", session, sessions)
-    column = train.columns.user if what == "users" else train.columns.source
-    if column is None or (what == "sessions" and column == train.columns.user):
-        return {what: texts or []}  # which says what the data have instead
-    ids = texts or ids_in(file, column)  # type: ignore[arg-type]
+    if sessions is not None and train.columns.source == train.columns.user:
+        raise ConfigError("The training data have users and no sessions; say --users FILE.")
+    of_users = sessions is None and train.columns.user is not None
+    column = str(train.columns.user if of_users else train.columns.source)
+    file = users or sessions
+    ids = list(user or []) if file is None else ids_in(file, column)
     known = train.source_ids if column == train.columns.source else train.frame[column]
-    return {what: typed(ids, known, column)}
+    return {"users" if of_users else "sessions": typed(ids, known, column)}
 
 
 def _left(parts: Parts, left: Interactions, users: Any, column: str | None) -> Parts:
