@@ -1,22 +1,26 @@
-"""Does the sum of replayed values predict retraining? A NeuMF on MovieLens 100K.
+"""Does the sum of replayed values predict retraining, and at which loss? The frontier of both.
 
-Run ``python benchmarks/replay.py`` with the data sets at ``WHENCE_DATA`` or ``../shared/data``.
-Random shares of the training interactions are left out, the model is trained again from the same
-start (batches, negatives and the divisor of the loss as before), and the change of the loss on
-validation data is set beside the sum of the values of what was left out: Spearman correlation over
-masks, of the mean loss and of the losses of single interactions, with 95% intervals from a
-bootstrap over masks.
+Run ``python benchmarks/replay.py [CASE ...] --folder FOLDER [--write]`` with the data sets at
+``WHENCE_DATA`` or ``../shared/data``. For each setting of a model's training, random shares of the
+training examples are left out, the model is trained again from the same start (batches, negatives
+and the divisor of the loss as before), and the change of the loss on validation data is set beside
+the sum of the values of what was left out: Spearman correlation over masks, of the mean loss and of
+the losses of single queries, with 95% intervals from a bootstrap over masks. What is done is kept
+in the folder; ``--write`` puts the table into INFLUENCE_RESULTS.md.
+
+Cases: ``neumf`` (all of MovieLens 100K), ``gru4rec`` and ``sasrec`` (1,500 sessions of Yoochoose).
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
-import resource
 import time
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import torch
 from scipy.stats import spearmanr
 
@@ -25,6 +29,54 @@ from whence.influence import query_examples
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("WHENCE_DATA", ROOT.parent / "shared" / "data"))
+RESULTS = Path(__file__).with_name("INFLUENCE_RESULTS.md")
+HEADING = "## What replayed training predicts, and at which loss\n"
+SHARES = (0.01, 0.1)
+
+
+def films():
+    """Training and validation rows of MovieLens 100K."""
+    rows = whence.read_interactions(DATA / "ml-100k" / "u.data")
+    return whence.split_rows(rows, (0.6, 0.2, 0.2), seed=0)[:2]
+
+
+def sessions():
+    """The first 1,500 sessions of Yoochoose with two clicks or more, and the next 500."""
+    clicks = pl.read_csv(DATA / "rsc15-100k" / "train.csv", separator="\t")
+    sizes = clicks.group_by("session_id", maintain_order=True).len().filter(pl.col("len") >= 2)
+    names = {"session": "session_id", "item": "item_id", "time": "timestamp"}
+    parts = []
+    for chosen in (sizes["session_id"][:1500], sizes["session_id"][1500:2000]):
+        rows = clicks.filter(pl.col("session_id").is_in(chosen.to_list()))
+        parts.append(whence.Interactions.from_frame(rows, **names))
+    return parts
+
+
+NEUMF = {
+    "gmf_dim": 8, "mlp_dim": 16, "layers": (16, 8), "n_negatives": 2, "weight_decay": 0.0,
+}  # fmt: skip
+WINDOWS = {"embedding_dim": 32, "dropout": 0.0, "batch_size": 64, "max_length": 10}
+CASES = {
+    "neumf": (films, whence.NeuMF(**NEUMF)),
+    "gru4rec": (sessions, whence.GRU4Rec(hidden_dim=32, **WINDOWS)),
+    "sasrec": (sessions, whence.SASRec(num_layers=1, **WINDOWS)),
+}
+# Whether it is smoothed, and what differs from the model above: smooth models that are trained for
+# more and more epochs, and last the model as it is best without regard to smoothness.
+POINTS = {
+    "neumf": [
+        *((True, {"epochs": epochs}) for epochs in (8, 10, 12)),
+        (False, {"learning_rate": 2e-3, "epochs": 14}),
+    ],
+    "gru4rec": [
+        *((True, {"epochs": epochs}) for epochs in (6, 7, 8)),
+        (False, {"learning_rate": 2e-2, "epochs": 4}),
+    ],
+    "sasrec": [
+        *((True, {"epochs": epochs}) for epochs in (5, 6, 7)),
+        (False, {"learning_rate": 5e-3, "epochs": 7}),
+    ],
+}
 
 
 def losses(model, asked):
@@ -51,61 +103,96 @@ def correlation(predicted, actual):
     return mean(np.arange(n)), *np.percentile(again, [2.5, 97.5])
 
 
+def measured(case, smooth, settings, n_masks, n_queries):
+    """Loss of a model, seconds, and what its values predict."""
+    data, model = CASES[case]
+    train, valid = data()
+
+    def make():
+        chosen = type(model)(**{**model.params, **settings})
+        return whence.smooth(chosen) if smooth else chosen
+
+    start = time.process_time()
+    fitted = make().fit(train)
+    found = {"training": time.process_time() - start}
+    asked = query_examples(fitted, valid)
+    base = losses(fitted, asked)
+    start = time.process_time()
+    values = whence.Replay().attribute(fitted, asked).scores
+    found["all values"] = time.process_time() - start
+    rng = np.random.default_rng(1)
+    chosen = rng.choice(len(asked), n_queries, replace=False)
+    matrix = whence.Replay().matrix(fitted, asked.take(chosen))
+    found |= {"loss": float(base.mean()), "examples": len(values), "queries": len(asked)}
+    for share in SHARES:
+        actual, single, by_replay, by_query = [], [], [], []
+        for _ in range(n_masks):
+            gone = rng.choice(len(values), int(share * len(values)), replace=False)
+            change = losses(make().fit(train, without=gone), asked) - base
+            actual.append([change.mean()])
+            single.append(change[chosen])
+            by_replay.append([values[gone].sum()])
+            by_query.append(matrix[gone].sum(axis=0))
+        found[f"total {share}"] = correlation(np.array(by_replay), np.array(actual))
+        found[f"single {share}"] = correlation(np.array(by_query), np.array(single))
+    return found
+
+
+def table(folder):
+    """What has been measured, as Markdown."""
+    lines = [
+        "| model | training | loss | values cost | 1% left out: mean loss | single losses | "
+        "10% left out: mean loss | single losses |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for case, points in POINTS.items():
+        paths = [folder / name_of(case, *point) for point in points]
+        done = [json.loads(path.read_text()) if path.exists() else None for path in paths]
+        best = done[-1]["loss"] if done[-1] else np.nan
+        for (smooth, settings), found in zip(points, done):
+            if found is None:
+                continue
+            way = f"{'smooth, ' if smooth else ''}{settings['epochs']} epochs"
+            loss = f"{found['loss']:.3f} ({found['loss'] / best - 1:+.0%})"
+            cost = f"{found['all values'] / found['training']:.1f}"
+            names = [f"{kind} {share}" for share in SHARES for kind in ("total", "single")]
+            cells = ["{:.2f} [{:.2f}, {:.2f}]".format(*found[name]) for name in names]
+            lines.append(f"| {' | '.join([case, way, loss, cost, *cells])} |")
+    return "\n".join(lines) + "\n"
+
+
+def name_of(case, smooth, settings):
+    """File of a point."""
+    told = "-".join(f"{key}={value}" for key, value in settings.items())
+    return f"{case}-{'smooth' if smooth else 'rough'}-{told}.json"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--masks", type=int, default=24)
-    parser.add_argument("--queries", type=int, default=16)
-    parser.add_argument("--eps-root", type=float, default=whence.smooth(whence.NeuMF()).eps_root)
-    parser.add_argument("--learning-rate", type=float, default=1e-2)
-    parser.add_argument("--epochs", type=int, default=8)
-    given = parser.parse_args()
-
-    rows = whence.read_interactions(DATA / "ml-100k" / "u.data")
-    train, valid, _ = whence.split_rows(rows, (0.6, 0.2, 0.2), seed=0)
-    params = {
-        "gmf_dim": 8, "mlp_dim": 16, "layers": (16, 8), "n_negatives": 2, "weight_decay": 0.0,
-        "batch_size": 1024, "activation": "gelu", "eps_root": given.eps_root,
-        "learning_rate": given.learning_rate, "epochs": given.epochs,
-    }  # fmt: skip
-    start = time.process_time()
-    model = whence.NeuMF(**params).fit(train)
-    training = time.process_time() - start
-    asked = query_examples(model, valid)
-    base = losses(model, asked)
-    start = time.process_time()
-    values = whence.Replay().attribute(model, asked)
-    replaying = time.process_time() - start
-    rng = np.random.default_rng(1)
-    chosen = rng.choice(len(asked), given.queries, replace=False)
-    start = time.process_time()
-    matrix = whence.Replay().matrix(model, asked.take(chosen))
-    several = time.process_time() - start
-    tracin = whence.TracIn(checkpoints="final").attribute(model, asked)
-    print(f"{len(values):,} examples, {len(asked):,} queries, validation loss {base.mean():.4f}")
-    print(
-        f"training {training:.1f} CPU s, all values {replaying:.1f} CPU s, of {len(chosen)} "
-        f"queries {several:.1f} CPU s"
+    parser.add_argument("cases", nargs="*", metavar="CASE", default=list(CASES))
+    parser.add_argument("--masks", type=int, default=16)
+    parser.add_argument("--queries", type=int, default=12)
+    parser.add_argument(
+        "--point", type=int, help="number of a case's setting, from 0; all by default"
     )
-    for share in (0.01, 0.1):
-        actual, single, by_replay, by_query, by_tracin = [], [], [], [], []
-        for _ in range(given.masks):
-            gone = rng.choice(len(values), int(share * len(values)), replace=False)
-            change = losses(whence.NeuMF(**params).fit(train, without=gone), asked) - base
-            actual.append(change.mean())
-            single.append(change[chosen])
-            by_replay.append(values.scores[gone].sum())
-            by_query.append(matrix[gone].sum(axis=0))
-            by_tracin.append(tracin.scores[gone].sum())
-        total = np.array(actual)[:, None]
-        shown = {
-            "Replay, mean loss": correlation(np.array(by_replay)[:, None], total),
-            "Replay, single losses": correlation(np.array(by_query), np.array(single)),
-            "gradients at the end, mean loss": correlation(np.array(by_tracin)[:, None], total),
-        }
-        for name, (mean, low, high) in shown.items():
-            print(f"{share:.0%} left out, {name}: {mean:.2f} [{low:.2f}, {high:.2f}]")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"peak memory {peak:.0f} MB")
+    parser.add_argument("--folder", type=Path, default=Path("replay-results"))
+    parser.add_argument("--write", action="store_true")
+    given = parser.parse_args()
+    given.folder.mkdir(parents=True, exist_ok=True)
+    for case in given.cases:
+        for number, (smooth, settings) in enumerate(POINTS[case]):
+            if given.point not in (None, number):
+                continue
+            path = given.folder / name_of(case, smooth, settings)
+            if not path.exists():
+                found = measured(case, smooth, settings, given.masks, given.queries)
+                path.write_text(json.dumps(found))
+                print(case, smooth, settings, found, flush=True)
+    shown = table(given.folder)
+    print(shown)
+    if given.write:
+        text = RESULTS.read_text().split(HEADING)[0].rstrip("\n")
+        RESULTS.write_text(f"{text}\n\n{HEADING}\n{shown}")
 
 
 if __name__ == "__main__":

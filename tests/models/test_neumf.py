@@ -84,12 +84,13 @@ def test_scores_do_not_depend_on_blocks(train, size, monkeypatch):
     np.testing.assert_allclose(model.score_codes(queries), whole, rtol=1e-5)
 
 
-def test_first_parameters():
+@pytest.mark.parametrize(("given", "std"), [({}, 0.01), ({"initial_std": 0.1}, 0.1)])
+def test_first_parameters(given, std):
     data = checks.rated_users(n_users=300, n_items=200)
-    model = NeuMF(epochs=1, learning_rate=0.0, weight_decay=0.0).fit(data)
+    model = NeuMF(epochs=1, learning_rate=0.0, weight_decay=0.0, **given).fit(data)
     p = checks.parameters(model)
     for name in ("gmf_users", "gmf_items", "mlp_users", "mlp_items"):
-        np.testing.assert_allclose(p[f"{name}.weight"].std(), 0.01, rtol=0.05)
+        np.testing.assert_allclose(p[f"{name}.weight"].std(), std, rtol=0.05)
     bound = np.sqrt(6 / (64 + 32))
     first = np.hstack([p["mlp.user_layer.weight"], p["mlp.item_layer.weight"]])
     assert first.shape == (32, 64)

@@ -37,6 +37,14 @@ class TrainingConfig(Section):
     decay: float | None = Field(
         default=None, description="Factor of the learning rate after each epoch."
     )
+    eps_root: float | None = Field(
+        default=None, description="Added under the root in the steps of adam and adamw."
+    )
+    averaging: float | None = Field(
+        default=None,
+        description="Epochs over which the parameters are averaged, the latest weighing "
+        "most; 0 for those after the last step.",
+    )
     device: str | None = Field(default=None, description="Such as cpu or cuda.")
     torch_threads: int | None = Field(
         default=None,

@@ -97,7 +97,7 @@ def test_gradients_are_weighted_and_clipped_as_the_optimizer_does(likes, optimiz
         for number, state, after in steps:
             parameters = state[0].clone().requires_grad_()
             (slope,) = torch.autograd.grad(training.losses(parameters, batch).sum(), parameters)
-            if optimizer.startswith("adam"):
+            if settings["optimizer"].startswith("adam"):
                 root = (after[2] / (1 - 0.999**number) + settings["eps_root"]).sqrt() + 1e-8
                 slope = slope / root
             elif optimizer == "adagrad":

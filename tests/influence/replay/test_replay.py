@@ -65,7 +65,7 @@ def test_values_are_derivatives_of_training_for_every_model(likes, name):
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("optimizer", ["adam", "sgd", "adagrad"])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "adagrad", "averaged"])
 def test_replayed_parameters_are_the_trained_ones(likes, name, optimizer):
     train, _ = likes
     settings = {**OPTIMIZERS[optimizer], "eps_root": 0.0}

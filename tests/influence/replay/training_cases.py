@@ -23,6 +23,7 @@ MODELS = {
 OPTIMIZERS = {
     "adam": {"optimizer": "adam", "eps_root": 1e-6, "weight_decay": 0.01},
     "adamw": {"optimizer": "adamw", "eps_root": 1e-6, "weight_decay": 0.1, "decay": 0.7},
+    "averaged": {"optimizer": "adam", "eps_root": 1e-6, "averaging": 1.5},
     "sgd": {"optimizer": "sgd", "learning_rate": 0.5, "weight_decay": 0.02},
     "adagrad": {"optimizer": "adagrad", "learning_rate": 0.1},
     "clipped": {"optimizer": "sgd", "learning_rate": 0.5, "gradient_clip": 0.05},

@@ -245,3 +245,17 @@ def test_users_are_asked_with_all_that_is_known():
     )
     hits = [float(table["item_id"][6 * u + 5] in row.tolist()) for u, row in enumerate(lists)]
     assert result["recall@5"] == pytest.approx(np.mean(hits))
+
+
+@pytest.mark.parametrize("model_class", [GRU4Rec, SASRec])
+def test_initial_embeddings_have_the_deviation_given(train, model_class):
+    settings = {"learning_rate": 0.0, "embedding_dim": 64, "initial_std": 0.25, "epochs": 1}
+    embedding = model_class(**settings).fit(train).module_.embedding.weight
+    assert float(embedding[:-1].std()) == pytest.approx(0.25, rel=0.1)
+    assert not embedding[-1].any()
+
+
+def test_layer_norms_have_the_constant_given(train):
+    model = fitted(SASRec, train, norm_eps=0.5)
+    norms = [layer for layer in model.module_.modules() if isinstance(layer, torch.nn.LayerNorm)]
+    assert {layer.eps for layer in norms} == {0.5}

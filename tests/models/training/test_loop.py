@@ -50,10 +50,12 @@ def break_off_after(epochs):
     return progress
 
 
+@pytest.mark.parametrize("averaging", [0.0, 1.5])
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "adagrad"])
-def test_resumed_is_the_same_as_unbroken(data, tmp_path, optimizer):
+def test_resumed_is_the_same_as_unbroken(data, tmp_path, optimizer, averaging):
     train, valid = data
     options = {**SMALL, "epochs": 5, "dropout": 0.4, "optimizer": optimizer, "decay": 0.9}
+    options["averaging"] = averaging
     whole = GRU4Rec(**options).fit(train, validation=valid, metric="mrr@5", checkpoints=2)
     folder = tmp_path / optimizer
     run, settings = Run(folder=folder), {"metric": "mrr@5", "checkpoints": 2}

@@ -71,7 +71,7 @@ class Trajectory:
     @property
     def parameters(self) -> Tensor:
         """At the end, Tensor [P]."""
-        return self.kept[self.training.n_steps][0]
+        return self.training.parameters(self.kept[self.training.n_steps])
 
     def values(
         self,
@@ -99,7 +99,7 @@ class Trajectory:
         """
         training, n = self.training, self.training.n_steps
         last = self.kept[n]
-        adjoints = [(slope, *(torch.zeros_like(part) for part in last[1:])) for slope in slopes]
+        adjoints = [training.adjoint(slope, last) for slope in slopes]
         values = torch.zeros(len(slopes), training.n, dtype=torch.float64)
         starts = [number for number in sorted(self.kept, reverse=True) if number < n]
         before = None if kept is None else kept.load(stage)

@@ -75,7 +75,7 @@ def through_training(
             if look is not None:
                 look(number, state)
             report(number, n, "forwards through training")
-    return state[0], [own[0] for own in moving]
+    return training.parameters(state), [training.parameters(own) for own in moving]
 
 
 def shares_of_groups(train: Interactions, examples: Any, groups: Any) -> dict[Any, FloatArray]:

@@ -136,9 +136,9 @@ class Replayed:
             return
         kept = {one.epoch: one.module for one in self.model.checkpoints_}
         if epoch in kept:
-            self._compare(state[0], self.first.vector(kept[epoch]), epoch)
+            self._compare(self.first.parameters(state), self.first.vector(kept[epoch]), epoch)
         if epoch == self.trained_epochs:
-            self._compare(state[0], self.trained, epoch)
+            self._compare(self.first.parameters(state), self.trained, epoch)
 
     def _compare(self, ours: Tensor, theirs: Tensor, epoch: int) -> None:
         way = float((theirs - self.first.initial).norm())

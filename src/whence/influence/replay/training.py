@@ -22,6 +22,7 @@ from torch.func import functional_call
 from whence.influence.comparison import typed
 from whence.influence.replay.optimizers import State, step_of
 from whence.models.training import Batch
+from whence.models.training.averaging import mean_weight
 from whence.models.training.order import Batches, Losses, cuda_devices, stream_seed
 
 IntArray = npt.NDArray[np.int64]
@@ -90,8 +91,18 @@ class TrainingMap:
         self._keys: tuple[int, IntArray] = (-1, np.empty(0, dtype=np.int64))
 
     def start(self) -> State:
-        """State before the first step."""
-        return self.step.start(self.initial)
+        """State before the first step; with averaging its last part is the mean."""
+        state = self.step.start(self.initial)
+        return (*state, self.initial) if self.model.averaging else state
+
+    def parameters(self, state: State) -> Tensor:
+        """Parameters that a model trained so far has, Tensor [P]."""
+        return state[-1] if self.model.averaging else state[0]
+
+    def adjoint(self, slope: Tensor, state: State) -> State:
+        """Derivative by the last state of an outcome whose derivative by `parameters` is given."""
+        _, *zeros = (torch.zeros_like(part) for part in state)
+        return (*zeros, slope) if self.model.averaging else (slope, *zeros)
 
     def place(self, number: int) -> Place:
         """Where step `number`, from 1, is."""
@@ -167,7 +178,7 @@ class TrainingMap:
         with replaying(self.model):
             for number in range(1, self.n_steps + 1):
                 state = self.advance(state, number, weights)
-        return state[0]
+        return self.parameters(state)
 
     def losses(self, parameters: Tensor, batch: Batch) -> Tensor:
         """Losses of examples, as the trained model has them (without dropout), Tensor [b]."""
@@ -233,7 +244,13 @@ class TrainingMap:
 
     def moved(self, state: State, gradient: Tensor, number: int) -> State:
         """State after a step along a gradient."""
-        return self.step(state, gradient, self.rate(number), number)
+        averaging = self.model.averaging
+        if not averaging:
+            return self.step(state, gradient, self.rate(number), number)
+        *before, mean = state
+        after = self.step(tuple(before), gradient, self.rate(number), number)
+        weight = mean_weight(averaging, self.steps_per_epoch, number)
+        return (*after, mean + weight * (after[0] - mean))
 
 
 class _Within(nn.Module):

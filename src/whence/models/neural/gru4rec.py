@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from whence.data import Interactions
 from whence.models.neural.sequential import SequenceModule, SequentialRecommender, trimmed
 from whence.models.training.differentiable import Dropout
-from whence.parameters import PositiveInt
+from whence.parameters import NonNegative, PositiveInt
 
 
 class GRU4Rec(SequentialRecommender, name="gru4rec"):
@@ -26,6 +26,9 @@ class GRU4Rec(SequentialRecommender, name="gru4rec"):
     num_layers : int, default 1
     dropout : float, default 0.3
         Share of the embedding's entries set to 0 in training.
+    initial_std : float, optional
+        Standard deviation of the initial embeddings; by default that of Xavier, which falls with
+        the root of the number of items.
     max_length : int, default 50
         Items of the history that are looked at.
     positions : {"all", "last"}, default "all"
@@ -50,10 +53,16 @@ class GRU4Rec(SequentialRecommender, name="gru4rec"):
     hidden_dim: PositiveInt = 128
     num_layers: PositiveInt = 1
     dropout: Dropout = 0.3
+    initial_std: NonNegative | None = None
 
     def _module(self, train: Interactions) -> SequenceModule:
         return GRUModule(
-            train.n_items, self.embedding_dim, self.hidden_dim, self.num_layers, self.dropout
+            train.n_items,
+            self.embedding_dim,
+            self.hidden_dim,
+            self.num_layers,
+            self.dropout,
+            self.initial_std,
         )
 
 
@@ -61,7 +70,13 @@ class GRUModule(SequenceModule):
     """Embedding, GRU, linear layer, dot product with the embedding."""
 
     def __init__(
-        self, n_items: int, embedding_dim: int, hidden_dim: int, num_layers: int, dropout: float
+        self,
+        n_items: int,
+        embedding_dim: int,
+        hidden_dim: int,
+        num_layers: int,
+        dropout: float,
+        initial_std: float | None = None,
     ) -> None:
         super().__init__()
         self.n_items = n_items
@@ -69,7 +84,10 @@ class GRUModule(SequenceModule):
         self.dropout = nn.Dropout(dropout)
         self.gru = nn.GRU(embedding_dim, hidden_dim, num_layers, bias=False, batch_first=True)
         self.dense = nn.Linear(hidden_dim, embedding_dim)
-        nn.init.xavier_normal_(self.embedding.weight)
+        if initial_std is None:
+            nn.init.xavier_normal_(self.embedding.weight)
+        else:
+            nn.init.normal_(self.embedding.weight, std=initial_std)
         with torch.no_grad():
             self.embedding.weight[n_items] = 0.0
         for weight in self.gru.parameters():

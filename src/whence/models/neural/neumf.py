@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -29,7 +30,7 @@ class NeuMF(UserItemRecommender, name="neumf"):
     behind the other; a last linear layer over both makes the score. The loss of an
     interaction is the binary cross-entropy of its item and of `n_negatives` items that the user
     does not have, drawn uniformly for each epoch. Initial parameters are those of the authors'
-    code: normal with standard deviation 0.01 for embeddings, Glorot uniform for the layers,
+    code: normal for embeddings, Glorot uniform for the layers,
     uniform of LeCun for the last, and 0 for biases; there is no pre-training. Sessions of session
     data take the place of users; nothing is recommended to users without training rows.
 
@@ -47,6 +48,8 @@ class NeuMF(UserItemRecommender, name="neumf"):
         the user's.
     activation : {"relu", "gelu", "swish", "tanh", "sigmoid"}, default "relu"
         Of the hidden layers.
+    initial_std : float, default 0.01
+        Standard deviation of the initial embeddings.
     n_negatives : int, default 4
         Negatives of each interaction, which belong to its example.
     epochs, batch_size, learning_rate, weight_decay
@@ -72,11 +75,14 @@ class NeuMF(UserItemRecommender, name="neumf"):
     ['b', 'c']
     """
 
+    smooth_rate: ClassVar[float] = 3e-2
+
     gmf_dim: PositiveInt = 64
     mlp_dim: PositiveInt = 32
     layers: Sequence[int] = (32, 16, 8)
     dropout: Dropout = 0.0
     activation: Activation = "relu"
+    initial_std: NonNegative = 0.01
     n_negatives: PositiveInt = 4
     epochs: PositiveInt = 12
     batch_size: PositiveInt = 1024
@@ -91,7 +97,7 @@ class NeuMF(UserItemRecommender, name="neumf"):
 
     def _module(self, train: Interactions) -> PairModule:
         sizes = train.n_sources, train.n_items, self.gmf_dim, self.mlp_dim
-        return NeuMFModule(*sizes, self.layers, self.dropout, self.activation)
+        return NeuMFModule(*sizes, self.layers, self.dropout, self.activation, self.initial_std)
 
     def example_loss(self, batch: Batch) -> Tensor:
         """Cross-entropy of each item and its negatives, Tensor [B]; see the base class."""
@@ -113,6 +119,7 @@ class NeuMFModule(PairModule):
         layers: Sequence[int],
         dropout: float,
         activation: str,
+        initial_std: float,
     ) -> None:
         super().__init__()
         self.gmf_users = nn.Embedding(n_users, gmf_dim)
@@ -122,7 +129,7 @@ class NeuMFModule(PairModule):
         self.mlp_items = nn.Embedding(n_items, mlp_dim)
         self.mlp = PairTower(mlp_dim, mlp_dim, layers, dropout, activation)
         for embedding in (self.gmf_users, self.gmf_items, self.mlp_users, self.mlp_items):
-            nn.init.normal_(embedding.weight, std=0.01)
+            nn.init.normal_(embedding.weight, std=initial_std)
         outputs = (self.gmf_output.weight, self.mlp.output.weight)
         bound = (3.0 / sum(weight.shape[1] for weight in outputs)) ** 0.5
         for weight in outputs:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -11,7 +13,10 @@ from whence.errors import ParameterError
 from whence.models.neural._activations import ACTIVATIONS, Activation
 from whence.models.neural.sequential import SequenceModule, SequentialRecommender, trimmed
 from whence.models.training.differentiable import Dropout
-from whence.parameters import PositiveInt
+from whence.parameters import NonNegative, PositiveInt
+
+_STD = 0.02
+"""Of initial parameters."""
 
 
 class SASRec(SequentialRecommender, name="sasrec"):
@@ -20,9 +25,8 @@ class SASRec(SequentialRecommender, name="sasrec"):
     Item and position embeddings go through blocks of causal multi-head attention and a point-wise
     feed-forward network, each as ``x + dropout(f(norm(x)))``, and a last layer norm; the score of
     an item is the dot product with its embedding. RecBole's variant is ``inner_dim=256,
-    activation="gelu", norm_first=False``. Initial parameters: normal with standard
-    deviation 0.02 for embeddings and matrices, 0 for biases, as in the reference implementation
-    in RecBole.
+    activation="gelu", norm_first=False``. Initial parameters: normal for embeddings and matrices,
+    0 for biases, as in the reference implementation in RecBole.
 
     Parameters
     ----------
@@ -39,6 +43,11 @@ class SASRec(SequentialRecommender, name="sasrec"):
     norm_first : bool, default True
         Layer norms before attention and the feed-forward network, and one at the end. False: after
         the embedding, and after each sum, ``norm(x + dropout(f(x)))``.
+    norm_eps : float, default 1e-8
+        Added to the variance in layer norms. The smaller the embeddings are beside it, the less
+        they are scaled up, and the less a step of training turns what comes out.
+    initial_std : float, default 0.02
+        Standard deviation of the initial embeddings of items; that of places and matrices is 0.02.
     max_length : int, default 50
         Items of the history that are looked at.
     positions : {"all", "last"}, default "all"
@@ -55,6 +64,8 @@ class SASRec(SequentialRecommender, name="sasrec"):
     -  Kang and McAuley. Self-attentive sequential recommendation. ICDM 2018.
     """
 
+    smooth_rate: ClassVar[float] = 5e-3
+
     embedding_dim: PositiveInt = 64
     num_layers: PositiveInt = 2
     num_heads: PositiveInt = 2
@@ -62,6 +73,8 @@ class SASRec(SequentialRecommender, name="sasrec"):
     inner_dim: PositiveInt | None = None
     activation: Activation = "relu"
     norm_first: bool = True
+    norm_eps: NonNegative = 1e-8
+    initial_std: NonNegative = _STD
 
     def _check_params(self) -> None:
         super()._check_params()
@@ -82,6 +95,8 @@ class SASRec(SequentialRecommender, name="sasrec"):
             self.inner_dim or self.embedding_dim,
             self.activation,
             norm_first=self.norm_first,
+            norm_eps=self.norm_eps,
+            initial_std=self.initial_std,
         )
 
 
@@ -100,6 +115,8 @@ class SelfAttentionModule(SequenceModule):
         activation: Activation,
         *,
         norm_first: bool,
+        norm_eps: float,
+        initial_std: float,
     ) -> None:
         super().__init__()
         self.n_items = n_items
@@ -108,11 +125,13 @@ class SelfAttentionModule(SequenceModule):
         self.place = nn.Embedding(max_length, dim)
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(
-            _Block(dim, num_heads, dropout, inner_dim, activation, norm_first=norm_first)
+            _Block(dim, num_heads, dropout, inner_dim, activation, norm_first, norm_eps)
             for _ in range(num_layers)
         )
-        self.norm = nn.LayerNorm(dim, eps=1e-8)
+        self.norm = nn.LayerNorm(dim, eps=norm_eps)
         self.apply(_initialise)
+        with torch.no_grad():
+            self.embedding.weight *= initial_std / _STD
 
     def states(self, items: Tensor, lengths: Tensor) -> Tensor:
         """States [B, L, dim]; see `SequenceModule`."""
@@ -145,19 +164,19 @@ class _Block(nn.Module):
         dropout: float,
         inner_dim: int,
         activation: Activation,
-        *,
         norm_first: bool,
+        norm_eps: float,
     ) -> None:
         super().__init__()
         self.num_heads = num_heads
         self.activation = ACTIVATIONS[activation]
         self.norm_first = norm_first
-        self.norm_attention = nn.LayerNorm(dim, eps=1e-8)
+        self.norm_attention = nn.LayerNorm(dim, eps=norm_eps)
         self.query = nn.Linear(dim, dim)
         self.key = nn.Linear(dim, dim)
         self.value = nn.Linear(dim, dim)
         self.output = nn.Linear(dim, dim)
-        self.norm_feed = nn.LayerNorm(dim, eps=1e-8)
+        self.norm_feed = nn.LayerNorm(dim, eps=norm_eps)
         self.feed_in = nn.Linear(dim, inner_dim)
         self.feed_out = nn.Linear(inner_dim, dim)
         self.dropout = nn.Dropout(dropout)
@@ -193,7 +212,7 @@ class _Block(nn.Module):
 
 def _initialise(module: nn.Module) -> None:
     if isinstance(module, (nn.Linear, nn.Embedding)):
-        nn.init.normal_(module.weight, std=0.02)
+        nn.init.normal_(module.weight, std=_STD)
     if isinstance(module, nn.Linear):
         nn.init.zeros_(module.bias)
     if isinstance(module, nn.Embedding) and module.padding_idx is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -92,6 +92,8 @@ class WideDeep(UserItemRecommender, name="widedeep"):
     >>> model.features_
     {'user': {}, 'item': {'genres': 'bag'}}
     """
+
+    smooth_rate: ClassVar[float] = 3e-2
 
     embedding_dim: PositiveInt = 32
     feature_dim: PositiveInt = 8

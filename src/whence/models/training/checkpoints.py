@@ -41,7 +41,7 @@ class Checkpoint:
     learning_rate : float
         In force in the last step.
     module : dict of str to Tensor
-        Parameters and buffers.
+        Parameters and buffers of the model; with averaging the mean of the parameters.
     seed : int
         The order of batches of an epoch and its negatives follow from (seed, epoch).
     fingerprint : str
@@ -52,6 +52,8 @@ class Checkpoint:
         One entry per epoch: epoch, loss, learning rate, seconds, and metrics where evaluated.
     best : dict
         The best validation so far: epoch and value; empty without validation.
+    current : dict of str to Tensor
+        With averaging: parameters and buffers of the last step, from which training goes on.
     """
 
     model: str
@@ -66,6 +68,7 @@ class Checkpoint:
     scheduler: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, Any] = field(default_factory=dict)
+    current: dict[str, Tensor] = field(default_factory=dict)
 
     def save(self, path: str | Path, *, overwrite: bool = True) -> Path:
         """Write the checkpoint, whole or not at all.
@@ -101,6 +104,7 @@ class Checkpoint:
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
             wrong = not isinstance(content, Mapping) or content.get("format") != _FORMAT
+            content = content if wrong else {"current": {}, **content}  # not in older files
             wrong = wrong or not all(fits(content.get(name)) for name, fits in _FITS.items())
         except (*UNREADABLE, pickle.UnpicklingError):
             wrong = True
@@ -114,6 +118,10 @@ class Checkpoint:
 
 def _is_named(value: Any) -> bool:
     return isinstance(value, Mapping) and all(isinstance(name, str) for name in value)
+
+
+def _is_state(value: Any) -> bool:
+    return _is_named(value) and all(isinstance(part, Tensor) for part in value.values())
 
 
 def _is_number(value: Any) -> bool:
@@ -137,9 +145,8 @@ _FITS: Mapping[str, Callable[[Any], bool]] = {
     "epoch": _is_count,
     "step": _is_count,
     "learning_rate": _is_number,
-    "module": lambda value: (
-        _is_named(value) and all(isinstance(part, Tensor) for part in value.values())
-    ),
+    "module": _is_state,
+    "current": _is_state,
     "seed": _is_count,
     "fingerprint": lambda value: isinstance(value, str),
     "optimizer": _is_named,

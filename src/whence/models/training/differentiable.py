@@ -58,6 +58,10 @@ class DifferentiableRecommender(Recommender):
         Training then is smooth where the gradients of a row were 0 so far; see `whence.smooth`.
     decay : float
         Factor of the learning rate after each epoch.
+    averaging : float
+        The model has the mean of the parameters over the steps of training, in which a step weighs
+        1/e of the last after so many epochs; 0: the parameters after the last step. Validation and
+        checkpoints, too, have this mean.
     seed : int
         Of the initial parameters, the order of batches, the negatives and dropout.
     start : fitted model or path, optional
@@ -79,6 +83,8 @@ class DifferentiableRecommender(Recommender):
     ----------
     start_ : Start or None
         What training began with.
+    smooth_rate : float
+        Least learning rate with which a smooth model is trained; see `whence.smooth`.
     shuffled : bool
         Whether each epoch has an order of its own; else that of the examples' numbers.
     module_ : torch.nn.Module
@@ -95,6 +101,7 @@ class DifferentiableRecommender(Recommender):
     floor: ClassVar[float] = -np.inf
     levels: ClassVar[frozenset[str]] = frozenset({"score", "refit", "differentiable"})
     shuffled: ClassVar[bool] = True
+    smooth_rate: ClassVar[float] = 1e-2
 
     epochs: PositiveInt = 20
     batch_size: PositiveInt = 512
@@ -104,6 +111,7 @@ class DifferentiableRecommender(Recommender):
     gradient_clip: NonNegative | None = None
     eps_root: NonNegative = 0.0
     decay: Share = 1.0
+    averaging: NonNegative = 0.0
     seed: Seed = 42
     start: Any = None
     exclude_seen: bool | None = None

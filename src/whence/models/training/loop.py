@@ -28,6 +28,7 @@ import torch
 
 from whence.engines import claimed, kept_memory
 from whence.errors import FileFormatError, OutputExistsError, ParameterError, TrainingError
+from whence.models.training.averaging import Average
 from whence.models.training.checkpoints import (
     BEST,
     LAST,
@@ -74,6 +75,10 @@ class Training:
         self._best_module: dict[str, torch.Tensor] | None = None
         self.kept: list[Checkpoint] = []
         self._good = copied(model.module_.state_dict())
+        per_epoch = math.ceil(len(self._batches.order.number) / model.batch_size)
+        averaging = model.averaging
+        self._average = Average(model.module_, averaging, per_epoch) if averaging else None
+        self._current: dict[str, torch.Tensor] = {}
 
     def run(self) -> None:
         """Train until the last epoch, or until patience is over."""
@@ -89,10 +94,12 @@ class Training:
             log.resume(self.history)
             while self.epoch < epochs and not self._has_converged():
                 entry = self._epoch(log)
-                self._validate(entry)
-                self.history.append(entry)
-                self._keep(last=self.epoch == epochs or self._has_converged())
+                with self._averaged():
+                    self._validate(entry)
+                    self.history.append(entry)
+                    self._keep(last=self.epoch == epochs or self._has_converged())
                 log.epoch(entry)
+        self.model.module_.load_state_dict(self._good)
         if self._best_module is not None:
             self.model.module_.load_state_dict(self._best_module)
         self.model.module_.zero_grad(set_to_none=True)
@@ -127,6 +134,8 @@ class Training:
                 terms += batch.n_terms
                 log.batch(number, len(starts))
                 self.step += 1
+                if self._average is not None:
+                    self._average.add(self.step)
         self.scheduler.step()
         self.epoch += 1
         self._check_parameters()
@@ -137,6 +146,15 @@ class Training:
             "learning_rate": self._rate,
             "seconds": time.perf_counter() - started,
         }
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """With the mean of the parameters in the module, where they are averaged."""
+        if self._average is None:
+            yield
+            return
+        with self._average.in_module() as self._current:
+            yield
 
     def _validate(self, entry: dict[str, Any]) -> None:
         wanted = self.settings.metric
@@ -155,7 +173,9 @@ class Training:
             self.best = {"epoch": self.epoch, "metric": name, "value": scores[name]}
             self._best_module = copied(self.model.module_.state_dict())
             if self.settings.folder is not None:
-                replace(self._checkpoint(), optimizer={}, scheduler={}).save(self._path(BEST))
+                replace(self._checkpoint(), optimizer={}, scheduler={}, current={}).save(
+                    self._path(BEST)
+                )
 
     def _has_converged(self) -> bool:
         patience = self.settings.patience
@@ -190,6 +210,7 @@ class Training:
             best=dict(self.best),
             optimizer=self.optimizer.state_dict(),
             scheduler=self.scheduler.state_dict(),
+            current=self._current,
         )
 
     def _fingerprint(self) -> str:
@@ -237,7 +258,10 @@ class Training:
             )
         try:
             check_states(self.optimizer, self.scheduler, last)
-            model.module_.load_state_dict(last.module)
+            if self._average is None:
+                model.module_.load_state_dict(last.module)
+            else:
+                self._average.load(last.module, last.current)
             self.optimizer.load_state_dict(last.optimizer)
             self.scheduler.load_state_dict(last.scheduler)
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
