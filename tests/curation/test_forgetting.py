@@ -64,6 +64,10 @@ def refitted(model, train):
 @settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_subtracting_is_refitting(name, data):
+    check_subtracting(name, data)
+
+
+def check_subtracting(name, data):
     frame = table(data.draw, baskets=name.startswith("tifu"))
     model = COUNTING[name](data.draw(st.integers(0, 5))).fit(frame)
     gone = np.array(data.draw(st.lists(st.booleans(), min_size=len(frame), max_size=len(frame))))
@@ -78,6 +82,17 @@ def test_subtracting_is_refitting(name, data):
     assert forgotten.n_rows == gone.sum()
     assert_equal_models(forgotten.model, refitted(model, model.train_.keep_rows(~gone)))
     assert_equal_models(model, before)
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_many_sessions_as_few(data):
+    """Both ways to change an index, for the same requests."""
+    from whence.curation.forgetting import neighbours
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(neighbours, "_FEW", data.draw(st.sampled_from([0, 100])))
+        check_subtracting("vmis", data)
 
 
 @pytest.fixture

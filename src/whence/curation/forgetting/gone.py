@@ -80,6 +80,11 @@ def _of_sources(data: Interactions, sources: CodeArray) -> tuple[CodeArray, Sequ
     """Rows of some sources, grouped by them: number j here is source ``sources[j]``."""
     from whence.data._sequences import group_by_source
 
+    if not len(sources):
+        nothing = np.empty(0, dtype=np.int64)
+        baskets = None if data.basket_codes is None else nothing.astype(np.int32)
+        none = Sequences(np.zeros(1, dtype=np.int64), nothing.astype(np.int32), nothing, baskets)
+        return sources, none
     place = np.full(data.n_sources, -1, dtype=np.int32)
     place[sources] = np.arange(len(sources), dtype=np.int32)
     own = place[data.source_codes]

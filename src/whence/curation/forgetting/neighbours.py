@@ -8,46 +8,129 @@ import numpy as np
 import numpy.typing as npt
 
 from whence.curation.forgetting.gone import CodeArray, Gone, IntArray, Mask, listed, spliced
+from whence.evaluation.queries import positions_of_windows
 from whence.models.knn.tifu import TIFUKNN, UserIndex, UserVectors
 from whence.models.knn.vmis import VMISKNN, SessionIndex, idf_of, offsets_of
+
+_FEW = 16
+"""Sessions that are taken out one by one."""
 
 
 def forget_sessions(model: VMISKNN, gone: Gone) -> None:
     """Take sessions, or items of theirs, out of the index of `VMISKNN`.
 
     The sessions that lose nothing keep their order; one that loses only some of its rows is put
-    where its last row now belongs. Linear in the size of the index, without sorting it.
+    where its last row now belongs. Nothing is sorted anew, and where few sessions change, arrays
+    are copied without their entries.
     """
-    train, left, old = gone.train, gone.left, model.index_
+    train, old = gone.train, model.index_
     is_touched = gone.is_touched[old.source_of]  # by old position
     again, sequences = gone.rest()
     source_of = _in_order(old.source_of[~is_touched], again, gone)
     position_of = np.full(train.n_sources, -1, dtype=np.int64)
     position_of[source_of] = np.arange(len(source_of))
-
-    counts = np.diff(old.session_offsets)
-    kept = np.repeat(~is_touched, counts)
     owner = np.repeat(position_of[again], np.diff(sequences.offsets))
-    pairs = np.unique(owner * left.n_items + sequences.items)
-    positions, items = np.divmod(pairs, left.n_items)
-    sizes = np.zeros(len(source_of), dtype=np.int64)
-    sizes[position_of[old.source_of[~is_touched]]] = counts[~is_touched]
-    sizes += np.bincount(positions, minlength=len(source_of))
-    is_new = np.repeat(listed(position_of[again], len(source_of)), sizes)
-
-    moved = position_of[old.source_of]
-    moved[is_touched] = -1
-    posting_offsets, postings, _, _ = _replaced(
-        old.posting_offsets, old.postings, moved, items, positions, len(source_of)
+    positions, items = np.divmod(np.unique(owner * train.n_items + sequences.items), train.n_items)
+    removed = np.flatnonzero(is_touched)
+    replace = _few_replaced if len(removed) <= _FEW else _many_replaced
+    sizes, session_items, frequency, postings = replace(
+        old, removed, position_of, positions, items.astype(np.int32)
     )
     model.index_ = SessionIndex(
         source_of=source_of,
         session_offsets=offsets_of(sizes),
-        session_items=spliced(old.session_items[kept], items.astype(np.int32), is_new),
-        posting_offsets=posting_offsets,
+        session_items=session_items,
+        posting_offsets=offsets_of(frequency),
         postings=postings,
-        idf=idf_of(np.diff(posting_offsets), len(source_of)),
+        idf=idf_of(frequency, len(source_of)),
     )
+
+
+Replaced = tuple[IntArray, CodeArray, IntArray, CodeArray]
+
+
+def _few_replaced(
+    old: SessionIndex,
+    removed: IntArray,
+    position_of: IntArray,
+    positions: IntArray,
+    items: CodeArray,
+) -> Replaced:
+    """Sessions and lists without some positions, and with items of sessions at new ones.
+
+    Parameters
+    ----------
+    old : SessionIndex
+    removed : int64 [n]
+        Old positions, ascending.
+    position_of : int64 [n_sources]
+        New position of each session.
+    positions, items : integers [m]
+        Of the entries that are added, by new position and then by item.
+
+    Returns
+    -------
+    sizes, session_items
+        Number of items of each session, and these.
+    frequency, postings
+        Number of sessions of each item, and their positions.
+    """
+    starts, ends = old.session_offsets[removed], old.session_offsets[removed + 1]
+    entries = positions_of_windows(starts, ends - starts)
+    lost, owner = old.session_items[entries], np.repeat(removed, ends - starts)
+    sizes = np.delete(np.diff(old.session_offsets), removed)
+    session_items = np.delete(old.session_items, entries)
+    places = [
+        first + np.searchsorted(old.postings[first:last], position)
+        for first, last, position in zip(
+            old.posting_offsets[lost], old.posting_offsets[lost + 1], owner
+        )
+    ]
+    postings = np.delete(old.postings, np.array(places, dtype=np.int64))
+    for position in removed[::-1]:
+        postings -= postings > position
+    frequency = np.diff(old.posting_offsets) - np.bincount(lost, minlength=old.n_items)
+    if len(items):
+        new, counts = np.unique(positions, return_counts=True)
+        before = new - np.arange(len(new))
+        session_items = np.insert(
+            session_items, np.repeat(offsets_of(sizes)[before], counts), items
+        )
+        sizes = np.insert(sizes, before, counts)
+        for position in new:
+            postings += postings >= position
+        offsets = offsets_of(frequency)
+        by_item = np.lexsort((positions, items))
+        places = [
+            offsets[item] + np.searchsorted(postings[offsets[item] : offsets[item + 1]], position)
+            for item, position in zip(items[by_item], positions[by_item])
+        ]
+        postings = np.insert(postings, places, positions[by_item])
+        frequency = frequency + np.bincount(items, minlength=old.n_items)
+    return sizes, session_items, frequency, postings
+
+
+def _many_replaced(
+    old: SessionIndex,
+    removed: IntArray,
+    position_of: IntArray,
+    positions: IntArray,
+    items: CodeArray,
+) -> Replaced:
+    """As `_few_replaced`, in one pass over all entries."""
+    is_removed = listed(removed, len(old.source_of))
+    moved = position_of[old.source_of]
+    moved[is_removed] = -1
+    n_sessions = int(position_of.max(initial=-1)) + 1
+    counts = np.diff(old.session_offsets)
+    sizes = np.bincount(positions, minlength=n_sessions)
+    sizes[moved[~is_removed]] = counts[~is_removed]
+    kept = old.session_items[np.repeat(~is_removed, counts)]
+    is_new = np.repeat(listed(positions, n_sessions), sizes)
+    offsets, postings, _, _ = _replaced(
+        old.posting_offsets, old.postings, moved, items, positions, n_sessions
+    )
+    return sizes, spliced(kept, items, is_new), np.diff(offsets), postings
 
 
 def _in_order(kept: CodeArray, again: CodeArray, gone: Gone) -> CodeArray:
