@@ -247,3 +247,21 @@ def test_a_network(ratings, tmp_path):
     )  # fmt: skip
     assert code == 2
     assert "is not for" in err
+
+
+def test_an_experiment_on_a_network(ratings, tmp_path):
+    code, _, err = run(
+        "experiment", "disclosure", ratings, "--model", "neumf", "--willingness", "private",
+        "--seeds", 1, "--share", 1, "--strategy", "social", "--control", "random within item",
+        "--start", "other", "--start", "same", "--runs", 2, "--metric", "ndcg@5",
+        "--set", "model.layers=[2]", "--set", "training.epochs=2", "-o", tmp_path / "out",
+    )  # fmt: skip
+    assert code == 0, err
+    rows = pl.read_csv(tmp_path / "out" / "runs.csv")
+    assert rows["start"].to_list() == ["other", "same"] * 3
+    assert "ndcg@5 less withheld" in rows.columns
+    code, _, err = run(
+        "experiment", "disclosure", ratings, "--start", "here", "-o", tmp_path / "other"
+    )
+    assert code == 2
+    assert "must be one of" in err

@@ -17,14 +17,31 @@ def _experiment(arguments: list[str]) -> Any:
     return DisclosureExperiment
 
 
+def _disclosure(arguments: list[str]) -> Any:
+    from whence.curation.disclosure import Disclosure
+
+    return Disclosure
+
+
+_SEARCH = ("runs", "outcome", "rounds", "delta", "calibrate")
+"""Parameters of `Disclosure` that are options here."""
+
+
 @command(
     options.MODEL,
     Parameters(
-        _experiment, without=("model", "seeds", "fractions"), panel="Experiment",
+        _experiment, without=("model", "seeds", "fractions", "disclosure"), panel="Experiment",
         names={
             "shares": ("--share",), "strategies": ("--strategy",), "controls": ("--control",),
-            "metrics": ("--metric",),
+            "metrics": ("--metric",), "starts": ("--start",),
         },
+    ),
+    Parameters(
+        _disclosure, panel="Strategy",
+        without=(
+            "strategy", "lam", "n", "wv", "start", "anchors", "rate", "influence", "own_influence",
+            "within", "tolerance", "seed",
+        ),
     ),
 )  # fmt: skip
 def disclosure(
@@ -45,12 +62,17 @@ def disclosure(
 
     For example: whence experiment disclosure ratings.csv --seeds 5 --output disclosure
     """
+    from whence.curation.disclosure import Disclosure
     from whence.data import read_interactions
     from whence.experiments import DisclosureExperiment
 
     make = made_by(given, "mf")
     model = None if make is None else lambda train, seed: make(seed)
-    experiment = DisclosureExperiment(model=model, seeds=tuple(range(seeds)), **given.parameters)
+    searched = {name: given.parameters.pop(name) for name in _SEARCH if name in given.parameters}
+    experiment = DisclosureExperiment(
+        model=model, seeds=tuple(range(seeds)), disclosure=Disclosure(**searched),
+        **given.parameters,
+    )  # fmt: skip
     interactions = read_interactions(
         data, rating=rating, columns=columns, time_format=time_format, ties=ties
     )
