@@ -131,13 +131,13 @@ def show(name: str, data: whence.Interactions, folder: Path, seeds: int, how: An
     started = time.process_time()
     experiment = whence.DisclosureExperiment(seeds=tuple(range(seeds)), metrics=METRICS, **how)
     result = experiment.run(data, run=whence.Run(folder=folder, resume=True))
+    result.rows.write_csv(folder / "rows.csv")
     seconds = time.process_time() - started
     print(f"\n## {name}: {data}, {seeds} seeds, {seconds:.0f} s\n")
     print(result.to_markdown(), flush=True)
     for measure in ("quality", "ndcg@10", "ndcg@10 less withheld"):
         print(f"\nOf {measure} alone:\n")
         print(result.to_markdown(measure).rpartition("\n\n")[2], flush=True)
-    result.rows.write_csv(folder / "rows.csv")
     with picture(folder / "frontier.png", overwrite=True) as axes:
         result.plot(axes)
 

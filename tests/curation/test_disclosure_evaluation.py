@@ -38,6 +38,8 @@ def test_a_comparison_retrains_everything(asked):
         less = runs.filter(strategy=control, matched="violation", seed=0).row(0, named=True)
         assert less["wv"] <= first["wv"] + 1e-9
         assert less["wv"] > first["wv"] - 1.0
+    than = found.differences("ndcg@5").filter(strategy="social")["than"]
+    assert set(than) == {"all", *CONTROLS}  # and not "none", which recommends nothing
     nothing = runs.filter(strategy="none", seed=0).row(0, named=True)
     assert nothing["wv"] == 0
     assert nothing["ndcg@5"] is None

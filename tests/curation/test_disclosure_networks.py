@@ -13,7 +13,12 @@ from disclosing import fitted, parts
 import whence
 from whence import Disclosure
 from whence.curation.disclosure.quality import quality_in_words
-from whence.curation.disclosure.reliability import in_halves, shrunk, split_by_means
+from whence.curation.disclosure.reliability import (
+    Reliability,
+    in_halves,
+    shrunk,
+    split_by_means,
+)
 from whence.curation.disclosure.retraining import _Remembering
 from whence.curation.disclosure.strategies import (
     by_order,
@@ -145,6 +150,14 @@ def test_influences_are_those_of_the_influence_function(asked, data):
     letter = Disclosure(calibrate=False).pose(asked.model, data[1], willingness="no")
     np.testing.assert_array_equal(letter.values, letter.influences)
     assert letter.reliability is None
+
+
+def test_influence_that_is_chance_is_said(asked, monkeypatch):
+    assert max(vars(asked.reliability).values()) >= 0.05
+    chance = Reliability(0.0, 0.01, 0.02)
+    monkeypatch.setattr(type(asked.measured), "reliability", property(lambda own: chance))
+    with pytest.warns(DataWarning, match="chosen by them is chance"):
+        asked.solve()
 
 
 def test_several_starts_share_out_the_halves(data):

@@ -358,7 +358,10 @@ def paired_differences(runs: pl.DataFrame, measure: str = "reward") -> pl.DataFr
         for other in by:
             if other == first or other[2] not in ("", first[0]):
                 continue
-            gaps = np.array([by[first][seed] - by[other][seed] for seed in by[first]])
+            pairs = [(by[first][seed], by[other][seed]) for seed in by[first]]
+            if any(value is None for pair in pairs for value in pair):
+                continue  # a metric of what recommends nothing
+            gaps = np.array([one - two for one, two in pairs])
             mean, half = float(gaps.mean()), half_width(gaps)
             clear = half is not None and abs(mean) > half
             rows.append(

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 _STREAM = 0xD15C
 _FAR = 10.0
+_UNRELIABLE = 0.05
 _ROUNDS = 50
 OF_STRATEGIES = (
     "strategy", "lam", "n", "wv", "within", "start", "delta", "rounds", "anchors", "rate",
@@ -365,6 +366,14 @@ class DisclosureProblem:
             warnings.warn(
                 f"lam={lam:g} is far above lam_ref={usual:.3g}: willingness decides alone, and the "
                 "best strategy tends to disclose nothing; compare a range of lam with frontier().",
+                DataWarning,
+                stacklevel=3,
+            )
+        found = self.reliability
+        if found is not None and max(found.item, found.user, found.rest) < _UNRELIABLE:
+            warnings.warn(
+                "Influences on two halves of the validation data do not agree, so that what is "
+                "chosen by them is chance; give more validation data, or more runs.",
                 DataWarning,
                 stacklevel=3,
             )
