@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,29 +17,31 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from whence.engines import Report
 from whence.errors import UnsupportedError
 from whence.influence.comparison import typed
+from whence.influence.functions.module_matrices import (
+    ModuleGaussNewton,
+    ModuleHessian,
+    derivative_along,
+    flat,
+    twice_differentiable,
+)
 from whence.influence.functions.objective import (
     Arrays,
-    Equations,
     FloatArray,
-    Hessian,
     IntArray,
     Objective,
 )
 from whence.models.training import Batch
 from whence.models.training import losses as loss_functions
-from whence.models.training.loop import torch_threads
 
 if TYPE_CHECKING:
     from whence.influence.functions.kronecker import KroneckerFactors
 
 _NUMBERS_PER_BATCH = 1 << 21
 _SCORES_PER_BATCH = 1 << 22
-_PROBES = 4
 _SAMPLE = 64
 
 
@@ -137,7 +139,7 @@ class ModuleObjective(Objective):
     def split(self, vector: FloatArray) -> list[Tensor]:
         """A vector [P] as tensors of the parameters' shapes."""
         sizes = [shape.numel() for shape in self._shapes]
-        parts: tuple[Tensor, ...] = torch.split(self._tensor(vector), sizes)
+        parts: tuple[Tensor, ...] = torch.split(self.tensor(vector), sizes)
         return [part.reshape(shape) for part, shape in zip(parts, self._shapes)]
 
     def batches(self) -> Iterator[tuple[IntArray, Tensor]]:
@@ -210,8 +212,8 @@ class ModuleObjective(Objective):
         """∇F, float64 [P]; see `Objective`."""
         parameters, total = self.placed(), np.zeros(len(self.vector))
         for numbers, losses in self.batches():
-            weights = self._tensor(self.weights[numbers])
-            total += _flat(
+            weights = self.tensor(self.weights[numbers])
+            total += flat(
                 torch.autograd.grad(losses @ weights, parameters, allow_unused=True), parameters
             )
         return total / self.n_terms + self.ridge * self.vector
@@ -272,7 +274,7 @@ class ModuleObjective(Objective):
                 losses, parameters, grad_outputs=weights, create_graph=True, allow_unused=True
             )
             for row, way in enumerate(ways):
-                along = _along(slopes, way)
+                along = derivative_along(slopes, way)
                 if along is None:
                     continue
                 (each,) = torch.autograd.grad(along, weights, retain_graph=True)
@@ -314,8 +316,8 @@ class ModuleObjective(Objective):
     def score_gradient(self, user: int, weights: FloatArray) -> FloatArray:
         """Σ_i weight_i ∇s(user, i), float64 [P]; see `Objective`."""
         parameters = self.placed()
-        total = self._scores(np.array([user]))[0] @ self._tensor(weights)
-        return _flat(torch.autograd.grad(total, parameters, allow_unused=True), parameters)
+        total = self._scores(np.array([user]))[0] @ self.tensor(weights)
+        return flat(torch.autograd.grad(total, parameters, allow_unused=True), parameters)
 
     def write(self, model: Any) -> None:
         """Put θ into a model's module, in double precision; see `Objective`."""
@@ -338,8 +340,8 @@ class ModuleObjective(Objective):
         self, batch: dict[str, Tensor], weights: FloatArray, parameters: list[nn.Parameter]
     ) -> FloatArray:
         with self.computing():
-            total = self.model.example_loss(batch) @ self._tensor(weights)
-        return _flat(torch.autograd.grad(total, parameters, allow_unused=True), parameters)
+            total = self.model.example_loss(batch) @ self.tensor(weights)
+        return flat(torch.autograd.grad(total, parameters, allow_unused=True), parameters)
 
     def _of_arrays(self, arrays: Arrays) -> Iterator[tuple[slice, dict[str, Tensor]]]:
         count = len(next(iter(arrays.values())))
@@ -348,99 +350,9 @@ class ModuleObjective(Objective):
             tensors = {name: torch.from_numpy(array[window]) for name, array in arrays.items()}
             yield window, typed(self.model._to_device(tensors), self._dtype)
 
-    def _tensor(self, values: FloatArray) -> Tensor:
+    def tensor(self, values: FloatArray) -> Tensor:
+        """An array in the module's precision, where the module is."""
         return torch.from_numpy(np.ascontiguousarray(values)).to(self.model.device, self._dtype)
-
-
-class ModuleHessian(Hessian):
-    """Products with the Hessian by differentiating twice."""
-
-    def __init__(self, objective: ModuleObjective, damping: float) -> None:
-        self.objective = objective
-        self.ridge = objective.ridge + damping
-
-    @property
-    def n_parameters(self) -> int:
-        """P."""
-        return len(self.objective.vector)
-
-    def apply(self, rows: FloatArray) -> FloatArray:
-        """Product with each row; see `Hessian`."""
-        objective = self.objective
-        parameters, out = objective.placed(), np.zeros_like(rows)
-        ways = [objective.split(row) for row in rows]
-        for numbers, losses in objective.batches():
-            weights = objective._tensor(objective.weights[numbers])
-            slopes = torch.autograd.grad(
-                losses @ weights, parameters, create_graph=True, allow_unused=True
-            )
-            for row, way in enumerate(ways):
-                along = _along(slopes, way)
-                if along is None or not along.requires_grad:
-                    continue
-                bent = torch.autograd.grad(along, parameters, retain_graph=True, allow_unused=True)
-                out[row] += _flat(bent, parameters)
-        product: FloatArray = out / objective.n_terms + self.ridge * rows
-        return product
-
-    def equations(self, rows: FloatArray) -> Equations:
-        """The equations as they are, the diagonal as preconditioner; see `Hessian`."""
-        diagonal = self._diagonal
-        return Equations(self.apply, lambda r: r / diagonal, rows, lambda x: x)
-
-    @cached_property
-    def _diagonal(self) -> FloatArray:
-        """Diagonal, estimated by products with random signs (Hutchinson), one value per row.
-
-        The rows of a table of embeddings differ by how often they are used, the entries of one row
-        little, so that their mean is a better estimate than each of them.
-        """
-        rng = np.random.default_rng(0)
-        signs = rng.choice([-1.0, 1.0], size=(_PROBES, self.n_parameters))
-        estimate = (signs * self.apply(signs)).mean(axis=0)
-        parts = []
-        for part in self.objective.split(estimate):
-            means = part.reshape(len(part), -1).mean(1, keepdim=True) if part.dim() > 1 else part
-            parts.append(means.expand_as(part.reshape(len(part), -1) if part.dim() > 1 else part))
-        flat = torch.cat([part.reshape(-1) for part in parts]).cpu().numpy()
-        floor = max(self.ridge, 1e-3 * float(np.abs(flat).mean()))
-        result: FloatArray = np.maximum(np.abs(flat), floor)
-        return result
-
-
-class ModuleGaussNewton(ModuleHessian):
-    """Products with the Gauss-Newton matrix: to the scores, through the loss, and back."""
-
-    def apply(self, rows: FloatArray) -> FloatArray:
-        """Product with each row; see `Hessian`."""
-        objective = self.objective
-        parameters, out = objective.placed(), np.zeros_like(rows)
-        ways = [objective.split(row) for row in rows]
-        for numbers, losses, cut in objective.cut_batches():
-            weights = objective._tensor(objective.weights[numbers])
-            slopes = torch.autograd.grad(losses @ weights, cut.leaves, create_graph=True)
-            # Pulled back to the parameters by `weights` that are differentiated in their turn,
-            # scores give their derivatives along a direction.
-            pulls = [torch.zeros_like(scores, requires_grad=True) for scores in cut.scores]
-            pulled = torch.autograd.grad(
-                cut.scores, parameters, pulls, create_graph=True, allow_unused=True
-            )
-            for row, way in enumerate(ways):
-                along = _along(pulled, way)
-                if along is None:
-                    continue
-                pushed = torch.autograd.grad(
-                    along, pulls, retain_graph=True, materialize_grads=True
-                )
-                bent = torch.autograd.grad(
-                    slopes, cut.leaves, pushed, retain_graph=True, materialize_grads=True
-                )
-                back = torch.autograd.grad(
-                    cut.scores, parameters, bent, retain_graph=True, allow_unused=True
-                )
-                out[row] += _flat(back, parameters)
-        product: FloatArray = out / objective.n_terms + self.ridge * rows
-        return product
 
 
 def _selected(model: Any, layers: Any, examples: Any) -> list[str]:
@@ -454,37 +366,3 @@ def _selected(model: Any, layers: Any, examples: Any) -> list[str]:
     few = model._to_device(examples.batch(np.arange(min(3, len(examples)))))
     check_alone(model, few)
     return selected_names(State(model, 1.0, 0, Weights()), trainable, layers, few)
-
-
-def _along(slopes: tuple[Tensor | None, ...], way: list[Tensor]) -> Tensor | None:
-    parts = [(slope * part).sum() for slope, part in zip(slopes, way) if slope is not None]
-    return torch.stack(parts).sum() if parts else None
-
-
-def _flat(gradients: tuple[Tensor | None, ...], parameters: list[nn.Parameter]) -> FloatArray:
-    parts = [
-        torch.zeros_like(p).reshape(-1) if g is None else g.detach().reshape(-1)
-        for g, p in zip(gradients, parameters)
-    ]
-    flat: FloatArray = torch.cat(parts).cpu().numpy()
-    return flat
-
-
-@contextmanager
-def twice_differentiable(threads: int) -> Iterator[None]:
-    """Attention and recurrent layers in a form that has second derivatives, not the fused one.
-
-    By as many threads of torch as the model is trained with: their number changes rounding.
-    """
-    before = torch._C._get_mkldnn_enabled()
-    with (
-        torch_threads(threads),
-        sdpa_kernel(SDPBackend.MATH),
-        torch.backends.cudnn.flags(enabled=False),
-    ):
-        # torch.backends.mkldnn.flags does this, too, and warns of devices that nobody asked for.
-        torch._C._set_mkldnn_enabled(False)
-        try:
-            yield
-        finally:
-            torch._C._set_mkldnn_enabled(before)
