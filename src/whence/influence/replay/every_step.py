@@ -122,6 +122,7 @@ class EveryStep:
         epochs = None if method.until == "best" else len(model.history_) or model.epochs
         asked = Losses(model, data)
         replayed = Replayed(model, asked, settled(run, method), method.precision, epochs)
+        replayed.check_memory(8)
         return cls(replayed, weighting, _mask(replayed, method.layers))
 
     def working(self, method: Any, what: str) -> Any:

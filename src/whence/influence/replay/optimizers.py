@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from whence.errors import UnsupportedError
+from whence.models.training import DifferentiableRecommender
 
 State = tuple[Tensor, ...]
 """Parameters, then what the optimiser keeps of each; all [P]."""
@@ -147,6 +148,11 @@ def step_of(model: Any) -> Step:
     UnsupportedError
         If it has one of its own.
     """
+    if type(model)._optimizer is not DifferentiableRecommender._optimizer:
+        raise UnsupportedError(
+            f"{type(model).__name__} has an optimiser of its own, whose steps are not known here; "
+            f"train with {', '.join(_KINDS)}."
+        )
     kind = _KINDS.get(model.optimizer)
     if kind is None:
         raise UnsupportedError(

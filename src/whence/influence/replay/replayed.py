@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import torch
 from torch import Tensor
 
 from whence.attribution import describe_run
@@ -23,7 +24,7 @@ from whence.influence.checkpoints import check_model
 from whence.influence.credit import credited
 from whence.influence.describe import Describer
 from whence.influence.reliability import reliability
-from whence.influence.replay.optimizers import State
+from whence.influence.replay.optimizers import State, step_of
 from whence.influence.replay.outcomes import Outcome
 from whence.influence.replay.smoothness import check_module
 from whence.influence.replay.training import TrainingMap
@@ -110,6 +111,13 @@ class Replayed:
         check_replayable(model)
         check_model(model)
         check_module(model)
+        step_of(model)
+        learned_of = getattr(model.examples_, "train", model.train_)
+        if learned_of is not model.train_ and learned_of.fingerprint != model.train_.fingerprint:
+            raise DataError(
+                "The training data changed since the fit (their fingerprint differs); give the "
+                "model as fit(train) left it."
+            )
 
     def about(self, outcome: Outcome) -> Replayed:
         """The same, of another outcome."""
@@ -144,13 +152,22 @@ class Replayed:
         way = float((theirs - self.first.initial).norm())
         difference = float((ours - theirs).norm()) / (way or 1.0)
         self.difference = max(self.difference, difference)
-        if difference > _LARGEST_DIFFERENCE or not np.isfinite(difference):
+        if difference <= _LARGEST_DIFFERENCE:
+            return
+        again = TrainingMap(self.model, self.epochs, self.model.seed, self.dtype).initial
+        if not torch.equal(again, self.first.initial):
             raise UnsupportedError(
-                f"Training done again differs from what the model learned by {difference:.1%} of "
-                f"its way, after epoch {epoch}: give the model as fit(train) left it, trained on "
-                "all its data and not loaded or moved since; or, where training is too rough to "
-                "be done again by other operations, train whence.smooth(model)."
+                f"The initial parameters of this {type(self.model).__name__} do not follow from "
+                "its seed, so that its training cannot be done again; draw them from torch's "
+                "generator, which is seeded when the module is made."
             )
+        raise UnsupportedError(
+            f"Training done again differs from what the model learned by {difference:.1%} of "
+            f"its way, after epoch {epoch}: give the model as fit(train) left it, trained on "
+            "all its data, with the seed and the parameters that it has, and not moved since; "
+            "or, where training is too rough to be done again by other operations, train "
+            "whence.smooth(model)."
+        )
 
     def check_memory(self, n_states: float) -> None:
         """Refuse what does not fit, before the work begins.
