@@ -139,6 +139,16 @@ def test_a_module_trained_elsewhere_is_refused(likes):
         whence.TracIn(every_step=True).attribute(model, likes[1])
 
 
+def test_a_loss_that_depends_on_the_batch_is_refused(likes):
+    def beside_others(scores, labels):
+        return last_step(scores - scores.mean(0), labels)
+
+    model = TorchModel(lambda train: Mean(train.n_items), loss=beside_others, **TORCH)
+    model.fit(likes[0])
+    with pytest.raises(UnsupportedError, match="depends on the batch"):
+        whence.Replay().attribute(model, likes[1])
+
+
 class Foreign(whence.BPRMF):
     """Trained by an optimiser of its own."""
 

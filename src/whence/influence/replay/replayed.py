@@ -19,8 +19,10 @@ from whence.data import Interactions
 from whence.engines import Checkpoints, Run, identity_of, kept_memory
 from whence.engines.memory import available_memory
 from whence.errors import DataError, UnsupportedError
+from whence.influence.alone import check_alone
 from whence.influence.base import DTYPES
 from whence.influence.checkpoints import check_model
+from whence.influence.comparison import typed
 from whence.influence.credit import credited
 from whence.influence.describe import Describer
 from whence.influence.reliability import reliability
@@ -103,6 +105,9 @@ class Replayed:
         self.difference = 0.0
         self.first = TrainingMap(model, self.epochs, model.seed, self.dtype)
         self.trained = self.first.vector(dict(model.module_.named_parameters()))
+        few = typed(model.examples_.batch(np.arange(min(3, self.n))), self.dtype)
+        own = self.first.model
+        self.first.evaluated(self.trained, check_alone, own, own._to_device(few))
         outcome.prepare(self.first, self.trained)
 
     @staticmethod
