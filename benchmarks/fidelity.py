@@ -67,11 +67,11 @@ SHOWN = {
 SIZES = {
     "ml": {"n_sources": 300, "masks": 24, "removals": 30, "queries": 40, "starts": 3,
            "runs": (1, 4), "proponents": 8, "pairs": 6},
-    "ml-sequences": {"n_sources": 200, "masks": 24, "removals": 0, "queries": 40, "starts": 2,
+    "ml-sequences": {"n_sources": 200, "masks": 24, "removals": 0, "queries": 16, "starts": 2,
                      "runs": (1, 4), "proponents": 8, "pairs": 6},
     "ml-all": {"keep": (0.9, 0.99), "masks": 24, "removals": 0, "queries": 8, "starts": 0,
                "runs": (1,), "proponents": 0, "pairs": 6},
-    "rsc15": {"n_sources": 1500, "masks": 24, "removals": 0, "queries": 40, "starts": 2,
+    "rsc15": {"n_sources": 1500, "masks": 24, "removals": 0, "queries": 16, "starts": 2,
               "runs": (1, 4), "proponents": 8, "pairs": 6},
 }  # fmt: skip
 
