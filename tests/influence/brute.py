@@ -7,6 +7,8 @@ import copy
 import numpy as np
 import torch
 
+from whence.models.training.checkpoints import duplicate
+
 
 def gradient(model, batch, number, names=None):
     """Gradient of the loss of one example of a batch, by parameter, as one vector."""
@@ -31,7 +33,7 @@ def gradients(model, examples, n, epoch=None, names=None):
 def at(model, state=None):
     """A copy of a model in float64, with other parameters perhaps."""
     other = copy.copy(model)
-    other.module_ = copy.deepcopy(model.module_)
+    other.module_ = duplicate(model.module_)
     if state is not None:
         other.module_.load_state_dict(state)
     other.module_ = other.module_.double().eval()

@@ -70,7 +70,7 @@ class Convolution(nn.Module):
     def __init__(self, n_tokens=9, dim=4):
         super().__init__()
         self.tokens = nn.Embedding(n_tokens, dim)
-        self.blur = nn.Conv1d(dim, dim, 3)
+        self.blur = nn.ConvTranspose1d(dim, dim, 3)
         self.output = nn.Linear(dim, n_tokens)
 
     def forward(self, tokens):

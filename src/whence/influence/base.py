@@ -182,7 +182,7 @@ class InfluenceMethod(Attributor):
     ) -> Influence:
         """Wrap scores of training examples, and of their terms, into the result type."""
         column, source, table = credited(problem.train, problem.examples, scores, self.by, terms)
-        comparison = problem.comparison
+        comparison, strategy = problem.comparison, problem.comparison.strategy
         skipped = ("checkpoints", "by", "threads")
         params = {name: value for name, value in self.params.items() if name not in skipped}
         if "seed" in params:
@@ -206,6 +206,7 @@ class InfluenceMethod(Attributor):
             epochs=[s.epoch + 1 for s in comparison.states],
             weighting=problem.weighting,
             n_left_out=getattr(problem.queries, "n_left_out", None),
+            **({"by_autograd": strategy.alone} if strategy.alone else {}),
             **self._facts(problem),
             **facts,
         )

@@ -22,7 +22,7 @@ from whence.errors import (
 from whence.influence.weights import Weights, optimizer_weights, weighting_of
 from whence.models.base import require
 from whence.models.training import Checkpoint, load_checkpoints
-from whence.models.training.checkpoints import best_of_folder
+from whence.models.training.checkpoints import best_of_folder, duplicate
 
 FINAL = "final"
 
@@ -256,7 +256,7 @@ def _rates(model: Any, found: list[Any], given: float | Sequence[float] | None) 
 
 def _copied(model: Any, dtype: torch.dtype) -> Any:
     private = copy.copy(model)
-    private.module_ = copy.deepcopy(model.module_).to(device="cpu", dtype=dtype)
+    private.module_ = duplicate(model.module_).to(device="cpu", dtype=dtype)
     private.module_.eval()
     private.module_.requires_grad_(False)
     private.device = "cpu"

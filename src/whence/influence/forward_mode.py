@@ -94,6 +94,8 @@ class _Dual(TorchFunctionMode):
         if func is torch.lstm and len(args) == 9 and not args[6] and not args[7]:
             lookup = self._lookups.get(id(args[0])) if _address(args[2][0]) in self._own else None
             return _lstm(lookup, self._tables, *args)
+        if func is functional.scaled_dot_product_attention:
+            return _attention(*args, **kwargs)
         if func is functional.embedding:
             found = _Lookup.make(*args, **kwargs)
             renormed = kwargs.get("max_norm", args[3] if len(args) > 3 else None) is not None
@@ -162,6 +164,28 @@ def _lstm(lookup: _Lookup | None, tables: Tables, *args: Any) -> tuple[Tensor, T
         last_c.append(cell)
     output = steps.transpose(0, 1) if batch_first else steps
     return output, torch.stack(last_h), torch.stack(last_c)
+
+
+def _attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """Attention step by step: the function of torch has no derivative in forward mode."""
+    if enable_gqa or dropout_p:
+        raise NotImplementedError
+    scores = query @ key.transpose(-2, -1) * (query.shape[-1] ** -0.5 if scale is None else scale)
+    if is_causal:
+        attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool).tril()
+    if attn_mask is not None:
+        is_flags = attn_mask.dtype == torch.bool
+        scores = scores.masked_fill(~attn_mask, -torch.inf) if is_flags else scores + attn_mask
+    return torch.softmax(scores, -1) @ value
 
 
 Write = Callable[[int, Tensor], None]

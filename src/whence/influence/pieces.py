@@ -270,13 +270,56 @@ class Dense:
 Piece = Outer | Rows | Dense
 
 
-def by_time(grad: Tensor, views: Sequence[Any], rights: Sequence[Tensor | None]) -> list[Piece]:
-    """Pieces of a recurrent layer, from tensors [T, n, ...] and views of its tracked weights."""
+def by_time(
+    recorder: Any,
+    grad: Tensor,
+    views: Sequence[Any],
+    rights: Sequence[Tensor | None],
+    owners: Tensor | None = None,
+) -> list[Piece]:
+    """Pieces of a recurrent layer, from tensors [T, B, ...] and views of its tracked weights.
+
+    `owners` are the examples of the B sequences, where these are not in the examples' order.
+    """
     kept = [(view, right) for view, right in zip(views, rights) if view is not None]
     if not kept:
         return []
-    parts = tuple(None if right is None else right.transpose(0, 1) for _, right in kept)
-    return [Outer(tuple(view.name for view, _ in kept), grad.transpose(0, 1), parts)]
+
+    def ordered(tensor: Tensor) -> Tensor:
+        by_sequence = tensor.transpose(0, 1)
+        if owners is None and len(by_sequence) == recorder.n:
+            return by_sequence
+        found: Tensor = recorder.by_example(by_sequence, owners=owners)
+        return found
+
+    parts = tuple(None if right is None else ordered(right) for _, right in kept)
+    return [Outer(tuple(view.name for view, _ in kept), ordered(grad), parts)]
+
+
+def merged(pieces: list[Piece]) -> list[Piece]:
+    """The same gradients, with the uses of a layer at several times as places of one use."""
+    groups: dict[Any, list[Outer]] = {}
+    for piece in pieces:
+        if isinstance(piece, Outer):
+            groups.setdefault((piece.key, piece.start, piece.shape), []).append(piece)
+    out: list[Piece] = []
+    for piece in pieces:
+        if not isinstance(piece, Outer):
+            out.append(piece)
+            continue
+        group = groups.pop((piece.key, piece.start, piece.shape), None)
+        if group is not None:
+            out.append(group[0] if len(group) == 1 else _one_use(group))
+    return out
+
+
+def _one_use(group: list[Outer]) -> Outer:
+    rights = tuple(
+        None if part is None else torch.cat([piece.rights[k] for piece in group], 1)  # type: ignore[misc]
+        for k, part in enumerate(group[0].rights)
+    )
+    left = torch.cat([piece.left for piece in group], 1)
+    return Outer(group[0].key, left, rights, group[0].start)
 
 
 def as_matrix(tensor: Tensor) -> Tensor:

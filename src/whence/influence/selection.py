@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from whence.errors import ParameterError, did_you_mean
-from whence.influence.capture import Capture
+from whence.influence.capture import tensors
 from whence.influence.checkpoints import State
+from whence.influence.layers.registry import HARMLESS
 
 
 def selected_names(
@@ -64,7 +67,29 @@ def _named(trainable: list[str], wanted: list[str]) -> list[str]:
 
 
 def _last(state: State, trainable: list[str], batch: dict[str, Any]) -> list[str]:
-    capture = Capture(state.module, trainable, batch)
-    pieces = capture.collect(capture.run(state.model.example_loss))
-    layer = pieces[-1].key[0].rpartition(".")[0]
-    return _named(trainable, [layer]) if layer else list(pieces[-1].key)
+    named = state.module.named_parameters()
+    watch = _Watch({id(p): name for name, p in named if name in set(trainable)})
+    with torch.no_grad(), watch:
+        state.model.example_loss(batch)
+    if watch.last is None:
+        return trainable[-1:]
+    layer = watch.last.rpartition(".")[0]
+    return _named(trainable, [layer]) if layer else [watch.last]
+
+
+class _Watch(TorchFunctionMode):
+    """Looks which parameter a function is given last."""
+
+    def __init__(self, names: dict[int, str]) -> None:
+        super().__init__()
+        self._names = names
+        self.last: str | None = None
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Call a torch function."""
+        if func not in HARMLESS:
+            for tensor in tensors((args, kwargs)):
+                self.last = self._names.get(id(tensor), self.last)
+        return func(*args, **(kwargs or {}))

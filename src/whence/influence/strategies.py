@@ -1,10 +1,10 @@
-"""Ways to the gradients of single examples: by factors of layers, one at a time, or sketched."""
+"""Ways to inner products of the gradients of single examples: by factors of layers, or sketched."""
 
 from __future__ import annotations
 
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,15 +15,16 @@ from torch import Tensor
 
 from whence.errors import UnsupportedError
 from whence.influence import forward_mode
-from whence.influence.capture import Batch, Blocks, gradients
+from whence.influence.capture import Batch, Blocks
 from whence.influence.checkpoints import State
 from whence.influence.factors import Factors, Plan, by_block, contract
+from whence.influence.per_example import Method, PerExample, sum_of_gradients
 from whence.influence.pieces import Outer, Piece, Rows, as_matrix
 from whence.influence.places import single_terms
 from whence.influence.weights import Weights
 
 FloatArray = npt.NDArray[np.float64]
-_TOLERANCE, _NEGLIGIBLE = 1e-3, 1e-6
+_TOLERANCE = 1e-3
 
 
 @dataclass
@@ -46,6 +47,11 @@ class Strategy(ABC):
     @abstractmethod
     def factors(self, state: State, batch: Batch, room: Tensor | None = None) -> Factors:
         """Gradients of a batch, what is written out in `room` [n, K] if there is one."""
+
+    @property
+    def alone(self) -> list[str]:
+        """Parameters whose gradients are computed one example at a time."""
+        return []
 
     def room(self, n: int, n_states: int) -> Tensor | None:
         """Memory [n, n_states, K] for gradients at some checkpoints, if they can be put there."""
@@ -91,10 +97,14 @@ class Strategy(ABC):
 class ByFactors(Strategy):
     """Gradients as factors of layers: exact, and far smaller than the gradients themselves."""
 
+    method: Method = "auto"
     plan: Plan = field(default_factory=Plan)
     shapes: dict[str, tuple[int, int]] = field(default_factory=dict)
     n_held: int = 1
     forward: bool = False
+
+    def __post_init__(self) -> None:
+        self.gradients = PerExample(self.names, self.method)
 
     def prepare(self, state: State, train: Batch, queries: Batch) -> None:
         """Check the factors against autograd, and decide which blocks are written out."""
@@ -102,39 +112,21 @@ class ByFactors(Strategy):
             name: tuple(as_matrix(state.module.get_parameter(name)).shape)  # type: ignore[misc]
             for name in self.names
         }
-        of_train, _ = self._gradients(state, train)
+        of_train = self.gradients.prepare(state, train)
         of_queries, _ = self._gradients(state, queries)
         self.plan = Plan.make(of_train, of_queries, self.shapes)
         self.n_held = sum(piece.n_numbers for pieces in of_train.values() for piece in pieces)
         self.n_held //= len(next(iter(train.values())))
-        self._check(state, train, of_train)
         self.forward = self._can_go_forward(state, train)
 
-    def _check(self, state: State, batch: Batch, blocks: Mapping[Any, list[Piece]]) -> None:
-        """Compare the sum of the first example's pieces with autograd, once per run."""
-        n = len(next(iter(batch.values())))
-        one = {name: tensor[:1] for name, tensor in batch.items()}
-        want = _sum_of_gradients(state, one, self.names)
-        largest = max(float(value.abs().max()) for value in want.values())
-        unseen = set(self.names)
-        for key, pieces in blocks.items():
-            rows = max(self.shapes[name][0] for name in key)
-            columns = sum(self.shapes[name][1] for name in key)
-            written = torch.zeros(n, columns, rows, dtype=self.dtype)
-            for piece in pieces:
-                piece.write(written)
-            first = 0
-            for name in key:
-                unseen.discard(name)
-                last = first + self.shapes[name][1]
-                _compare(name, written[0, first:last].T, as_matrix(want[name]), largest)
-                first = last
-        for name in unseen:
-            _compare(name, torch.zeros_like(want[name]), want[name], largest)
+    @property
+    def alone(self) -> list[str]:
+        """See `Strategy`."""
+        return self.gradients.alone
 
     def _can_go_forward(self, state: State, batch: Batch) -> bool:
         """Whether the module's functions have a forward mode, and it gives the same."""
-        direction = forward_mode.Direction(_sum_of_gradients(state, batch, self.names))
+        direction = forward_mode.Direction(sum_of_gradients(state, batch, self.names))
         try:
             got = forward_mode.along(state, batch, direction).double().numpy()
         except (NotImplementedError, RuntimeError):
@@ -150,14 +142,7 @@ class ByFactors(Strategy):
         return Factors.make(blocks, self.plan, state.weights, room)
 
     def _gradients(self, state: State, batch: Batch) -> tuple[Blocks, Tensor]:
-        return gradients(
-            state.model.example_loss,
-            state.module,
-            batch,
-            self.names,
-            fuse=state.weights.plain,
-            tables=state.tables,
-        )
+        return self.gradients.of(state, batch, fuse=state.weights.plain, tables=state.tables)
 
     def room(self, n: int, n_states: int) -> Tensor:
         """See `Strategy`."""
@@ -169,7 +154,7 @@ class ByFactors(Strategy):
         """Sum of the gradients, by ordinary back-propagation."""
         total: dict[str, Tensor] = {}
         for batch, weights in batches:
-            part = _sum_of_gradients(state, batch, self.names, weights)
+            part = sum_of_gradients(state, batch, self.names, weights)
             for name, value in part.items():
                 total[name] = total[name] + value.double() if name in total else value.double()
         weighted = state.weights.times(total)
@@ -197,7 +182,7 @@ class ByFactors(Strategy):
     def _along_factors(
         self, state: State, batch: Batch, direction: forward_mode.Direction
     ) -> FloatArray:
-        blocks, losses = gradients(state.model.example_loss, state.module, batch, self.names)
+        blocks, losses = self.gradients.of(state, batch)
         return contract(blocks, by_block(direction.vectors, list(blocks), self.shapes), len(losses))
 
     @property
@@ -209,32 +194,6 @@ class ByFactors(Strategy):
     def held(self) -> int:
         """Numbers per example that its factors hold."""
         return max(self.n_held, 1)
-
-
-@dataclass
-class ByAutograd(Strategy):
-    """Gradients by back-propagation of one example at a time: for any module, but slow."""
-
-    def factors(self, state: State, batch: Batch, room: Tensor | None = None) -> Factors:
-        """Gradients of a batch, written out."""
-        n = len(next(iter(batch.values())))
-        rows = []
-        for number in range(n):
-            one = {name: tensor[number : number + 1] for name, tensor in batch.items()}
-            found = _sum_of_gradients(state, one, self.names)
-            if not state.weights.plain:
-                found = {k: v * state.weights.entries[k].sqrt() for k, v in found.items()}
-            rows.append(torch.cat([found[name].flatten() for name in self.names]))
-        return Factors(n, torch.stack(rows), {}, Weights())
-
-    def prepare(self, state: State, train: Batch, queries: Batch) -> None:
-        """Count the parameters."""
-        self._width = sum(state.module.get_parameter(name).numel() for name in self.names)
-
-    @property
-    def width(self) -> int:
-        """Number of parameters."""
-        return self._width
 
 
 @dataclass
@@ -250,8 +209,17 @@ class BySketch(Strategy):
     sides: dict[str, tuple[Tensor | None, Tensor | None]] = field(default_factory=dict)
     sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.gradients = PerExample(self.names)
+
+    @property
+    def alone(self) -> list[str]:
+        """See `Strategy`."""
+        return self.gradients.alone
+
     def prepare(self, state: State, train: Batch, queries: Batch) -> None:
         """Draw the projections, a function of the seed and the name of the parameter."""
+        self.gradients.prepare(state, train)
         for name in self.names:
             rows, columns = as_matrix(state.module.get_parameter(name)).shape
             few = min(columns, max(1, round(self.dimension**0.5)))
@@ -281,9 +249,7 @@ class BySketch(Strategy):
             raise UnsupportedError(
                 "Projections are of plain gradients; take weighting='sgd', or TracIn for Adam's."
             )
-        blocks, losses = gradients(
-            state.model.example_loss, state.module, batch, self.names, fuse=False
-        )
+        blocks, losses = self.gradients.of(state, batch, fuse=False)
         n, parts = len(losses), []
         for name in self.names:
             many, few = self.sizes[name]
@@ -327,32 +293,3 @@ class BySketch(Strategy):
         if by_row is not None:
             values = by_row.T @ values
         return values if by_column is None else values @ by_column
-
-
-def _sum_of_gradients(
-    state: State, batch: Batch, names: list[str], weights: Tensor | None = None
-) -> dict[str, Tensor]:
-    """Gradient of the (weighted) sum of a batch's losses, by parameter."""
-    parameters = [state.module.get_parameter(name) for name in names]
-    try:
-        for parameter in parameters:
-            parameter.requires_grad_(True)
-        with torch.enable_grad():
-            losses = state.model.example_loss(batch)
-            total = losses.sum() if weights is None else (losses * weights.to(losses.dtype)).sum()
-            found = torch.autograd.grad(total, parameters, materialize_grads=True)
-    finally:
-        for parameter in parameters:
-            parameter.requires_grad_(False)
-    return dict(zip(names, found))
-
-
-def _compare(name: str, got: Tensor, want: Tensor, largest: float) -> None:
-    """Raise unless a gradient is right, but for rounding."""
-    error = float((got - want).abs().max()) if got.numel() else 0.0
-    if error > _TOLERANCE * float(want.abs().max()) + _NEGLIGIBLE * largest:
-        raise UnsupportedError(
-            f"The gradient of {name!r} by the rules of its layers is not that of automatic "
-            f"differentiation (it differs by {error:.2g}), so the module uses it in a way unknown "
-            "here; leave it out with layers=..., or ask for method='autograd'."
-        )

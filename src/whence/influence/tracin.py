@@ -26,12 +26,13 @@ from whence.influence.passes import (
     SumsOverQueries,
     empty_lists,
 )
+from whence.influence.per_example import Method
 from whence.influence.places import Targets
 from whence.influence.replay import every_step
 from whence.influence.replay.replayed import check_replayable
 from whence.influence.result import Influence
 from whence.influence.screening import Limits
-from whence.influence.strategies import ByAutograd, ByFactors, Strategy
+from whence.influence.strategies import ByFactors, Strategy
 from whence.influence.weights import Weighting
 from whence.models.training.loop import torch_threads
 from whence.parameters import PositiveInt
@@ -262,8 +263,11 @@ class TracIn(Tracing, name="tracin", title="TracIn influence"):
         Proponents and opponents that `per_query` keeps for each query.
     learning_rate : float or sequence of float, optional
         Instead of what the checkpoints say; needed where they are not Whence's.
-    method : {"factors", "autograd"}
-        "autograd" goes through any module, one example at a time, and is slow.
+    method : {"auto", "factors", "autograd"}
+        How the gradients of single examples are made. "auto": as factors where layers have rules,
+        and for parameters that have none by back-propagation of one example at a time, which is
+        slow; a warning and ``metadata["by_autograd"]`` name them. "factors" refuses these,
+        "autograd" does it for all.
     batch_size : int, optional
         Training examples at a time; by the memory that they take, by default.
     precision : {"float32", "bfloat16", "float64"}
@@ -292,7 +296,7 @@ class TracIn(Tracing, name="tracin", title="TracIn influence"):
 
     weighting: Weighting | None = None
     every_step: bool = False
-    method: Literal["factors", "autograd"] = "factors"
+    method: Method = "auto"
 
     def check_model(self, model: Any) -> None:
         """Refuse a model that is not trained by gradients; see `Attributor.check_model`."""
@@ -355,7 +359,7 @@ class TracIn(Tracing, name="tracin", title="TracIn influence"):
         )
 
     def _strategy(self, names: list[str], dtype: torch.dtype, seed: int) -> Strategy:
-        return ByAutograd(names, dtype) if self.method == "autograd" else ByFactors(names, dtype)
+        return ByFactors(names, dtype, self.method)
 
     def _answer(self, *args: Any, **facts: Any) -> Influence:
         if self.normalise == "cosine":

@@ -69,6 +69,45 @@ def pad(call: Call) -> Any:
     return call.recorder.mark(functional.pad(weight, sizes), padded)
 
 
+@register_layer(functional.embedding_bag)
+def embedding_bag(call: Call) -> Any:
+    """Rows looked up one by one, and summed, averaged or compared where a bag has several."""
+    numbers, weight = call.args[0], call.argument(1, "weight")
+    offsets, max_norm = call.argument(2, "offsets"), call.argument(3, "max_norm")
+    mode, weights = call.argument(6, "mode", "mean"), call.argument(8, "per_sample_weights")
+    padding = call.argument(10, "padding_idx")
+    view, recorder = call.recorder.view_of(weight), call.recorder
+    if view is None or view.transposed or max_norm is not None or numbers.is_floating_point():
+        return NotImplemented
+    if offsets is not None and not recorder.is_batched(offsets):
+        return NotImplemented
+    inside = torch.ones_like(numbers, dtype=torch.bool)
+    if offsets is not None:
+        ends = torch.cat([offsets[1:], offsets.new_tensor([len(numbers)])])
+        if call.argument(9, "include_last_offset", False):
+            return NotImplemented
+        place = offsets.unsqueeze(1) + torch.arange(int((ends - offsets).max()))
+        inside = place < ends.unsqueeze(1)
+        place = torch.where(inside, place, 0)
+        numbers = numbers[place]
+        weights = None if weights is None else weights[place]
+    if padding is not None:
+        padding = padding % len(weight)
+        inside = inside & (numbers != padding)
+    numbers = recorder.batched(numbers)
+    rows = _looked_up(call, weight, view, numbers, padding)
+    if rows is NotImplemented:
+        return rows
+    kept = inside.unsqueeze(2)
+    if mode == "max":
+        lowest = rows.masked_fill(~kept, -torch.inf).amax(1)
+        return torch.where(kept.any(1), lowest, 0.0)
+    if weights is not None:
+        rows = rows * weights.unsqueeze(2)
+    total = (rows * kept).sum(1)
+    return total if mode == "sum" else total / kept.sum(1).clamp(min=1)
+
+
 def _looked_up(call: Call, weight: Tensor, view: View, numbers: Tensor, padding: int | None) -> Any:
     recorder = call.recorder
     whole = recorder.parameter(view.name)
@@ -76,11 +115,12 @@ def _looked_up(call: Call, weight: Tensor, view: View, numbers: Tensor, padding:
         return NotImplemented
     if not recorder.is_batched(numbers):
         numbers = numbers.expand(recorder.n, *numbers.shape)
+    whose = recorder.said_owners(numbers)
     output = weight[numbers] if weight.dim() == 1 else functional.embedding(numbers, weight)
     n_rows = len(whole)
 
     def build(grad: Tensor) -> list[Piece]:
-        owner, index = recorder.owners(numbers), numbers
+        owner, index = recorder.owners(numbers) if whose is None else whose, numbers
         if numbers.dim() > 1:
             owner = owner.view(-1, *(1,) * (numbers.dim() - 1)).expand_as(numbers)
         if grad.dim() == 3 and grad.transpose(0, 1).is_contiguous():

@@ -8,52 +8,46 @@ import torch
 from torch import Tensor
 
 from whence.influence import _kernels as kernels
+from whence.influence.layers.recurrent import States, stacked
 from whence.influence.layers.registry import Call, Recorder, register_layer
 from whence.influence.pieces import Piece, by_time
 
 
-@register_layer(torch.gru)
+@register_layer(torch.gru, anywhere=True)
 def gru(call: Call) -> Any:
     """Σ_t D_t ⊗ [x_t, 1] of the input's weights, and Σ_t D'_t ⊗ [h_{t-1}, 1] of the state's.
 
-    D and D' differ in the new gate, where the reset gate is between them. Packed sequences and
-    two directions are not known here.
+    D and D' differ in the new gate, where the reset gate is between them.
     """
-    if len(call.args) != 9 or call.kwargs:
-        return NotImplemented
-    x, state, weights, has_bias, n_layers, _, training, both_ways, batch_first = call.args
-    per_layer = 4 if has_bias else 2
-    if not isinstance(weights, (list, tuple)) or training or both_ways:
-        return NotImplemented
-    if len(weights) != n_layers * per_layer:
-        return NotImplemented
-    x = x.transpose(0, 1) if batch_first else x
-    last = []
-    for layer in range(n_layers):
-        given = list(weights[layer * per_layer : (layer + 1) * per_layer])
-        x = _layer(call.recorder, x, state[layer], given)
-        last.append(x[-1])
-    return x.transpose(0, 1) if batch_first else x, torch.stack(last)
+    return stacked(call, _layer)
 
 
-def _layer(recorder: Recorder, x: Tensor, h0: Tensor, weights: list[Tensor]) -> Tensor:
+def _layer(
+    recorder: Recorder,
+    x: Tensor,
+    state: States,
+    weights: list[Tensor],
+    owners: Tensor | None,
+    first: bool,
+) -> States:
     """Outputs [T, B, H] of one layer."""
+    (h0,) = state
     views = [recorder.view_of(weight) for weight in weights]
     steps = x.detach().contiguous()
 
     def build_input(grad: Tensor) -> list[Piece]:
-        return by_time(grad, views[0::2], [steps, None])
+        return by_time(recorder, grad, views[0::2], [steps, None], owners)
 
     def build_state(grad: Tensor) -> list[Piece]:
-        before = torch.cat([h0.unsqueeze(0), out.detach()[:-1]])
-        return by_time(grad, views[1::2], [before, None])
+        before = torch.cat([h0.detach().unsqueeze(0), out.detach()[:-1]])
+        return by_time(recorder, grad, views[1::2], [before, None], owners)
 
     # Adding nothing to what comes from the input and from the state gives its gradient a name.
     nothing = x.new_zeros(1).expand(*x.shape[:2], weights[0].shape[0])
     of_input = recorder.tap(nothing, build_input)
     of_state = recorder.tap(nothing, build_state)
     out: Tensor = _Recurrence.apply(x, steps, of_input, of_state, h0, *weights)  # type: ignore[no-untyped-call]
-    return out
+    return (out,)
 
 
 class _Recurrence(torch.autograd.Function):

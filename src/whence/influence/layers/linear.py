@@ -61,12 +61,13 @@ def _product(
     if not recorder.is_batched(x):
         x = x.expand(recorder.n, *x.shape)
         y = y.expand(recorder.n, *y.shape)
-    inputs = recorder.by_example(x.detach())
+    owners = recorder.said_owners(x)
+    inputs = recorder.by_example(x.detach(), owners=owners)
     # `linear` multiplies by the transposed matrix, a product by the matrix as it is.
     by_rows = call.function is functional.linear or view is None or view.transposed
 
     def build(grad: Tensor) -> list[Piece]:
-        outputs = recorder.by_example(grad)
+        outputs = recorder.by_example(grad, owners=owners)
         if view is not None and not by_rows:
             right = _padded(outputs, view, recorder.parameter(view.name))
             of_bias = [Outer((bias.name,), outputs, (None,), bias.start)] if bias else []
@@ -75,11 +76,11 @@ def _product(
         if view is not None:
             right = _padded(inputs, view, recorder.parameter(view.name))
         parts = [(view, right), (bias, None)]
-        key: Key = tuple(part.name for part, _ in parts if part is not None)
-        rights = tuple(right for part, right in parts if part is not None)
-        starts = {part.start for part, _ in parts if part is not None}
-        whole = Outer(key, outputs, rights, min(starts))
-        return [whole] if len(starts) == 1 else list(whole.split())
+        seen = [(part, right) for part, right in parts if part is not None]
+        if len({part.start for part, _ in seen}) > 1:
+            return [Outer((part.name,), outputs, (right,), part.start) for part, right in seen]
+        key: Key = tuple(part.name for part, _ in seen)
+        return [Outer(key, outputs, tuple(right for _, right in seen), seen[0][0].start)]
 
     return recorder.tap(y, build)
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from whence.influence import _kernels as kernels
+from whence.influence.layers.recurrent import States, stacked
 from whence.influence.layers.registry import Call, Recorder, register_layer
 from whence.influence.pieces import Piece, by_time
 
@@ -16,31 +17,23 @@ _LARGEST_TABLE = 1 << 24
 """Numbers in the products of all rows of an embedding."""
 
 
-@register_layer(torch.lstm)
+@register_layer(torch.lstm, anywhere=True)
 def lstm(call: Call) -> Any:
-    """Σ_t D_t ⊗ [x_t, h_{t-1}, 1, 1], D_t being the gradient of the gates' inputs.
+    """Σ_t D_t ⊗ [x_t, h_{t-1}, 1, 1], D_t being the gradient of the gates' inputs."""
+    batch_first = call.args[-1] is True
 
-    Packed sequences, projections and two directions are not known here.
-    """
-    if len(call.args) != 9 or call.kwargs:
-        return NotImplemented
-    x, states, weights, has_bias, n_layers, _, training, both_ways, batch_first = call.args
-    per_layer = 4 if has_bias else 2
-    if not isinstance(weights, (list, tuple)) or training or both_ways:
-        return NotImplemented
-    if len(weights) != n_layers * per_layer:
-        return NotImplemented
-    lookup = _from_table(call.recorder, x, list(weights[:per_layer]), batch_first)
-    x = x.transpose(0, 1) if batch_first else x
-    last_h, last_c = [], []
-    for layer in range(n_layers):
-        given = list(weights[layer * per_layer : (layer + 1) * per_layer])
-        state = states[0][layer], states[1][layer]
-        x, cell = _layer(call.recorder, x, state, given, lookup if layer == 0 else None)
-        last_h.append(x[-1])
-        last_c.append(cell)
-    output = x.transpose(0, 1) if batch_first else x
-    return output, torch.stack(last_h), torch.stack(last_c)
+    def layer(
+        recorder: Recorder,
+        x: Tensor,
+        state: States,
+        weights: list[Tensor],
+        owners: Tensor | None,
+        first: bool,
+    ) -> States:
+        lookup = _from_table(recorder, call.args[0], weights, batch_first) if first else None
+        return _layer(recorder, x, state, weights, owners, lookup)
+
+    return stacked(call, layer)
 
 
 Lookup = tuple[Tensor, Tensor]
@@ -73,26 +66,27 @@ def _sum(biases: Sequence[Tensor], weight: Tensor) -> Tensor:
 def _layer(
     recorder: Recorder,
     x: Tensor,
-    state: tuple[Tensor, Tensor],
+    state: States,
     weights: list[Tensor],
+    owners: Tensor | None,
     lookup: Lookup | None,
-) -> tuple[Tensor, Tensor]:
-    """Outputs [T, B, H] and the last cell [B, H] of one layer."""
+) -> States:
+    """Outputs and cells [T, B, H] of one layer."""
     h0, c0 = state
     steps = x.detach().contiguous()
 
     def build(grad: Tensor) -> list[Piece]:
-        before = torch.cat([h0.unsqueeze(0), out.detach()[:-1]])
+        before = torch.cat([h0.detach().unsqueeze(0), out.detach()[:-1]])
         views = [recorder.view_of(weight) for weight in weights]
-        return by_time(grad, views, [steps, before, None, None])
+        return by_time(recorder, grad, views, [steps, before, None, None], owners)
 
     # Adding nothing to the inputs of the gates gives their gradient a name.
     nothing = x.new_zeros(1).expand(*x.shape[:2], weights[0].shape[0])
     nothing = recorder.tap(nothing, build)
-    out, cell = _Recurrence.apply(  # type: ignore[no-untyped-call]
+    out, cells = _Recurrence.apply(  # type: ignore[no-untyped-call]
         x, steps, lookup, nothing, h0, c0, *weights
     )
-    return out, cell
+    return out, cells
 
 
 class _Recurrence(torch.autograd.Function):
@@ -111,7 +105,7 @@ class _Recurrence(torch.autograd.Function):
         w_state: Tensor,
         *biases: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Outputs [T, B, H] and the last cell [B, H] for inputs [T, B, D].
+        """Outputs and cells [T, B, H] for inputs [T, B, D].
 
         `steps` are the inputs by place in memory, without a gradient; with a lookup, their
         products with the weights are known.
@@ -139,20 +133,22 @@ class _Recurrence(torch.autograd.Function):
             h = torch.mul(o, torch.tanh(cell, out=squashed[step]), out=out[step])
         ctx.kept = gates, cells, squashed, w_in, w_state
         ctx.set_materialize_grads(False)
-        return out, cells[-1].clone()
+        return out, cells[1:].detach()
 
     @staticmethod
-    def backward(ctx: Any, grad_out: Tensor | None, grad_cell: Tensor | None) -> Any:
+    def backward(ctx: Any, grad_out: Tensor | None, grad_cells: Tensor | None) -> Any:
         """Gradients of the inputs [T, B, D] and of the gates' inputs [T, B, 4H]."""
         gates, cells, squashed, w_in, w_state = ctx.kept
         grad_out = torch.zeros_like(squashed) if grad_out is None else grad_out.contiguous()
         grads = torch.empty_like(gates)
-        dc = torch.zeros_like(cells[0]) if grad_cell is None else grad_cell.clone()
+        dc = torch.zeros_like(cells[0])
         dh = grad_out[-1].clone()
         given, before, after, written = (t.numpy() for t in (gates, cells, squashed, grads))
         for step in reversed(range(len(gates))):
             if step + 1 < len(gates):
                 torch.addmm(grad_out[step], grads[step + 1], w_state, out=dh)
+            if grad_cells is not None:
+                dc += grad_cells[step]
             kernels.lstm_step_back(
                 given[step], before[step], after[step], dh.numpy(), dc.numpy(), written[step]
             )

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from whence.influence.layers.axes import axis_of, batched
 from whence.influence.layers.registry import Call, View, register_layer
 from whence.influence.pieces import Dense, Piece, as_matrix
 
@@ -35,7 +36,7 @@ _OPERATIONS: dict[Any, Callable[[Any, Any], Tensor]] = {
 }
 
 
-@register_layer(*_OPERATIONS)
+@register_layer(*_OPERATIONS, anywhere=True)
 def pointwise(call: Call) -> Any:
     """``x + w`` and the like, for x of the batch and w that broadcasts over it."""
     if len(call.args) != 2 or call.kwargs:
@@ -54,13 +55,21 @@ def pointwise(call: Call) -> Any:
         or not recorder.is_batched(x)
     ):
         return NotImplemented
+    axis = axis_of(x) or 0
+    if axis:
+        # The batch comes first, and what is broadcast over it has nothing there.
+        weight = weight.reshape((1,) * (x.dim() - weight.dim()) + weight.shape)
+        x, weight = batched(x.transpose(0, axis)), weight.transpose(0, axis)
+        if weight.shape[0] != 1:
+            return NotImplemented
     while weight.dim() > x.dim() - 1 and weight.dim() and weight.shape[0] == 1:
         weight = weight[0]
     if weight.dim() > x.dim() - 1:
         return NotImplemented
     copies = _copied(call, weight, view, x)
     pair = (copies, x) if place == 0 else (x, copies)
-    return _OPERATIONS[call.function](*pair)
+    out = _OPERATIONS[call.function](*pair)
+    return batched(out.transpose(0, axis), axis) if axis else out
 
 
 def _copied(call: Call, weight: Tensor, view: View, x: Tensor) -> Tensor:
@@ -68,10 +77,11 @@ def _copied(call: Call, weight: Tensor, view: View, x: Tensor) -> Tensor:
     recorder = call.recorder
     whole = recorder.parameter(view.name)
     between = x.dim() - 1 - weight.dim()
+    owners = recorder.said_owners(x)
     copies = weight.expand(len(x), *(1,) * between, *weight.shape)
 
     def build(grad: Tensor) -> list[Piece]:
-        flat = recorder.by_example(grad.reshape(len(grad), -1)).sum(1)
+        flat = recorder.by_example(grad.reshape(len(grad), -1), owners=owners).sum(1)
         rows, columns = as_matrix(whole).shape
         values = flat.new_zeros(recorder.n, rows, columns)
         part = values[:, slice(*view.rows), slice(*view.columns)]

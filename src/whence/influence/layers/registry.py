@@ -51,6 +51,8 @@ class View:
         """
         whole = parameter.reshape(len(parameter), -1) if parameter.dim() else parameter.view(1, 1)
         width = whole.shape[1]
+        if part is parameter:
+            return cls(name, (0, len(whole)), (0, width))
         sizes = [(size, step) for size, step in zip(part.shape, part.stride()) if size != 1]
         first_row, first_column = divmod(
             int(part.storage_offset()) - int(parameter.storage_offset()), width
@@ -112,7 +114,16 @@ class Recorder(Protocol):
     def owners(self, tensor: Tensor) -> Tensor:
         """Example of each index of the first dimension, int64 [N]."""
 
-    def by_example(self, tensor: Tensor, keep: int = 1) -> Tensor:
+    def batched(self, tensor: Tensor, like: Tensor | None = None) -> Tensor:
+        """Say that the rows of a tensor belong to examples, as those of another."""
+
+    def call(self, function: Any, *args: Any) -> Any:
+        """Call a torch function with tracked parameters, by its rule."""
+
+    def said_owners(self, tensor: Tensor) -> Tensor | None:
+        """Example of each row of a tensor whose rows are in an order of their own."""
+
+    def by_example(self, tensor: Tensor, keep: int = 1, owners: Tensor | None = None) -> Tensor:
         """The tensor as [n, T, ...]; its last `keep` dimensions stay."""
 
     def tap(self, output: Tensor, build: Build) -> Tensor:
@@ -137,13 +148,20 @@ Rule = Callable[[Call], Any]
 _RULES: dict[Any, Rule] = {}
 
 
-def register_layer(*functions: Any) -> Callable[[Rule], Rule]:
+ANYWHERE: set[Any] = set()
+"""Functions whose rules know themselves which dimension of their arguments the batch is."""
+
+
+def register_layer(*functions: Any, anywhere: bool = False) -> Callable[[Rule], Rule]:
     """Register the rule for torch functions that are given a parameter.
 
     Parameters
     ----------
     *functions : callable
         Such as ``torch.nn.functional.linear``.
+    anywhere : bool
+        Whether the rule knows itself which dimension of the arguments the batch is; else the
+        first argument has it first, and so must the output.
 
     Returns
     -------
@@ -171,6 +189,8 @@ def register_layer(*functions: Any) -> Callable[[Rule], Rule]:
                     f"{taken.__module__}.{taken.__qualname__}; leave one of them out."
                 )
             _RULES[function] = rule
+            if anywhere:
+                ANYWHERE.add(function)
         return rule
 
     return register

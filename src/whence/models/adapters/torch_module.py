@@ -29,7 +29,7 @@ from whence.models.adapters._torch_ways import (
     name_of,
 )
 from whence.models.training import Batch, Checkpoint, DifferentiableRecommender, Examples
-from whence.models.training.checkpoints import copied
+from whence.models.training.checkpoints import copied, duplicate
 from whence.models.training.settings import TrainingSettings
 from whence.parameters import Count, PositiveInt, field
 
@@ -180,7 +180,7 @@ class TorchModel(DifferentiableRecommender):
                 "as it is."
             )
         try:
-            return copy.deepcopy(made)
+            return duplicate(made)
         except (RuntimeError, TypeError) as error:
             raise ParameterError(
                 f"{type(made).__name__} cannot be copied ({error}); give a function from the "

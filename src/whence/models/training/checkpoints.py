@@ -7,6 +7,7 @@ needs to go on. They are read with ``weights_only=True``, so that a file can run
 
 from __future__ import annotations
 
+import copy
 import errno
 import pickle
 import re
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from whence.data.files import UNREADABLE, atomic_path
 from whence.errors import FileFormatError, check_path
@@ -260,6 +261,13 @@ def _inside(folder: str | Path) -> Path:
     """The folder of checkpoints in that of a run, or that folder itself."""
     inner = Path(folder) / "checkpoints"
     return inner if inner.is_dir() else Path(folder)
+
+
+def duplicate(module: nn.Module) -> nn.Module:
+    """Copy a module, also one that keeps what a forward pass has made of its parameters."""
+    made = [value for part in module.modules() for value in vars(part).values()]
+    kept = [value for value in made if isinstance(value, Tensor) and not value.is_leaf]
+    return copy.deepcopy(module, {id(value): value.detach().clone() for value in kept})
 
 
 def copied(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
