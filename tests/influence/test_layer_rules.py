@@ -19,7 +19,8 @@ from torch.nn.utils.rnn import (  # noqa: E402
     pad_packed_sequence,
 )
 
-from whence.influence import TracIn, capture  # noqa: E402
+from whence.errors import UnsupportedError, WhenceWarning  # noqa: E402
+from whence.influence import TracIn, TracInRandomProjection, capture  # noqa: E402
 from whence.influence.layers import registry  # noqa: E402
 from whence.influence.per_example import PerExample  # noqa: E402
 
@@ -369,6 +370,18 @@ class Foreign(Around):
         return torch.tanh(mixed).view(LENGTH, len(x), -1).sum(0)
 
 
+class Squared(Around):
+    """Ends in a layer without a rule."""
+
+    def __init__(self, middle):
+        super().__init__(middle)
+        self.output = nn.Bilinear(DIM, DIM, N_TOKENS)
+
+    def forward(self, tokens):
+        x = self.middle(self.tokens(tokens)).sum(1)
+        return self.output(x, x)
+
+
 class Changing(Around):
     """Changes what a layer gave in place."""
 
@@ -405,6 +418,30 @@ def test_what_has_no_rule_is_done_one_by_one(module, alone):
     close(values.scores, want.sum(1), 1e-9)
     assert set(values.metadata.get("by_autograd", [])) == alone
     close(general.matrix(model, queries), want, 1e-9)
+
+
+@pytest.mark.parametrize("method", ["auto", "factors", "autograd"])
+def test_what_looks_at_the_batch_is_refused(method):
+    model = Model(Around(nn.Linear(DIM, DIM), LENGTH * DIM))
+    model.module_.middle = nn.BatchNorm1d(LENGTH, track_running_stats=False)
+    with pytest.raises(UnsupportedError, match="depends on the batch"):
+        TracIn(checkpoints="final", method=method).matrix(model, Batches(5, seed=1))
+
+
+def test_the_last_layer_is_found_without_rules():
+    model = Model(Squared(nn.Linear(DIM, DIM)))
+    with pytest.warns(WhenceWarning, match="2 of 2 parameters"):
+        values = TracIn(checkpoints="final", layers="last").attribute(model, Batches(5, seed=1))
+    assert values.metadata["parameters"] == ["output.weight", "output.bias"]
+
+
+def test_sketches_of_what_has_no_rule():
+    torch.manual_seed(1)
+    model, queries = Model(Foreign()), Batches(5, seed=1)
+    sketches = TracInRandomProjection(dimension=10**6, checkpoints="final", precision="float64")
+    exact = TracIn(checkpoints="final", precision="float64")
+    with pytest.warns(WhenceWarning, match="have no rule"):
+        close(sketches.matrix(model, queries), exact.matrix(model, queries), 1e-9)
 
 
 def test_every_way_gives_the_same_gradients():

@@ -206,10 +206,12 @@ class InfluenceMethod(Attributor):
             epochs=[s.epoch + 1 for s in comparison.states],
             weighting=problem.weighting,
             n_left_out=getattr(problem.queries, "n_left_out", None),
-            **({"by_autograd": strategy.alone} if strategy.alone else {}),
             **self._facts(problem),
             **facts,
         )
+
+        if strategy.alone:
+            metadata["by_autograd"] = strategy.alone
 
         def recompute(query: int) -> Influence:
             if scores_of is None:

@@ -96,7 +96,9 @@ class Capture(TorchFunctionMode):
         wanted = set(names)
         self.n = len(next(iter(batch.values())))
         self._module = module
-        self._parameters = {k: p for k, p in module.named_parameters() if k in wanted}
+        self._parameters: dict[str, Tensor] = {
+            k: p for k, p in module.named_parameters() if k in wanted
+        }
         self._views = {id(p): View.of(k, p, p) for k, p in self._parameters.items()}
         self._taps: list[tuple[Tensor, Build, tuple[str, ...]]] = []
         self._derived: dict[str, Derived] = {}
@@ -179,7 +181,7 @@ class Capture(TorchFunctionMode):
             rule = None
         before, self._at_work = self._at_work, tracked
         try:
-            result = NotImplemented
+            result: Any = NotImplemented
             if rule is not None and axis and func not in ANYWHERE:
                 if isinstance(args[0], Tensor) and axis_of(args[0]) == axis:
                     first = batched(args[0].transpose(0, axis))
@@ -407,7 +409,8 @@ def tensors(value: Any) -> list[Tensor]:
 
 def _blocks(pieces: list[Piece], fuse: bool) -> Blocks:
     """Pieces by block: parameters are together where they are used together, and only so."""
-    pieces, uses = merged(pieces), {}
+    pieces = merged(pieces)
+    uses: dict[str, int] = {}
     for piece in pieces:
         for name in piece.key:
             uses[name] = uses.get(name, 0) + 1

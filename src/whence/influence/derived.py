@@ -89,8 +89,8 @@ class Derived:
         grads = written.transpose(1, 2).reshape(n, *self.result.shape)
         for (_, view), values in zip(self.sources, self._back(grads)):
             whole = values.new_zeros(n, *self.wholes[view.name])
-            part = whole[:, slice(*view.rows), slice(*view.columns)]
-            part += values.reshape(part.shape)
+            chosen = whole[:, slice(*view.rows), slice(*view.columns)]
+            chosen += values.reshape(chosen.shape)
             others.append(Dense((view.name,), whole))
         return others
 

@@ -31,7 +31,8 @@ def multi_head_attention(call: Call) -> Any:
         return NotImplemented
     heads, recorder = given["num_heads"], call.recorder
     query, key, value = (
-        part.unflatten(2, (heads, -1)).transpose(1, 2) for part in _projected(recorder, given)
+        part.reshape(*part.shape[:2], heads, -1).transpose(1, 2)
+        for part in _projected(recorder, given)
     )
     mask = _mask(given, query, key)
     weights = None

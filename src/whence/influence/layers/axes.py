@@ -44,17 +44,24 @@ _SWAPS = frozenset(
         torch.Tensor.swapaxes, torch.Tensor.swapdims,
     }
 )  # fmt: skip
-_TURNS = frozenset({torch.Tensor.T.__get__, torch.Tensor.mT.__get__})  # type: ignore[attr-defined]
+_TURNS: frozenset[Any] = frozenset(getattr(torch.Tensor, name).__get__ for name in ("T", "mT"))
+_SHAPES = frozenset(
+    getattr(home, name)
+    for home, names in (
+        (torch, ("reshape", "flatten", "unflatten")),
+        (torch.Tensor, ("reshape", "flatten", "unflatten", "view")),
+    )
+    for name in names
+)
 _PERMUTES = frozenset({torch.permute, torch.Tensor.permute})
 _INDEXES = frozenset({torch.select, torch.Tensor.select})
 _REDUCES = frozenset(
     getattr(home, name)
     for home in (torch, torch.Tensor)
-    for name in ("sum", "mean", "amax", "amin", "logsumexp", "softmax", "norm")
+    for name in ("sum", "mean", "amax", "amin", "logsumexp", "norm")
 )
 _ROWS = frozenset({torch.index_select, torch.Tensor.index_select})
-_PACK = torch._VF._pack_padded_sequence  # type: ignore[attr-defined]
-_UNPACK = torch._VF._pad_packed_sequence  # type: ignore[attr-defined]
+_PACK, _UNPACK = torch._VF._pack_padded_sequence, torch._VF._pad_packed_sequence
 
 
 def followed(
@@ -86,8 +93,8 @@ def followed(
         chosen = _chosen(given, axis, args[2] if len(args) > 2 else kwargs["index"], n)
         return lambda tensor: batched(tensor, axis, chosen)
     if func is _PACK and axis == (0 if args[2] else 1):
-        owners = _packed(given, args[1], axis)
-        return lambda tensor: batched(tensor, 0, owners)
+        packed = _packed(given, args[1], axis)
+        return lambda tensor: batched(tensor, 0, packed)
     if func is _UNPACK:
         whose, first = owners_of(given), 0 if args[2] else 1
         owners = None if whose is None else whose[: int(args[1][0])]
@@ -124,6 +131,8 @@ def _axis_after(
         return [int(dim) % n for dim in dims].index(axis)
     if axis == 0:
         return 0  # what is made of rows of the batch has them first
+    if func in _SHAPES:
+        return UNKNOWN
     if func is torch.Tensor.__getitem__:
         index = args[1] if isinstance(args[1], tuple) else (args[1],)
         if not all(isinstance(one, (int, slice)) for one in index):

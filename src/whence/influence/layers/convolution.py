@@ -80,4 +80,5 @@ def _patches(
     if len(kernel) == 1:
         x, kernel = x.unsqueeze(2), [1, *kernel]
         stride, dilation = [1, *stride], [1, *dilation]
-    return functional.unfold(x, kernel, dilation, 0, stride).transpose(1, 2)
+    sizes = tuple(kernel), tuple(dilation), 0, tuple(stride)
+    return functional.unfold(x, *sizes).transpose(1, 2)
