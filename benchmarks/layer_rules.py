@@ -2,7 +2,7 @@
 
 Run ``python benchmarks/layer_rules.py``; it prints a table, and with ``--write`` puts it into
 ``benchmarks/LAYER_RULES_RESULTS.md``. Each module is an embedding of 1,000 items, the layer of 64
-units over 20 places, and a linear layer over all items; scores of 256 training examples for 32
+units over 20 places, and a linear layer over all items; scores of 1,024 training examples for 32
 queries, all parameters, float32, one thread; the least CPU seconds of ``--runs`` runs.
 """
 
@@ -158,7 +158,7 @@ def main():
         "# Rules of layers: results",
         "",
         "Made by `python benchmarks/layer_rules.py --write`: CPU seconds of one thread for the",
-        "scores of 256 training examples and 32 queries; the error is the largest difference",
+        "scores of 1,024 training examples and 32 queries; the error is the largest difference",
         f"relative to the largest score. torch {torch.__version__}.",
         "",
         "| layer | by its rule | one example at a time | times faster | error |",
@@ -166,7 +166,7 @@ def main():
     ]
     for name, (layer, use) in LAYERS.items():
         torch.manual_seed(0)
-        model, queries = Model(Around(layer(), use).eval(), 256), Examples(32, 1)
+        model, queries = Model(Around(layer(), use).eval(), 1024), Examples(32, 1)
         rules = TracIn(checkpoints="final", method="factors", threads=1)
         general = TracIn(checkpoints="final", method="autograd", threads=1)
         scores, fast = timed(rules, model, queries, arguments.runs + 1)
