@@ -239,6 +239,8 @@ def test_losses_that_are_not_known_to_be_convex_are_refused(make, match):
     model = make().fit(train)
     with pytest.raises(UnsupportedError, match=match):
         InfluenceFunction(solver="ggn").attribute(model, valid)
+    about = InfluenceFunction().attribute(model, valid).metadata
+    assert (about["params"]["solver"], about["fisher"]) == ("ekfac", "empirical")
 
 
 def test_a_loss_of_parameters_beside_the_scores_is_refused(fitted):

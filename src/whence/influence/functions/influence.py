@@ -45,14 +45,14 @@ class InfluenceFunction(
     ----------
     solver : {"auto", "ggn", "ekfac", "cg", "exact", "block", "lissa", "dot"}
         How the inverse of the Hessian is applied. "auto": "cg" for factor models, "ggn" for
-        networks whose loss allows it. "ggn": the Gauss-Newton matrix in place of the Hessian, by
-        a few steps of conjugate gradients; it needs no optimum. "ekfac": the Fisher matrix, layer
-        by layer, by its factors; neither does it. "cg": conjugate gradients with
-        products, users eliminated exactly where the model is a factor model; "exact": Cholesky
-        factorisation, up to some thousand parameters, the same result; "block": Fast Influence
-        Analysis, only the embeddings and biases of the user and items of each prediction, over the
-        training rows that touch them; "lissa": Neumann series; "dot": no Hessian at all, as a
-        control.
+        networks, "ekfac" for those whose loss is no convex function of scores. "ggn": the
+        Gauss-Newton matrix in place of the Hessian, by a few steps of conjugate gradients; it needs
+        no optimum. "ekfac": the Fisher matrix, layer by layer, by its factors; neither does it.
+        "cg": conjugate gradients with products, users eliminated exactly where the model is a
+        factor model; "exact": Cholesky factorisation, up to some thousand parameters, the same
+        result; "block": Fast Influence Analysis, only the embeddings and biases of the user and
+        items of each prediction, over the training rows that touch them; "lissa": Neumann series;
+        "dot": no Hessian at all, as a control.
     outcome : {"loss", "ndcg", "mrr"}
         "loss": per user (or session) the mean of the model's own loss over the validation
         examples. "ndcg", "mrr": the metric with soft ranks, over all items that the user does not
@@ -342,17 +342,20 @@ class InfluenceFunction(
         self._check_params()
         quick = self.solver in ("auto", "ggn", "ekfac")
         precision = self.precision or ("float32" if quick else "float64")
-        how = {"epoch": self.epoch, "layers": self.layers, "by_layers": self.solver == "ekfac"}
-        here = objective_of(model, **how, precision=precision)
-        if quick and self.precision is None and self._solver(here) == "cg":
-            here = objective_of(model, **how)
-        return here
+        return objective_of(
+            model,
+            epoch=self.epoch,
+            layers=self.layers,
+            precision=precision,
+            by_layers=self.solver == "ekfac",
+        )
 
     def _solver(self, objective: Objective) -> str:
         if self.solver != "auto":
             return self.solver
-        network = isinstance(objective, ModuleObjective) and objective.not_convex is None
-        return "ggn" if network else "cg"
+        if not isinstance(objective, ModuleObjective):
+            return "cg"
+        return "ggn" if objective.not_convex is None else "ekfac"
 
     def _ease(self, model: EASE, data: Any) -> Influence:
         started = time.perf_counter()

@@ -177,8 +177,8 @@ class _Sweep:
         except UnsupportedError as error:
             raise UnsupportedError(
                 f"A layer of {type(module).__name__} does not tell the factors of its gradients, "
-                "which solver='ekfac' is made of; choose solver='ggn', or leave the layer out with "
-                "layers=…."
+                "which solver='ekfac' is made of; choose solver='ggn' or 'cg', or leave the layer "
+                "out with layers=…."
             ) from error
 
     def _of_drawn_labels(self, first: int, count: int) -> Callable[[Batch], Tensor]:

@@ -239,8 +239,8 @@ class ModuleObjective(Objective):
         """
         if self.not_convex is not None:
             raise UnsupportedError(
-                f"{self.not_convex}, so that there is no Gauss-Newton matrix; choose solver='cg', "
-                "or train with another loss."
+                f"{self.not_convex}, so that there is no Gauss-Newton matrix; choose "
+                "solver='ekfac', or train with another loss."
             )
         return ModuleGaussNewton(self, damping)
 
