@@ -65,8 +65,7 @@ def soft(scores, relevant, closed, metric, temperature):
     return (1.0 / torch.log2(1.0 + ranks)).sum() / best
 
 
-@pytest.mark.parametrize("metric", ["ndcg", "mrr"])
-@pytest.mark.parametrize("name", ["neumf", "gru"])
+@pytest.mark.parametrize(("name", "metric"), [("neumf", "ndcg"), ("gru", "mrr")])
 def test_rankings_are_differentiated_through_training(likes, fitted, name, metric):
     _, later = likes
     model = fitted[name]
@@ -90,8 +89,8 @@ def test_rankings_are_differentiated_through_training(likes, fitted, name, metri
         return torch.stack([soft(scores[q], wanted[q], closed[q], metric, 0.5) for q in rows])
 
     n = len(values)
-    expected = retrained(model, outcome, [unit(n, 0), unit(n, n - 1)])
-    np.testing.assert_allclose(matrix[[0, n - 1]], expected, rtol=1e-3, atol=1e-9)
+    expected = retrained(model, outcome, [unit(n, 0)])
+    np.testing.assert_allclose(matrix[:1], expected, rtol=1e-3, atol=1e-9)
     np.testing.assert_allclose(values.scores, matrix.mean(axis=1), rtol=1e-7, atol=1e-12)
     assert values.metadata["metric"] == metric
     assert values.metadata["n_queries"] == len(rows)
@@ -159,18 +158,20 @@ def test_any_function_is_an_outcome(likes, fitted):
         values.queries()
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("name", ["neumf", "gru"])
+@pytest.mark.parametrize(
+    ("name", "optimizer"),
+    [*(("bpr", one) for one in OPTIMIZERS), ("gru", "adam"), ("gru", "clipped")],
+)
 def test_forwards_is_backwards(likes, name, optimizer):
     train, later = likes
     model = MODELS[name](**OPTIMIZERS[optimizer]).fit(train)
     method = whence.Replay(**EXACT)
     matrix = method.matrix(model, later)
-    users = train["user_id"].to_numpy()
+    users = train["user_id"].to_numpy() // 3
     effects = method.effects(model, later, groups=users)
     sources = model.train_.source_ids.gather(model.examples_.sources(np.arange(len(matrix))))
     for user, found in effects.items():
-        of_user = matrix[(sources == user).to_numpy()]
+        of_user = matrix[(sources // 3 == user).to_numpy()]
         np.testing.assert_allclose(found, of_user.sum(axis=0), rtol=1e-7, atol=1e-10)
 
 
