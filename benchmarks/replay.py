@@ -30,8 +30,10 @@ from whence.influence import query_examples
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("WHENCE_DATA", ROOT.parent / "shared" / "data"))
 RESULTS = Path(__file__).with_name("INFLUENCE_RESULTS.md")
+STARTS = "Training that goes on from a model that is there, for three epochs, single losses:\n"
 HEADING = "## What replayed training predicts, and at which loss\n"
 SHARES = (0.01, 0.1)
+NAMES = {"session": "session_id", "item": "item_id", "time": "timestamp"}
 
 
 def films():
@@ -44,11 +46,10 @@ def sessions():
     """The first 1,500 sessions of Yoochoose with two clicks or more, and the next 500."""
     clicks = pl.read_csv(DATA / "rsc15-100k" / "train.csv", separator="\t")
     sizes = clicks.group_by("session_id", maintain_order=True).len().filter(pl.col("len") >= 2)
-    names = {"session": "session_id", "item": "item_id", "time": "timestamp"}
     parts = []
     for chosen in (sizes["session_id"][:1500], sizes["session_id"][1500:2000]):
         rows = clicks.filter(pl.col("session_id").is_in(chosen.to_list()))
-        parts.append(whence.Interactions.from_frame(rows, **names))
+        parts.append(whence.Interactions.from_frame(rows, **NAMES))
     return parts
 
 
@@ -61,21 +62,24 @@ CASES = {
     "gru4rec": (sessions, whence.GRU4Rec(hidden_dim=32, **WINDOWS)),
     "sasrec": (sessions, whence.SASRec(num_layers=1, **WINDOWS)),
 }
-# Whether it is smoothed, and what differs from the model above: smooth models that are trained for
-# more and more epochs, and last the model as it is best without regard to smoothness.
-POINTS = {
-    "neumf": [
-        *((True, {"epochs": epochs}) for epochs in (8, 10, 12)),
-        (False, {"learning_rate": 2e-3, "epochs": 14}),
-    ],
-    "gru4rec": [
-        *((True, {"epochs": epochs}) for epochs in (6, 7, 8)),
-        (False, {"learning_rate": 2e-2, "epochs": 4}),
-    ],
+ROUGH = {
+    "neumf": {"learning_rate": 2e-3, "epochs": 14},
+    "gru4rec": {"learning_rate": 2e-2, "epochs": 4},
+    "sasrec": {"learning_rate": 5e-3, "epochs": 7},
+}
+"""The model as it is best without regard to smoothness."""
+SMOOTH = {
+    "neumf": [{"epochs": epochs} for epochs in (8, 10, 12)],
+    "gru4rec": [{"epochs": epochs} for epochs in (6, 7, 8)],
     "sasrec": [
-        *((True, {"epochs": epochs}) for epochs in (5, 6, 7)),
-        (False, {"learning_rate": 5e-3, "epochs": 7}),
+        *({"epochs": epochs} for epochs in (5, 6, 7)),
+        {"epochs": 5, "averaging": 0.0},
+        {"epochs": 5, "initial_std": 0.02, "norm_eps": 1e-8},
     ],
+}
+"""What `whence.smooth` makes of it, trained for more and more epochs, and without some of that."""
+POINTS = {
+    case: [*((True, settings) for settings in SMOOTH[case]), (False, ROUGH[case])] for case in CASES
 }
 
 
@@ -109,8 +113,10 @@ def measured(case, smooth, settings, n_masks, n_queries):
     train, valid = data()
 
     def make():
-        chosen = type(model)(**{**model.params, **settings})
-        return whence.smooth(chosen) if smooth else chosen
+        chosen = type(model)(**{**model.params, "epochs": settings["epochs"]})
+        if smooth:
+            chosen = whence.smooth(chosen)
+        return type(model)(**{**chosen.params, **settings})
 
     start = time.process_time()
     fitted = make().fit(train)
@@ -138,6 +144,75 @@ def measured(case, smooth, settings, n_masks, n_queries):
     return found
 
 
+def started(case, n_masks, n_queries):
+    """What values predict of training that goes on from a model that is there, also of other seeds.
+
+    A model of the first half of the sessions is trained on for three epochs, by the others, with
+    two seeds. The values of one predict what leaving out does to the other.
+    """
+    data, model = CASES[case]
+    train, valid = data()
+    frame = train.frame
+    is_old = pl.col("session_id").is_in(
+        frame["session_id"].unique(maintain_order=True)[:750].to_list()
+    )
+    old = frame.filter(is_old)
+    known = pl.col("item_id").is_in(old["item_id"].unique().to_list())
+    old, new = (
+        whence.Interactions.from_frame(rows, **NAMES)
+        for rows in (old, frame.filter(~is_old & known))
+    )
+    start = whence.smooth(type(model)(**{**model.params, "epochs": 8})).fit(old)
+    later = whence.smooth(type(model)(**{**model.params, "epochs": 3})).params
+
+    def make(seed):
+        return type(model)(**{**later, "seed": seed, "start": start})
+
+    fitted = {seed: make(seed).fit(new) for seed in (1, 2)}
+    rng = np.random.default_rng(1)
+    asked = query_examples(fitted[1], valid)
+    found = {"before": float(losses(start, query_examples(start, valid)).mean())}
+    found |= {"after": float(losses(fitted[1], asked).mean())}
+    asked = asked.take(rng.choice(len(asked), n_queries, replace=False))
+    matrix = {seed: whence.Replay().matrix(one, asked) for seed, one in fitted.items()}
+    matrix["2 to 5"] = whence.Replay(runs=4).matrix(fitted[2], asked)
+    found["examples"] = len(matrix[1])
+    for share in SHARES:
+        predicted, actual = {seed: [] for seed in matrix}, {1: [], 2: []}
+        for _ in range(n_masks):
+            gone = rng.choice(len(matrix[1]), int(share * len(matrix[1])), replace=False)
+            for seed, one in fitted.items():
+                again = make(seed).fit(new, without=gone)
+                actual[seed].append(losses(again, asked) - losses(one, asked))
+            for seed, values in matrix.items():
+                predicted[seed].append(values[gone].sum(axis=0))
+        told = {"own": predicted[1], "other": predicted[2], "others": predicted["2 to 5"]}
+        for name, rows in {**told, "ceiling": actual[2]}.items():
+            found[f"{name} {share}"] = correlation(np.array(rows), np.array(actual[1]))
+    return found
+
+
+def shown(found, name):
+    """A correlation with its interval."""
+    return "{:.2f} [{:.2f}, {:.2f}]".format(*found[name]) if name in found else "not measured"
+
+
+def table_of_starts(folder):
+    """What has been measured of training that goes on, as Markdown."""
+    lines = [
+        "| model | left out | own values | another's | four others' | another retraining |",
+        "|---|---|---|---|---|---|",
+    ]
+    for case in ("gru4rec", "sasrec"):
+        path = folder / f"{case}-started.json"
+        found = json.loads(path.read_text()) if path.exists() else None
+        for share in SHARES if found else ():
+            names = [f"{kind} {share}" for kind in ("own", "other", "others", "ceiling")]
+            cells = [shown(found, name) for name in names]
+            lines.append(f"| {' | '.join([case, f'{share:.0%}', *cells])} |")
+    return "\n".join(lines) + "\n"
+
+
 def table(folder):
     """What has been measured, as Markdown."""
     lines = [
@@ -152,11 +227,15 @@ def table(folder):
         for (smooth, settings), found in zip(points, done):
             if found is None:
                 continue
-            way = f"{'smooth, ' if smooth else ''}{settings['epochs']} epochs"
+            way = ", ".join(
+                f"{settings[key]} epochs" if key == "epochs" else f"`{key}={settings[key]}`"
+                for key in settings
+            )
+            way = f"{'smooth' if smooth else 'not smooth'}, {way}"
             loss = f"{found['loss']:.3f} ({found['loss'] / best - 1:+.0%})"
-            cost = f"{found['all values'] / found['training']:.1f}"
+            cost = f"{found['all values'] / found['training']:.1f}" if "training" in found else ""
             names = [f"{kind} {share}" for share in SHARES for kind in ("total", "single")]
-            cells = ["{:.2f} [{:.2f}, {:.2f}]".format(*found[name]) for name in names]
+            cells = [shown(found, name) for name in names]
             lines.append(f"| {' | '.join([case, way, loss, cost, *cells])} |")
     return "\n".join(lines) + "\n"
 
@@ -186,13 +265,16 @@ def main():
             path = given.folder / name_of(case, smooth, settings)
             if not path.exists():
                 found = measured(case, smooth, settings, given.masks, given.queries)
-                path.write_text(json.dumps(found))
+                path.write_text(json.dumps(found, default=float))
                 print(case, smooth, settings, found, flush=True)
-    shown = table(given.folder)
-    print(shown)
+        path = given.folder / f"{case}-started.json"
+        if case != "neumf" and given.point is None and not path.exists():
+            path.write_text(json.dumps(started(case, given.masks, given.queries), default=float))
+    text = f"{table(given.folder)}\n{STARTS}\n{table_of_starts(given.folder)}"
+    print(text)
     if given.write:
-        text = RESULTS.read_text().split(HEADING)[0].rstrip("\n")
-        RESULTS.write_text(f"{text}\n\n{HEADING}\n{shown}")
+        before = RESULTS.read_text().split(HEADING)[0].rstrip("\n")
+        RESULTS.write_text(f"{before}\n\n{HEADING}\n{text}")
 
 
 if __name__ == "__main__":
