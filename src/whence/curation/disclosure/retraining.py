@@ -145,7 +145,9 @@ class Yardstick:
                 "Nothing is left to recommend: every user of the evaluation data has all items in "
                 "the training data; leave metrics out."
             )
-        less = evaluate(remembering, self.data, list(names)).scores
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DataWarning)  # which has been said of the first
+            less = evaluate(remembering, self.data, list(names)).scores
         return found | {f"{name}{LESS_WITHHELD}": value for name, value in less.items()}
 
 
