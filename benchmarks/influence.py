@@ -199,26 +199,33 @@ def show_curvature(folder: Path) -> list[str]:
         ("ML-100K", ml_100k(folder), whence.SASRec(epochs=10)),
         ("ML-1M", ml_1m(folder), whence.NeuMF(epochs=10, learning_rate=5e-3, **small)),
     ):
-        train, validation, _ = whence.split_rows(data, (0.8, 0.1, 0.1), seed=0)
-        started = time.process_time()
-        model.fit(train)
-        trained = time.process_time() - started
-        for solver in ("ggn", "ekfac"):
-            started = time.process_time()
-            values = whence.InfluenceFunction(solver=solver).attribute(model, validation)
-            middle = time.process_time()
-            values.scores_for(0)
-            about = values.metadata
-            cells = [
-                name, f"{model}".split("(")[0], f"{len(model.examples_):,}",
-                f"{about['n_parameters']:,}", f"{trained:.0f}", solver, f"{middle - started:.1f}",
-                f"{time.process_time() - middle:.1f}",
-                f"{about['residual']:.2f}" if "residual" in about else "",
-                f"{about['reliability']:.2f}",
-            ]  # fmt: skip
-            lines.append("| " + " | ".join(cells) + " |")
-            print(lines[-1], flush=True)
+        lines += curvature_of(name, data, model)
     return [*lines, ""]
+
+
+def curvature_of(name: str, data: Interactions, model) -> list[str]:
+    """One line for each solver."""
+    lines = []
+    train, validation, _ = whence.split_rows(data, (0.8, 0.1, 0.1), seed=0)
+    started = time.process_time()
+    model.fit(train)
+    trained = time.process_time() - started
+    for solver in ("ggn", "ekfac"):
+        started = time.process_time()
+        values = whence.InfluenceFunction(solver=solver).attribute(model, validation)
+        middle = time.process_time()
+        values.scores_for(0)
+        about = values.metadata
+        cells = [
+            name, type(model).__name__, f"{len(model.examples_):,}",
+            f"{about['n_parameters']:,}", f"{trained:.0f}", solver, f"{middle - started:.1f}",
+            f"{time.process_time() - middle:.1f}",
+            f"{about['residual']:.2f}" if "residual" in about else "",
+            f"{about['reliability']:.2f}",
+        ]  # fmt: skip
+        lines.append("| " + " | ".join(cells) + " |")
+        print(lines[-1], flush=True)
+    return lines
 
 
 def write(sections: dict[str, list[str]]) -> None:
@@ -235,7 +242,8 @@ def write(sections: dict[str, list[str]]) -> None:
     for name, lines in sections.items():
         new = "\n".join(lines).strip("\n")
         known[HEADINGS[name]] = _merged(known.get(HEADINGS[name], ""), new)
-    body = [f"{title}\n\n{known[title]}\n" for title in HEADINGS.values() if title in known]
+    titles = dict.fromkeys([*HEADINGS.values(), *known])
+    body = [f"{title}\n\n{known[title]}\n" for title in titles if title in known]
     RESULTS.write_text("\n".join([head, *body]), encoding="utf-8")
 
 
