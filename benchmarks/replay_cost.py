@@ -19,7 +19,7 @@ from whence.influence import query_examples
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("WHENCE_DATA", ROOT.parent / "shared" / "data"))
-NAMES = {"ml-100k": "u.data", "ml-1m": "ratings.dat"}
+NAMES = {"ml-100k": "u.data", "ml-1m": "ml-1m.inter.gz"}
 MODEL = whence.smooth(
     whence.NeuMF(
         gmf_dim=8, mlp_dim=16, layers=(16, 8), n_negatives=2, weight_decay=0.0, epochs=8
