@@ -56,7 +56,7 @@ METHODS = (
     "loss", "random",
 )  # fmt: skip
 # Of which values of several runs are averaged, where those of all take too long.
-SEVERAL = ("replay", "tracin", "influence-function:solver=ggn")
+SEVERAL = ("tracin", "influence-function:solver=ekfac")
 TITLES = {
     "neumf": "NeuMF", "bprmf": "BPRMF", "gru4rec": "GRU4Rec", "lstm": "LSTMRec",
     "sasrec": "SASRec", "ml": "300 users of MovieLens 100K", "ml-all": "MovieLens 100K",
@@ -71,11 +71,11 @@ SIZES = {
     "ml": {"n_sources": 300, "masks": 24, "removals": 30, "queries": 40, "starts": 3,
            "runs": (1, 4), "proponents": 8, "pairs": 6},
     "ml-sequences": {"n_sources": 200, "masks": 24, "removals": 0, "queries": 16, "starts": 2,
-                     "runs": (1, 4), "proponents": 8, "pairs": 6},
+                     "runs": (1, 4), "proponents": 0, "pairs": 6},
     "ml-all": {"keep": (0.9, 0.99), "masks": 24, "removals": 0, "queries": 8, "starts": 0,
                "runs": (1,), "proponents": 0, "pairs": 6},
     "rsc15": {"n_sources": 1500, "masks": 24, "removals": 0, "queries": 16, "starts": 2,
-              "runs": (1, 4), "proponents": 8, "pairs": 6},
+              "runs": (1, 4), "proponents": 0, "pairs": 6},
 }  # fmt: skip
 
 
@@ -138,7 +138,7 @@ def write(folder):
         "single losses, on one thread of a machine that did other work, too.",
         "Single losses, this run, a tenth left out:",
         summary(folder, "this run", "keep 0.9", runs[0]),
-        "Single losses, the expected run, half left out, values of four runs:",
+        "Single losses, the expected run, half left out, values of four runs where there are any:",
         summary(folder, "the expected run", "keep 0.5", runs[1]),
     ]
     for case in cases_in(folder):
