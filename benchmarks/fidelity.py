@@ -180,8 +180,8 @@ def main():
         more = [one.scores.filter(pl.col("runs") > 1) for one in tables[1:]]
         found = replace(tables[0], scores=pl.concat([tables[0].scores, *more]))
         spent = time.process_time() - began
-        text = f"{found.to_markdown()}\n\n{spent:.0f} CPU seconds here.\n"
-        print(f"## {case}\n\n{text}", flush=True)
+        text = f"{found.to_markdown()}\n"
+        print(f"## {case}\n\n{text}\n{spent:.0f} CPU seconds.", flush=True)
         (folder / "table.md").write_text(text, encoding="utf-8")
         found.scores.write_csv(folder / "scores.csv")
         found.proponents.write_csv(folder / "proponents.csv")
