@@ -136,6 +136,21 @@ class KroneckerFactors:
         return found
 
 
+def factors_of(
+    objective: ModuleObjective, seed: int, report: Report | None = None
+) -> KroneckerFactors:
+    """The Fisher matrix as EK-FAC has it; made once for an objective and a seed.
+
+    Parameters
+    ----------
+    objective, seed, report
+        See `KroneckerFactors.of`.
+    """
+    if seed not in objective.factors:
+        objective.factors[seed] = KroneckerFactors.of(objective, seed=seed, report=report)
+    return objective.factors[seed]
+
+
 class _Sweep:
     """Goes through the training examples, with the same labels each time."""
 

@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from whence.engines import Report
 from whence.errors import UnsupportedError
 from whence.influence.comparison import typed
 from whence.influence.functions.module_matrices import (
@@ -244,16 +243,9 @@ class ModuleObjective(Objective):
             )
         return ModuleGaussNewton(self, damping)
 
-    def kronecker(self, seed: int, report: Report | None = None) -> KroneckerFactors:
-        """The Fisher matrix as EK-FAC has it; made once for a seed of the labels drawn."""
-        from whence.influence.functions.kronecker import KroneckerFactors
-
-        if seed not in self._factors:
-            self._factors[seed] = KroneckerFactors.of(self, seed=seed, report=report)
-        return self._factors[seed]
-
     @cached_property
-    def _factors(self) -> dict[int, KroneckerFactors]:
+    def factors(self) -> dict[int, KroneckerFactors]:
+        """Made once for a seed of the labels drawn; see `factors_of`."""
         return {}
 
     def slopes(self, rows: FloatArray) -> FloatArray:

@@ -16,6 +16,7 @@ from whence.errors import DataWarning, UnsupportedError
 from whence.influence.credit import credited
 from whence.influence.functions.conjugate import Solution, Steps
 from whence.influence.functions.factors import FactorObjective
+from whence.influence.functions.kronecker import factors_of
 from whence.influence.functions.module_blocks import block_influence, training_arrays
 from whence.influence.functions.modules import ModuleObjective
 from whence.influence.functions.objective import Arrays, FloatArray, IntArray, Objective
@@ -313,7 +314,7 @@ def diagnose_solution(
 ) -> dict[str, Any]:
     """As `diagnose`, of what a solver left."""
     if settings.solver == "ekfac":
-        factors = _as_module(objective).kronecker(settings.seed)
+        factors = factors_of(_as_module(objective), settings.seed)
         return {"fisher": factors.fisher, "n_layers": len(factors.blocks)}
     if not solution.converged and settings.solver != "ggn":
         _warn(

@@ -10,6 +10,7 @@ from scipy import linalg
 
 from whence.errors import DataError, ParameterError, UnsupportedError
 from whence.influence.functions.conjugate import Solution, Steps, conjugate_gradients
+from whence.influence.functions.kronecker import factors_of
 from whence.influence.functions.modules import ModuleObjective
 from whence.influence.functions.objective import SINGULAR, FloatArray, Objective
 
@@ -114,7 +115,7 @@ def _by_factors(
             "solver='ekfac' works layer by layer; for the formulas of factor models choose "
             "solver='ggn' or 'cg'."
         )
-    factors = objective.kronecker(settings.seed, None if steps is None else steps.report)
+    factors = factors_of(objective, settings.seed, None if steps is None else steps.report)
     x = factors.solve(rows, settings.damping)
     _check_finite(x)
     return Solution(x, np.nan, 0, np.nan, True)
