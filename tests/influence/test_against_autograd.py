@@ -12,7 +12,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from brute import close, tracin  # noqa: E402
-from conftest import SMALL  # noqa: E402
+from small_models import SMALL  # noqa: E402
 
 import whence  # noqa: E402
 import whence.models  # noqa: E402
