@@ -48,7 +48,14 @@ def test_kept_sketches_have_the_scores_as_their_products(lstm, sessions):
     assert np.array_equal(with_seed, kept)
 
 
-def test_trak_is_its_definition():
+def products_of(features, of_queries, ridge):
+    """Products of features after division by their second moments."""
+    moments = features.T @ features + ridge * np.eye(features.shape[1])
+    return features @ np.linalg.solve(moments, of_queries.T)
+
+
+@pytest.mark.parametrize("embeddings", ["kept", "projected"])
+def test_trak_is_its_definition(embeddings):
     torch.manual_seed(1)
     models, queries = [Model(LookedUp()), Model(LookedUp())], Batches(5, seed=1)
     doubts, scores = [], []
@@ -64,13 +71,40 @@ def test_trak_is_its_definition():
         assert min(train.min(), asked.min()) > 1e-3
         features = -gradients(here, here.examples_, 12, 0) / train[:, None]
         of_queries = -gradients(here, queries, 5) / asked[:, None]
-        moments = features.T @ features
-        ridge = 0.1 * np.diag(moments).mean() * np.eye(len(moments))
-        scores.append(features @ np.linalg.solve(moments + ridge, of_queries.T))
+        product, rest = 0.0, np.ones(features.shape[1], dtype=bool)
+        if embeddings == "kept":  # every row that is touched by itself, all else together
+            means = (features**2).sum(0)
+            for table in by_table(here.module_):
+                rows = [row for row in table if features[:, row].any()]
+                ridge = 0.7 * np.mean([means[row] for row in rows])
+                rest &= ~np.any(table, axis=0)
+                for row in rows:
+                    product += products_of(features[:, row], of_queries[:, row], ridge)
+        ridge = 0.1 * (features[:, rest] ** 2).sum(0).mean()
+        scores.append(product + products_of(features[:, rest], of_queries[:, rest], ridge))
         doubts.append(train)
     want = np.mean(doubts, axis=0)[:, None] * np.mean(scores, axis=0)
     # Of full size nothing is projected.
-    method = TRAK(dimension=10**6, regularisation=0.1, precision="float64")
+    how = {"embeddings": embeddings, "embedding_regularisation": 0.7, "precision": "float64"}
+    method = TRAK(dimension=10**6, regularisation=0.1, **how)
     found = method.attribute(models, queries)
     close(found.scores, want.sum(1), 1e-8)
     close(np.stack([found.scores_for(query) for query in range(5)], 1), want, 1e-8)
+    assert found.metadata["kept"] == (["others", "tokens.weight"] if embeddings == "kept" else [])
+
+
+def by_table(module):
+    """Masks over the parameters of each row of both tables, [rows, parameters] each."""
+    named = list(module.named_parameters())
+    of = np.concatenate([np.full(p.numel(), number) for number, (_, p) in enumerate(named)])
+    row = np.concatenate([np.arange(p.numel()) // p[0].numel() for _, p in named])
+    return [
+        (of == number) & (row == np.arange(len(p))[:, None])
+        for number, (name, p) in enumerate(named)
+        if name in ("others", "tokens.weight")
+    ]
+
+
+def test_trak_has_tables_by_row(lstm, sessions):
+    values = TRAK(dimension=8).attribute(lstm, sessions[1])
+    assert values.metadata["kept"] == ["embedding.weight"]

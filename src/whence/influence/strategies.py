@@ -241,7 +241,7 @@ class BySketch(Strategy):
     @property
     def width(self) -> int:
         """Numbers per example."""
-        return sum(many * few for many, few in self.sizes.values())
+        return max(1, sum(many * few for many, few in self.sizes.values()))
 
     def factors(self, state: State, batch: Batch, room: Tensor | None = None) -> Factors:
         """Sketches of the gradients of a batch."""
@@ -250,14 +250,17 @@ class BySketch(Strategy):
                 "Projections are of plain gradients; take weighting='sgd', or TracIn for Adam's."
             )
         blocks, losses = self.gradients.of(state, batch, fuse=False)
-        n, parts = len(losses), []
-        for name in self.names:
-            many, few = self.sizes[name]
+        return Factors(len(losses), self.sketched(blocks, len(losses)), {}, Weights())
+
+    def sketched(self, blocks: Blocks, n: int) -> Tensor:
+        """Sketches of the gradients of n examples, [n, K]."""
+        parts = [torch.zeros(n, 0 if self.sizes else 1, dtype=self.dtype)]
+        for name, (many, few) in self.sizes.items():
             sketch = torch.zeros(n, many, few, dtype=self.dtype)
             for piece in blocks.get((name,), []):
                 sketch += self._sketch(piece, *self.sides[name], many)
             parts.append(sketch.flatten(1))
-        return Factors(n, torch.cat(parts, 1), {}, Weights())
+        return torch.cat(parts, 1)
 
     def _sketch(
         self, piece: Piece, by_row: Tensor | None, by_column: Tensor | None, n_rows: int
@@ -293,3 +296,29 @@ class BySketch(Strategy):
         if by_row is not None:
             values = by_row.T @ values
         return values if by_column is None else values @ by_column
+
+
+@dataclass
+class KeepingTables(BySketch):
+    """As `BySketch`, but for tables of embeddings, whose gradients touch a few rows each.
+
+    Attributes
+    ----------
+    tables : list of str
+        Parameters whose gradients are kept as they are.
+    """
+
+    tables: list[str] = field(default_factory=list)
+
+    def prepare(self, state: State, train: Batch, queries: Batch) -> None:
+        """Find the tables: what examples and queries touch by rows, and by nothing else."""
+        super().prepare(state, train, queries)
+        both = [self.gradients.of(state, batch, fuse=False)[0] for batch in (train, queries)]
+        for name in self.names:
+            if all(_is_table(blocks.get((name,), [])) for blocks in both):
+                self.tables.append(name)
+                del self.sizes[name]
+
+
+def _is_table(pieces: list[Piece]) -> bool:
+    return len(pieces) == 1 and isinstance(pieces[0], Rows)

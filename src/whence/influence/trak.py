@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +18,9 @@ from whence.influence.base import InfluenceMethod, Problem
 from whence.influence.checkpoints import State
 from whence.influence.comparison import Comparison
 from whence.influence.passes import Pass
+from whence.influence.pieces import Rows, as_matrix
 from whence.influence.result import Influence
-from whence.influence.strategies import BySketch, Strategy
+from whence.influence.strategies import BySketch, KeepingTables, Strategy
 from whence.models.training.loop import torch_threads
 from whence.parameters import NonNegative, PositiveInt, Seed
 
@@ -36,6 +38,9 @@ class TRAK(InfluenceMethod, name="trak", title="TRAK influence"):
     seeds make it better; checkpoints of one run are the cheap way. A doubt below 1e-4 is taken for
     1e-4.
 
+    Embeddings of which an example touches a few rows are not projected, as little of a row would be
+    left: of each row the gradients stay as they are, and ΦᵀΦ has a block of its own for it.
+
     Parameters
     ----------
     dimension : int, default 256
@@ -45,6 +50,11 @@ class TRAK(InfluenceMethod, name="trak", title="TRAK influence"):
         Of the projections.
     regularisation : float, default 1e-3
         Added to the diagonal of ΦᵀΦ, as a share of its mean.
+    embeddings : {"kept", "projected"}
+        "projected": as all other parameters.
+    embedding_regularisation : float, default 1
+        Added to the diagonals of the blocks of embeddings, as a share of the mean of a table's: a
+        row has few examples to be known by.
     checkpoints : optional
         As in `TracIn`; "final", the default: each model as it is.
     until, layers, by, batch_size, precision, threads
@@ -59,6 +69,8 @@ class TRAK(InfluenceMethod, name="trak", title="TRAK influence"):
     dimension: PositiveInt = 256
     seed: Seed = 42
     regularisation: NonNegative = 1e-3
+    embeddings: Literal["kept", "projected"] = "kept"
+    embedding_regularisation: NonNegative = 1.0
     checkpoints: Any = "final"
 
     def attribute(self, model: Any, data: Any, *, run: Run | None = None) -> Influence:
@@ -80,7 +92,7 @@ class TRAK(InfluenceMethod, name="trak", title="TRAK influence"):
         problems = [self._resolve(one, data, run, learning_rate=1.0) for one in _listed(model)]
         _check_same_data(problems)
         parts = [
-            _Linearised(problem.comparison, state, self.regularisation, _is_rating(problem.model))
+            _Linearised(self, problem.comparison, state, _is_rating(problem.model))
             for problem in problems
             for state in problem.comparison.states
         ]
@@ -101,18 +113,28 @@ class TRAK(InfluenceMethod, name="trak", title="TRAK influence"):
             scores_of(everybody),
             scores_of=lambda query: scores_of(np.array([query])),
             n_models=len(parts),
+            kept=_kept(problems[0].comparison.strategy),
         )
 
     def _strategy(self, names: list[str], dtype: torch.dtype, seed: int) -> Strategy:
-        return BySketch(names, dtype, self.dimension, seed)
+        kind = KeepingTables if self.embeddings == "kept" else BySketch
+        return kind(names, dtype, self.dimension, seed)
 
 
-Features = tuple[FloatArray, FloatArray]
+def _kept(strategy: Strategy) -> list[str]:
+    """Parameters that are not projected."""
+    return strategy.tables if isinstance(strategy, KeepingTables) else []
+
+
+Features = dict[str, Any]
+"""Of examples: "sketches" [n, K], "doubt" [n], and of each table by name a list of `Entries`."""
+Entries = list[Any]
+"""Numbers of examples [N], rows of the table [N], and gradients [N, C], each pair once."""
 
 
 @dataclass(frozen=True)
 class _FeaturesOfExamples(Pass[Features, Features]):
-    """Projected gradients of the outputs [n, K], and the doubt 1 - p of each example [n]."""
+    """Gradients of the outputs, projected or kept, and the doubt 1 - p of each example."""
 
     state: State
     rating: bool
@@ -123,41 +145,59 @@ class _FeaturesOfExamples(Pass[Features, Features]):
 
     def of(self, batch: Any) -> Features:
         """Features of a batch, of examples or queries."""
-        factors = self.comparison.strategy.factors(self.state, batch)
-        sketches = factors.wide.double().numpy()
-        if self.rating:
-            return -sketches, np.ones(len(sketches))
-        with torch.inference_mode():
-            losses = self.state.model.example_loss(batch).double().numpy()
-        doubt = np.maximum(-np.expm1(-losses), _LEAST_DOUBT)
-        return -sketches / doubt[:, None], doubt
+        strategy = self.comparison.strategy
+        assert isinstance(strategy, BySketch)
+        blocks, losses = strategy.gradients.of(self.state, batch, fuse=False)
+        doubt = np.ones(len(losses))
+        if not self.rating:
+            doubt = np.maximum(-np.expm1(-losses.double().numpy()), _LEAST_DOUBT)
+        sketches = strategy.sketched(blocks, len(losses)).double().numpy()
+        tables = {
+            name: [_entries(piece, -1.0 / doubt)]
+            for name in _kept(strategy)
+            for piece in blocks[(name,)]
+            if isinstance(piece, Rows)
+        }
+        return {"sketches": -sketches / doubt[:, None], "doubt": doubt, "tables": tables}
 
     def start(self) -> Features:
-        n = self.comparison.n
-        return np.zeros((n, self.comparison.strategy.width)), np.zeros(n)
+        n, strategy = self.comparison.n, self.comparison.strategy
+        tables: dict[str, list[Entries]] = {name: [] for name in _kept(strategy)}
+        return {"sketches": np.zeros((n, strategy.width)), "doubt": np.zeros(n), "tables": tables}
 
     def add(self, total: Features, part: tuple[int, Features]) -> Features:
         first, found = part
-        for whole, some in zip(total, found):
-            whole[first : first + len(some)] = some
+        for name in ("sketches", "doubt"):
+            total[name][first : first + len(found[name])] = found[name]
+        for name, parts in found["tables"].items():
+            for owner, index, values in parts:
+                total["tables"][name].append([owner + first, index, values])
         return total
+
+
+def _entries(piece: Rows, factors: FloatArray) -> Entries:
+    """What a table's gradients are made of, multiplied by a factor for each example."""
+    place = piece.owner.numpy() * piece.n_rows + piece.index.numpy()
+    order = np.argsort(place, kind="stable")
+    starts = np.flatnonzero(np.diff(place[order], prepend=-1))
+    values = np.add.reduceat(piece.values.double().numpy()[order], starts, axis=0)
+    owner, index = np.divmod(place[order][starts], piece.n_rows)
+    return [owner, index, values * factors[owner][:, None]]
 
 
 class _Linearised:
     """One model at one checkpoint: features of the training examples, decorrelated."""
 
-    def __init__(
-        self, comparison: Comparison, state: State, regularisation: float, rating: bool
-    ) -> None:
-        self.comparison = comparison
-        self.regularisation = regularisation
+    def __init__(self, method: TRAK, comparison: Comparison, state: State, rating: bool) -> None:
+        self.method, self.comparison = method, comparison
         self.job = _FeaturesOfExamples(comparison, state, rating)
         self.doubt: FloatArray
         self._features: FloatArray
+        self._tables: dict[str, _Table]
 
     def fit(self, run: Run, kept: Checkpoints, stage: str) -> None:
-        """Project all training examples, and divide by their second moments."""
-        features, self.doubt = engines.run(
+        """Look at all training examples, and divide by the second moments of their features."""
+        found = engines.run(
             self.job,
             self.comparison.starts(),
             run,
@@ -165,20 +205,65 @@ class _Linearised:
             kept=kept,
             stage=stage,
         )
+        features, self.doubt = found["sketches"], found["doubt"]
         moments = features.T @ features
         diagonal = np.einsum("ii->i", moments)
-        diagonal += self.regularisation * diagonal.mean() + np.finfo(float).tiny
+        diagonal += self.method.regularisation * diagonal.mean() + np.finfo(float).tiny
         self._features = np.linalg.solve(moments, features.T).T.astype(np.float64, copy=False)
+        self._tables = {
+            name: _Table.of(parts, self.method.embedding_regularisation)
+            for name, parts in found["tables"].items()
+        }
 
     def scores(self, numbers: npt.NDArray[np.int64]) -> FloatArray:
         """Scores of all training examples, summed over some queries, without their doubt."""
         total: FloatArray = np.zeros(self._features.shape[1])
+        module = self.job.state.module
+        tables = {
+            name: np.zeros(as_matrix(module.get_parameter(name)).shape) for name in self._tables
+        }
         step = self.comparison.chunk
         for first in range(0, len(numbers), step):
             batch = self.comparison.query_batch(numbers[first : first + step])
-            total += self.job.of(batch)[0].sum(0)
+            found = self.job.of(batch)
+            total += found["sketches"].sum(0)
+            for name, parts in found["tables"].items():
+                for _, index, values in parts:
+                    np.add.at(tables[name], index, values)
         products: FloatArray = self._features @ total
+        for name, table in self._tables.items():
+            products += table.products(tables[name], self.comparison.n)
         return products
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Gradients of a table [N, C] of training examples, divided by the second moments of a row."""
+
+    owner: npt.NDArray[np.int64]
+    index: npt.NDArray[np.int64]
+    solved: FloatArray
+
+    @classmethod
+    def of(cls, parts: Sequence[Entries], regularisation: float) -> _Table:
+        owner, index, values = (np.concatenate(arrays) for arrays in zip(*parts))
+        order = np.argsort(index, kind="stable")
+        owner, index, values = owner[order], index[order], values[order]
+        starts = np.flatnonzero(np.diff(index, prepend=-1))
+        width = values.shape[1]
+        mean = np.einsum("nc,nc->", values, values) / max(1, len(starts) * width)
+        ridge = (regularisation * mean + np.finfo(float).tiny) * np.eye(width)
+        solved = np.empty_like(values)
+        for start, stop in pairwise([*starts, len(index)]):
+            of_row = values[start:stop]
+            solved[start:stop] = np.linalg.solve(of_row.T @ of_row + ridge, of_row.T).T
+        return cls(owner, index, solved)
+
+    def products(self, table: FloatArray, n: int) -> FloatArray:
+        """With gradients of queries, float64 [n]."""
+        products = np.einsum("nc,nc->n", self.solved, table[self.index])
+        total: FloatArray = np.bincount(self.owner, products, minlength=n)
+        return total
 
 
 def _is_rating(model: Any) -> bool:
