@@ -262,8 +262,7 @@ class _Table:
     def products(self, table: FloatArray, n: int) -> FloatArray:
         """With gradients of queries, float64 [n]."""
         products = np.einsum("nc,nc->n", self.solved, table[self.index])
-        total: FloatArray = np.bincount(self.owner, products, minlength=n)
-        return total
+        return np.bincount(self.owner, products, minlength=n).astype(np.float64)
 
 
 def _is_rating(model: Any) -> bool:
