@@ -109,7 +109,7 @@ def test_disclosure_and_experiments_of_a_file_without_a_header(folder):
     assert set(masked) <= set((folder / "bare.csv").read_text().splitlines())
     whence_(
         "experiment", "fidelity", "bare.csv", "--columns", NAMES, "--output", "fidelity",
-        "--removals", 2, "--groups", 1, "--repeats", 1,
+        "--keep", 0.5, "--masks", 3, "--queries", 3, "--pairs", 1, "--method", "random",
     )  # fmt: skip
     assert json.loads((folder / "fidelity" / "summary.json").read_text())
 
