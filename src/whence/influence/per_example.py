@@ -42,13 +42,8 @@ class PerExample:
     alone: list[str] = field(default_factory=list)
     _twins: threading.local = field(default_factory=threading.local)
 
-    def prepare(self, state: State, batch: Batch) -> Blocks:
+    def prepare(self, state: State, batch: Batch) -> None:
         """Find out what has rules, and compare these with back-propagation on an example.
-
-        Returns
-        -------
-        blocks
-            Of the batch.
 
         Raises
         ------
@@ -71,7 +66,6 @@ class PerExample:
                 self.alone = [name for name in self.names if name in {*self.alone, *left}]
         if self.alone and self.method == "auto":
             warnings.warn(self.note, WhenceWarning, stacklevel=6)
-        return blocks
 
     @property
     def note(self) -> str:

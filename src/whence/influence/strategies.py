@@ -112,8 +112,9 @@ class ByFactors(Strategy):
             name: tuple(as_matrix(state.module.get_parameter(name)).shape)  # type: ignore[misc]
             for name in self.names
         }
-        of_train = self.gradients.prepare(state, train)
-        of_queries, _ = self._gradients(state, queries)
+        self.gradients.prepare(state, train)
+        # As they will be: layers with weighted gradients are not kept together.
+        (of_train, _), (of_queries, _) = (self._gradients(state, b) for b in (train, queries))
         self.plan = Plan.make(of_train, of_queries, self.shapes)
         self.n_held = sum(piece.n_numbers for pieces in of_train.values() for piece in pieces)
         self.n_held //= len(next(iter(train.values())))
