@@ -151,7 +151,7 @@ class DisclosureProblem:
 
         For networks that are calibrated, what is lost without a random half of the rows, over the
         violation of that half: there all of the data and half of them are worth the same.
-        Otherwise the median of |V| over that of β.
+        Otherwise the median absolute value over the median of β.
         """
         if self.reliability is not None:
             mean = float(self.beta.mean())
