@@ -28,3 +28,11 @@ def _same_draws():
     np.random.seed(0)  # noqa: NPY002 (for those that draw from the global stream)
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _no_figure_is_left():
+    """What a test draws is not drawn upon by the next."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
