@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections import deque
 from collections.abc import Generator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from whence.engines.jobs import ENGINES, Engine, Job, Part, Shard
 from whence.engines.runs import Run
+from whence.engines.threads import results_in_order
 from whence.errors import UnsupportedError
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future
 
 _job: Any = None
 """That of this worker."""
@@ -57,16 +54,7 @@ class Processes(Engine):
         pool = ProcessPoolExecutor(
             workers, mp_context=get_context("spawn"), initializer=_begin, initargs=(handed,)
         )
-        waiting: deque[Future[Any]] = deque()
-        try:
-            for shard in shards:
-                waiting.append(pool.submit(_run, shard))
-                if len(waiting) > 2 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        yield from results_in_order(pool, _run, shards, workers)
 
 
 def _begin(handed: bytes) -> None:

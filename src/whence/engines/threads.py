@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from whence.errors import check_int
@@ -44,6 +44,13 @@ def map_ordered(
             yield function(task)
         return
     pool = ThreadPoolExecutor(workers, thread_name_prefix="whence")
+    yield from results_in_order(pool, function, tasks, workers)
+
+
+def results_in_order(
+    pool: Executor, function: Callable[[Task], Result], tasks: Sequence[Task], workers: int
+) -> Generator[Result, None, None]:
+    """Yield what a pool makes of every task, in their order, with few of them in flight."""
     waiting: deque[Future[Result]] = deque()
     try:
         for task in tasks:

@@ -77,15 +77,15 @@ class Subject(ABC):
         The mean over all queries comes first, then the queries that are looked at.
         """
 
-    @property
-    @abstractmethod
+    @cached_property
     def chosen(self) -> IntArray:
         """Numbers of the queries that are looked at, int64 [K]."""
+        return self._drawn(_codes(self.asked.ids.to_series(0)))
 
-    @property
-    @abstractmethod
+    @cached_property
     def owners(self) -> IntArray:
         """Number of the session or user of each of them in the training data, -1 for none."""
+        return _owners(self.train, self.asked.ids.to_series(0)[self.chosen])
 
     def __getstate__(self) -> dict[str, Any]:
         """What decides everything else, which another process makes for itself."""
@@ -165,16 +165,6 @@ class ByTraining(Subject):
     def asked(self) -> Any:
         """The validation data as examples, with the negatives of the experiment's own seed."""
         return query_examples(self.base, self.validation)
-
-    @cached_property
-    def chosen(self) -> IntArray:
-        """See `Subject`."""
-        return self._drawn(_codes(self.asked.ids.to_series(0)))
-
-    @cached_property
-    def owners(self) -> IntArray:
-        """See `Subject`."""
-        return _owners(self.train, self.asked.ids.to_series(0)[self.chosen])
 
     def without(self, seed: int, units: IntArray) -> FloatArray:
         """See `Subject`."""
@@ -258,16 +248,6 @@ class ByRefitting(Subject):
     def asked(self) -> Any:
         """The queries of the validation data."""
         return make_queries(self.base, self.validation)
-
-    @cached_property
-    def chosen(self) -> IntArray:
-        """See `Subject`."""
-        return self._drawn(_codes(self.asked.ids.to_series(0)))
-
-    @cached_property
-    def owners(self) -> IntArray:
-        """See `Subject`."""
-        return _owners(self.train, self.asked.ids.to_series(0)[self.chosen])
 
     def without(self, seed: int, units: IntArray) -> FloatArray:
         """See `Subject`."""
