@@ -239,3 +239,14 @@ def test_a_run_without_checkpoints_says_how_to_keep_them(ratings, tmp_path):
     code, _, err = run("trace", tmp_path / "bpr")
     assert code == 2
     assert "training.checkpoints" in err
+
+
+def test_a_run_without_gradients_is_refused(ratings, tmp_path):
+    train = ("train", "--data", ratings, "--model", "itemknn", "-o", tmp_path / "knn")
+    code, _, err = run(*train)
+    assert code == 0, err
+    for how in ((), ("--every-step",), ("--method", "influence")):
+        code, _, err = run("trace", tmp_path / "knn", *how)
+        assert code == 2
+        assert "ItemKNN" in err
+        assert "NeuMF" in err

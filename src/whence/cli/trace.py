@@ -109,6 +109,7 @@ def trace(
     model = load_trained(source).model
     tracing = _method(["--method", method])(threads=threads, **given.parameters)
     tracing._check_params()
+    tracing.check_model(model)
     if by_steps and not tracing.every_step:
         tracing.set_params(checkpoints=_checkpoints(source))
     asked = None if self_influence else _asked(source, model, test)
