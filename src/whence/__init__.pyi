@@ -55,6 +55,12 @@ from .data import (
     filter_ratings as filter_ratings,
 )
 from .data import (
+    generate as generate,
+)
+from .data import (
+    generate_file as generate_file,
+)
+from .data import (
     k_fold as k_fold,
 )
 from .data import (
@@ -65,6 +71,9 @@ from .data import (
 )
 from .data import (
     make_sessions as make_sessions,
+)
+from .data import (
+    profile_of as profile_of,
 )
 from .data import (
     read_interactions as read_interactions,
@@ -403,6 +412,8 @@ __all__ = [
     "filter_ratings",
     "find_corrupted",
     "forget",
+    "generate",
+    "generate_file",
     "k_fold",
     "load",
     "load_checkpoints",
@@ -410,6 +421,7 @@ __all__ = [
     "make_baskets",
     "make_queries",
     "make_sessions",
+    "profile_of",
     "prune",
     "read_interactions",
     "read_splits",

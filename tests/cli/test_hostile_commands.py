@@ -45,6 +45,7 @@ BASES = [
     ("experiment", "fidelity", "ratings.csv"),
     ("experiment", "forgetting", "ratings.csv"),
     ("experiment", "opponents", "ratings.csv"),
+    ("generate", "-n", "50", "--output", "made.csv"),
     ("warm-up",),
     ("demo",),
 ]  # fmt: skip

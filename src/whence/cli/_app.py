@@ -23,6 +23,7 @@ BAD_INPUT, INTERRUPTED = 2, 130
 class _Main(Commands):
     homes = {  # noqa: RUF012 (a class is never changed)
         "demo": "whence.cli.demo:demo",
+        "generate": "whence.cli.generate:generate",
         "train": "whence.cli.train:train",
         "tune": "whence.cli.tune:tune",
         "recommend": "whence.cli.recommend:recommend",

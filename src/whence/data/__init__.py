@@ -1,5 +1,6 @@
 """Interactions: reading, checking, numbering, filtering, splitting and generating them."""
 
+from whence.data._profiles import Profile
 from whence.data.filters import (
     Dropped,
     filter_core,
@@ -8,6 +9,7 @@ from whence.data.filters import (
     filter_ratings,
 )
 from whence.data.formats import FORMATS, register_format
+from whence.data.generation import generate, generate_file, profile_of
 from whence.data.given_splits import read_splits
 from whence.data.interactions import Columns, Interactions, Sequences, Vocabulary
 from whence.data.public import load
@@ -30,6 +32,7 @@ __all__ = [
     "Columns",
     "Dropped",
     "Interactions",
+    "Profile",
     "Sequences",
     "Synthetic",
     "Vocabulary",
@@ -37,10 +40,13 @@ __all__ = [
     "filter_duplicates",
     "filter_length",
     "filter_ratings",
+    "generate",
+    "generate_file",
     "k_fold",
     "load",
     "make_baskets",
     "make_sessions",
+    "profile_of",
     "read_interactions",
     "read_splits",
     "read_table",
