@@ -147,6 +147,9 @@ from .experiments import (
 from .experiments import (
     OpponentsExperiment as OpponentsExperiment,
 )
+from .experiments import (
+    RemovalExperiment as RemovalExperiment,
+)
 from .explanation import (
     Counterfactual as Counterfactual,
 )
@@ -383,6 +386,7 @@ __all__ = [
     "RandomValue",
     "RecBoleModel",
     "Recommender",
+    "RemovalExperiment",
     "RetrainingLeaveOneOut",
     "RetrainingShapley",
     "Run",

@@ -126,7 +126,7 @@ def check_parts(config: Config, parts: Parts, model: Any) -> None:
         parts.train.vocabulary.item_mask(parts.items)
     for part in (parts.validation, parts.test):
         if part is not None:
-            _queries(config, parts, model, part)
+            queries_as_configured(config, parts, model, part)
 
 
 def queries_of_validation(config: Config, parts: Parts, model: Any) -> Any:
@@ -136,10 +136,10 @@ def queries_of_validation(config: Config, parts: Parts, model: Any) -> Any:
     usual = usual and evaluation.protocol is None and evaluation.max_prefixes is None
     if parts.validation is None or usual or "rating" in model.levels:
         return parts.validation
-    return _queries(config, parts, model, parts.validation)
+    return queries_as_configured(config, parts, model, parts.validation)
 
 
-def _queries(config: Config, parts: Parts, model: Any, part: Interactions) -> Any:
+def queries_as_configured(config: Config, parts: Parts, model: Any, part: Interactions) -> Any:
     """Queries as a configuration wants them."""
     from whence.evaluation import make_queries
 

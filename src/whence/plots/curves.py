@@ -15,6 +15,9 @@ from whence.plots.style import DASHES, GREY, SERIES, axes
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_MOST_WITHIN = 5
+"""Lines whose names fit beside them; those of more are beside the picture."""
+
 
 def removal_curve(
     table: Any,
@@ -70,7 +73,10 @@ def removal_curve(
         ax.set_xlabel("share removed" if x == "fraction" else "number removed")
         ax.set_ylabel(label or y)
         ax.set_title(title or "After removing sources")
-        if ax.get_legend_handles_labels()[0]:
+        n_lines = len(ax.get_legend_handles_labels()[0])
+        if n_lines > _MOST_WITHIN:
+            ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        elif n_lines:
             ax.legend()
     return ax
 
@@ -151,7 +157,8 @@ def _lines(
     for number, name in enumerate(frame[by].unique(maintain_order=True)):
         look = {
             "color": SERIES[number % len(SERIES)],
-            "linestyle": DASHES[number % len(DASHES)],
+            # Another step after each round of colours, so that no two lines look alike.
+            "linestyle": DASHES[(number + number // len(SERIES)) % len(DASHES)],
             "linewidth": 1.8,
         }
         yield frame.filter(pl.col(by) == name), str(name), look

@@ -1,0 +1,432 @@
+"""What experiments that remove sources share: values, orders, and models fitted without some."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from whence.attribution import METHODS, Attribution
+from whence.data import Interactions
+from whence.data.vocabulary import as_ids
+from whence.engines import Checkpoints, ListJob, Run, identity_of
+from whence.engines import run as run_job
+from whence.errors import DataError, ParameterError, did_you_mean
+from whence.evaluation import Queries, evaluate, make_queries, parse_metric
+from whence.models.identity import model_identity, told_apart
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+Makes = Callable[[int], Any]
+
+NOTHING, RANDOM = "nothing", "random"
+_SPOKEN = {
+    ("most", "length"): "longest first",
+    ("least", "length"): "shortest first",
+    ("most", "popularity"): "most popular first",
+    ("least", "popularity"): "least popular first",
+}
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """An order in which sources are removed.
+
+    Attributes
+    ----------
+    method : str
+        That values them.
+    first : {"most", "least"}
+        Which values go first.
+    metric : str
+        That the values are of, where several are shared out.
+    """
+
+    method: str
+    first: Literal["most", "least"] = "least"
+    metric: str = ""
+
+    @property
+    def name(self) -> str:
+        """For tables and pictures."""
+        if self.method == RANDOM:
+            return RANDOM
+        said = _SPOKEN.get((self.first, self.method), f"{self.first} {self.method} first")
+        return f"{said}, {self.metric}" if self.metric else said
+
+
+@dataclass(frozen=True)
+class Measures:
+    """Metrics, and how they are measured.
+
+    Attributes
+    ----------
+    metrics : tuple of str
+        Canonical names.
+    options : dict
+        Of `evaluate` and of the methods that share out a metric.
+    threads : int or None
+    """
+
+    metrics: tuple[str, ...]
+    options: dict[str, Any]
+    threads: int | None = None
+
+    @classmethod
+    def of(cls, metrics: Sequence[str], sustainable_items: Any, weight: float) -> Measures:
+        """Check the names of metrics, and that they have what they need.
+
+        Raises
+        ------
+        MetricError
+            If one is unknown, or needs sustainable items and there are none.
+        """
+        options: dict[str, Any] = {"sustainability_weight": weight}
+        if sustainable_items is not None:
+            options["sustainable_items"] = as_ids(sustainable_items)
+        names = [parse_metric(one, **options).name for one in metrics]
+        return cls(tuple(dict.fromkeys(names)), options)
+
+    def measured(self, model: Any, asked: Queries) -> dict[str, Any]:
+        """Measure a model.
+
+        Returns
+        -------
+        dict
+            ``scores``; ``sums``, float64 [n_metrics, n_askers], the sum over the queries of each
+            session or user that asks; ``of_lists``, the metrics of all lists together, whose
+            sums are as if every query had the value of all.
+        """
+        found = evaluate(model, asked, list(self.metrics), threads=self.threads, **self.options)
+        sums = [
+            np.bincount(
+                found.sources,
+                weights=np.full(len(asked), found[name])
+                if name in found.aggregates
+                else found.values(name),
+            )
+            for name in self.metrics
+        ]
+        return {
+            "scores": dict(found.scores),
+            "sums": np.stack(sums),
+            "of_lists": list(found.aggregates),
+        }
+
+
+def askers_of(queries: Queries) -> IntArray:
+    """Number of queries of each session or user that asks, in the order of ``Measures.sums``."""
+    codes = queries.ids.to_series(0).rank("dense").to_numpy().astype(np.int64) - 1
+    return np.bincount(codes)
+
+
+def check_methods(methods: Sequence[str], name: str = "methods") -> None:
+    """Refuse methods that are unknown, or do not credit training data.
+
+    Raises
+    ------
+    ParameterError
+        In that case.
+    """
+    known = [one for one in METHODS.names() if METHODS[one].of_training]
+    for method in methods:
+        found = METHODS.find(method)
+        if found is None or not found.of_training:
+            raise ParameterError(
+                f"{name} has {method!r}, which values no training data; take one of "
+                f"{', '.join(known)}.{did_you_mean(method, known)}"
+            )
+
+
+def build_method(name: str, metric: str, options: Mapping[str, Any], **more: Any) -> Any:
+    """Make a method by its name, with what it takes of these parameters; None is the default."""
+    kind = METHODS[name]
+    known = kind.parameter_types()
+    given = {"metric": metric, **options, **more}
+    return kind(**{key: v for key, v in given.items() if key in known and v is not None})
+
+
+def values_of(
+    shards: Sequence[tuple[int, str, str]],
+    made: Makes,
+    train: Interactions,
+    asked: Callable[[int], Any],
+    build: Callable[[str, str], Any],
+    run: Run,
+    kept: Checkpoints,
+    by: str | None = None,
+) -> list[Valued]:
+    """Value the training data by several methods and seeds.
+
+    Parameters
+    ----------
+    shards : sequence of (seed, method, metric)
+    made : callable
+        ``made(seed)`` is the model, not yet fitted.
+    train : Interactions
+    asked : callable
+        ``asked(seed)`` is what is asked of the models when their data are valued.
+    build : callable
+        ``build(method, metric)`` is the method.
+    run : Run
+    kept : Checkpoints
+    by : str, optional
+        Who is valued.
+    """
+    job = _Values(made, train, asked, build, run.changed(folder=None, resume=False), by)
+    parts = run_job(
+        job, shards, run.changed(threads=1), message="valuing", kept=kept, stage="values"
+    )
+    return [Valued(*shard, part["scores"], part["errors"]) for shard, part in zip(shards, parts)]
+
+
+@dataclass(frozen=True)
+class Valued:
+    """Values of all sources by one method.
+
+    Attributes
+    ----------
+    seed : int
+    method, metric : str
+    scores : float64 [n_sources]
+        ``score + own_score``, in the order of `sources_of`.
+    errors : float64 [n_sources]
+        Standard errors; 0 of exact values.
+    """
+
+    seed: int
+    method: str
+    metric: str
+    scores: FloatArray
+    errors: FloatArray
+
+
+def values_table(values: Sequence[Valued], column: str, ids: pl.Series) -> pl.DataFrame:
+    """Values as a table: seed, method, metric, the sources, ``score`` and ``std_error``."""
+    parts = [
+        pl.DataFrame({column: ids, "score": one.scores, "std_error": one.errors}).select(
+            pl.lit(one.seed, dtype=pl.Int64).alias("seed"),
+            pl.lit(one.method).alias("method"),
+            pl.lit(one.metric).alias("metric"),
+            pl.all(),
+        )
+        for one in values
+    ]
+    if not parts:
+        return pl.DataFrame({column: ids.clear(), "score": [], "std_error": []})
+    return pl.concat(parts)
+
+
+def sources_of(train: Interactions, by: str | None) -> tuple[str, pl.Series, IntArray]:
+    """Who is removed: name of their column, their ids, and the number of each row's in the table.
+
+    Raises
+    ------
+    ParameterError
+        If `by` is neither an item nor a session or user.
+    """
+    columns = train.columns
+    whole = "user" if train.by_user or train.kind == "baskets" else "session"
+    if by in (None, "source", whole, columns.source):
+        name, ids, codes = columns.source, train.source_ids, train.source_codes
+    elif by in ("item", columns.item):
+        name, ids, codes = columns.item, train.item_ids, train.item_codes
+    elif by in ("session", "user"):
+        raise ParameterError(f"What is removed from these data is each {whole} or item, not {by}.")
+    else:
+        raise ParameterError(
+            f"by is {by!r}, but what is removed is each {whole} or item; say by={whole!r} or "
+            "by='item'."
+        )
+    of_rows = np.empty(train.n_rows, dtype=np.int64)
+    of_rows[train.rows] = codes
+    return name, ids, of_rows
+
+
+@dataclass(frozen=True)
+class _Values(ListJob[tuple[int, str, str], dict[str, Any]]):
+    """Values; a shard is a seed, a method and a metric."""
+
+    made: Makes
+    train: Interactions
+    asked: Callable[[int], Any]
+    build: Callable[[str, str], Any]
+    how: Run
+    by: str | None
+    _fitted: dict[int, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def run(self, shard: tuple[int, str, str]) -> dict[str, Any]:
+        """Fit, value, and put the values in the order of the sources."""
+        seed, name, metric = shard
+        if seed not in self._fitted:
+            self._fitted.clear()
+            self._fitted[seed] = self.made(seed).fit(self.train)
+        method = self.build(name, metric)
+        run = self.how.changed(seed=seed, progress=False)
+        found = method.attribute(self._fitted[seed], self.asked(seed), run=run)
+        _, ids, _ = sources_of(self.train, self.by)
+        return {
+            "scores": _aligned(found, found.totals, ids),
+            "errors": _aligned(found, found.total_errors, ids),
+        }
+
+
+def _aligned(found: Attribution, values: FloatArray | None, ids: pl.Series) -> FloatArray:
+    """Values in the order of ids; 0 where there is none."""
+    if values is None:
+        return np.zeros(len(ids))
+    if found.ids.equals(ids):
+        return np.asarray(values, dtype=np.float64)
+    table = pl.DataFrame({"id": found.ids, "value": values})
+    joined = pl.DataFrame({"id": ids}).join(table, on="id", how="left", maintain_order="left")
+    return joined["value"].fill_null(0.0).to_numpy()
+
+
+def order_of(ranking: Ranking, values: Sequence[Valued], seed: int, n: int) -> IntArray:
+    """Numbers of the sources in the order in which they are removed, equal ones at random.
+
+    Parameters
+    ----------
+    ranking : Ranking
+    values : sequence of Valued
+        That has those of the ranking.
+    seed : int
+        Of the random order.
+    n : int
+        Number of sources.
+    """
+    ties = np.random.Generator(np.random.PCG64([seed, n])).permutation(n)
+    if ranking.method == RANDOM:
+        return ties
+    own = next(
+        one
+        for one in values
+        if one.seed == seed
+        and one.method == ranking.method
+        and (not ranking.metric or one.metric == ranking.metric)
+    )
+    sign = 1.0 if ranking.first == "least" else -1.0
+    return np.lexsort((ties, sign * own.scores))
+
+
+@dataclass(frozen=True)
+class Removal:
+    """Training data, and whose rows are taken away.
+
+    Attributes
+    ----------
+    train : Interactions
+    of_rows : int64 [n_rows]
+        Number of the source of each row of the table.
+    n : int
+        Number of sources.
+    """
+
+    train: Interactions
+    of_rows: IntArray
+    n: int
+
+    @classmethod
+    def of(cls, train: Interactions, by: str | None) -> Removal:
+        """Without anything taken away yet."""
+        _, ids, of_rows = sources_of(train, by)
+        return cls(train, of_rows, len(ids))
+
+    def first(self, order: IntArray, share: float, of: str = "sources") -> IntArray:
+        """The first sources of an order that are a share of all sources, or have one of all rows.
+
+        Both are rounded down, so that no more than the share is removed.
+        """
+        # A hair is added so that 0.07 of 100 sources is 7 of them in binary arithmetic, too.
+        if of == "sources":
+            return order[: int(share * self.n + 1e-9)]
+        rows = np.cumsum(np.bincount(self.of_rows, minlength=self.n)[order])
+        return order[: np.searchsorted(rows, share * len(self.of_rows) + 1e-9, side="right")]
+
+    def without(self, gone: IntArray) -> Interactions:
+        """The rows of the others.
+
+        Raises
+        ------
+        DataError
+            If there is none.
+        """
+        keep = np.ones(self.n, dtype=np.bool_)
+        keep[gone] = False
+        left = self.train.keep_rows(keep[self.of_rows])
+        if not left.n_rows:
+            raise DataError("Nothing would be left of the training data; remove smaller shares.")
+        return left
+
+
+def divided(data: Queries, share: float, seed: int) -> tuple[Queries, Queries]:
+    """Divide the sessions or users that ask at random, each with all its queries.
+
+    Parameters
+    ----------
+    data : Queries
+    share : float
+        Of the sessions or users that go into the first part.
+    seed : int
+
+    Raises
+    ------
+    DataError
+        If only one asks.
+    """
+    codes = data.ids.to_series(0).rank("dense").to_numpy().astype(np.int64) - 1
+    n = int(codes.max(initial=-1)) + 1
+    if n < 2:
+        raise DataError("One session or user asks all queries, so that they cannot be divided.")
+    chosen = np.zeros(n, dtype=np.bool_)
+    first = np.random.Generator(np.random.PCG64([seed, n, 7])).permutation(n)
+    chosen[first[: min(max(round(share * n), 1), n - 1)]] = True
+    mask = chosen[codes]
+    return data.take(np.flatnonzero(mask)), data.take(np.flatnonzero(~mask))
+
+
+def taken(model: Any, data: Any) -> Interactions:
+    """Training data, in the numbers that the model has of items and sources."""
+    kinds: Sequence[str] = getattr(model, "kinds", ())
+    wanted = kinds[0] if len(kinds) == 1 else None
+    train = Interactions.from_frame(data, kind=wanted)
+    return model._numbered(train) if hasattr(model, "_numbered") else train
+
+
+def queries_of(model: Any, train: Interactions, data: Any) -> Queries:
+    """Queries, or those that data ask of a model that is not fitted yet."""
+    if isinstance(data, Queries):
+        return data
+    return make_queries(train, data, protocol=getattr(model, "protocol", None))
+
+
+def asked_identity(queries: Queries) -> str:
+    """A short text that stands for queries."""
+    return identity_of(told_apart(vars(queries)))
+
+
+def identity(
+    kind: str, experiment: Any, model: Any, train: Interactions, *asked: Queries
+) -> dict[str, Any]:
+    """What decides the results of an experiment."""
+    params = {k: v for k, v in experiment.params.items() if k not in ("model", "sustainable_items")}
+    return {
+        "work": kind,
+        "model": model_identity(model),
+        "data": train.fingerprint,
+        "asked": [asked_identity(one) for one in asked],
+        **{name: told_apart(value) for name, value in params.items()},
+        "sustainable_items": told_apart(experiment.sustainable_items),
+    }
+
+
+def usual_model(train: Interactions) -> Makes:
+    """The neighbours that are fitted where no model is given."""
+    from whence.models import TIFUKNN, VMISKNN, ItemKNN
+
+    kind = TIFUKNN if train.kind == "baskets" else ItemKNN if train.by_user else VMISKNN
+    return lambda seed: kind()
