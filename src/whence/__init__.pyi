@@ -163,6 +163,12 @@ from .explanation import (
     Explanations as Explanations,
 )
 from .explanation import (
+    WhyNot as WhyNot,
+)
+from .explanation import (
+    because as because,
+)
+from .explanation import (
     explain as explain,
 )
 from .explanation import (
@@ -398,9 +404,11 @@ __all__ = [
     "TrainingLoss",
     "TrimmedLoss",
     "WhenceError",
+    "WhyNot",
     "WideDeep",
     "Wrapped",
     "__version__",
+    "because",
     "compare",
     "data_loo_polars",
     "data_loo_values",

@@ -117,3 +117,61 @@ def test_numbers_of_events_stand_below_each_other(neighbours):
     assert code == 0, err
     lines = out[out.index("Because of") :].splitlines()[2:14]
     assert [line[:5] for line in lines] == [f"{place:>5}" for place in range(12)]
+
+
+def test_why_this_and_not_that_on_the_command_line(neighbours, tmp_path):
+    asked = ["explain", neighbours, "--history", "1,2,3", "-k", 2]
+    code, out, err = run(*asked, "--target", "versus=4,9", "--because", "--why-not", 12)
+    assert code == 0, err
+    assert "score of item 4 less that of item 9" in out
+    assert "Because of what" in out
+    assert "item 12 is in place" in out
+    picture = tmp_path / "both.png"
+    code, out, err = run(*asked, "--masking", "remove", "--masking", "item=7", "-o", picture)
+    assert code == 0, err
+    assert "Under each masking" in out
+    assert "item=7" in out
+    assert picture.exists()
+    code, out, err = run(*asked, "--target", "rank=9", "--masking", "marginal=3")
+    assert code == 0, err
+    assert "rank of item 9, counted negative" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--target", "versus=4"], "--target versus=ID,OTHER"),
+        (["--target", "item="], "--target item=ID"),
+        (["--target", "rank"], "--target rank=ID"),
+        (["--masking", "marginal=x"], "--masking marginal=16"),
+        (["--history", "2,3", "--why-not", 4], "--why-not is for one history"),
+        (["--history", "2,3", "--masking", "pad", "--masking", "remove"], "is for one history"),
+        (["--why-not", 1], "in the history"),
+        (["--why-not", 77], "unknown"),
+    ],
+)
+def test_questions_that_make_no_sense(neighbours, options, words):
+    code, _, err = run("explain", neighbours, "--history", "1,2", "-k", 2, *options)
+    assert code == 2
+    assert words in err
+
+
+def test_recommended_because_of(neighbours, tmp_path):
+    code, out, err = run("recommend", neighbours, "--user", 3, "--history", "1,2", "-k", 2,
+                         "--because")  # fmt: skip
+    assert code == 0, err
+    assert "because" in out
+    assert "share" in out
+    path = tmp_path / "lists.csv"
+    code, _, err = run("recommend", neighbours, "--user", 3, "-k", 2, "--because", "-o", path)
+    assert code == 0, err
+    table = pl.read_csv(path)
+    assert table.columns == ["user_id", "rank", "item_id", "score", "because", "share"]
+    model = whence.load_model(neighbours)
+    codes = model.train_.sequences.items[slice(*model.train_.sequences.offsets[3:5])]
+    history = model.vocabulary.items.gather(codes).to_list()
+    for row in table.iter_rows(named=True):
+        target = ("item", row["item_id"])
+        exact = whence.explain(model, history, k=2, target=target, method="exact")
+        shares = dict(zip(exact.frame["item"], exact.scores))
+        assert shares[row["because"]] == pytest.approx(max(exact.scores), rel=0.2)

@@ -94,8 +94,12 @@ def naive_scalar(scores, kind, frozen, item, history):
         return float(scores[item])
     if kind == "log_probability":
         return float(scores[item] - math.log(sum(math.exp(s) for s in scores)))
+    if kind == "versus":
+        return float(scores[item] - scores[0])
     others = [i for i in range(len(scores)) if i != item and i not in history]
     rank = 1 + sum(scores[i] >= scores[item] for i in others)
+    if kind == "rank":
+        return float(-rank)
     return 1.0 / rank if rank <= 3 else 0.0
 
 

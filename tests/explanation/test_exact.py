@@ -23,7 +23,7 @@ from whence.explanation._estimates import chain_weights, shapley_values, size_we
 NEURAL = ["LSTMRec", "GRU4Rec", "SASRec"]
 KNN = ["VMISKNN", "ItemKNN", "Popularity", "EASE", "MarkovChain"]
 STAND_INS = {"remove": None, "pad": N_ITEMS, "mean_embedding": N_ITEMS + 1, "item": 3}
-TARGETS = ["mean", "item", "log_probability", "mrr@3"]
+TARGETS = ["mean", "item", "log_probability", "versus", "rank", "mrr@3"]
 K = 3
 
 
@@ -52,6 +52,7 @@ def compare(model, codes, masking, target, tolerance=1e-5):
     ids = model.vocabulary.items.to_list()
     given = ("item", ids[stand_in]) if masking == "item" else masking
     asked = "mean" if target == "mean" else (target, ids[item])
+    asked = (target, ids[item], ids[0]) if target == "versus" else asked
     found = explain(model, ids_of(model, codes), k=K, masking=given, target=asked, method="exact")
     assert found.items["item"].to_list() == ids_of(model, frozen)
     np.testing.assert_allclose(found.scores, phi, atol=tolerance)

@@ -5,6 +5,7 @@ A comment that tells mypy to ignore an error is an error itself where there is n
 
 from typing import Any
 
+import polars as pl
 from typing_extensions import assert_type
 
 import whence
@@ -20,6 +21,7 @@ assert_type(whence.TracIn(by="session").attribute(model, None), whence.Influence
 assert_type(whence.InfluenceFunction(solver="cg").attribute(model, None), whence.Influence)
 assert_type(whence.explain(model, []), whence.Explanation)
 assert_type(whence.explain_many(model, []), whence.Explanations)
+assert_type(whence.because(model, []), pl.DataFrame)
 assert_type(whence.evaluate(model, None), whence.Evaluation)
 assert_type(whence.read_interactions("train.csv"), whence.Interactions)
 assert_type(whence.Run(seed=1, threads=2).seed, int | None)

@@ -126,19 +126,69 @@ def known_users(model: Any, texts: list[str]) -> list[Any]:
     return ids
 
 
+def histories_of(model: Any, texts: list[str] | None) -> dict[Any, Any]:
+    """Return what users (or sessions) have in the training data; None: all of them.
+
+    Raises
+    ------
+    DataError
+        If one is unknown.
+    """
+    train = model.train_
+    ids = model.vocabulary.sources.to_list() if texts is None else known_users(model, texts)
+    offsets, baskets = train.sequences.offsets, train.sequences.baskets
+    found: dict[Any, Any] = {}
+    for name, code in zip(ids, model.vocabulary.source_codes(ids)):
+        part = slice(offsets[code], offsets[code + 1])
+        events = model.vocabulary.items.gather(train.sequences.items[part]).to_list()
+        if baskets is not None:
+            numbers = list(baskets[part])
+            events = [
+                [item for item, number in zip(events, numbers) if number == one]
+                for one in dict.fromkeys(numbers)
+            ]
+        found[name] = events
+    return found
+
+
 def masking_of(text: str, items: pl.Series, column: str) -> Any:
     """Return a masking as the library takes it: item=ID is an item, in the ids of the data.
 
     Raises
     ------
     ConfigError
-        If the item is missing.
+        If the item, or a number of draws, is missing.
     """
     from whence.errors import ConfigError
 
-    name, _, item = text.partition("=")
+    name, equals, item = text.partition("=")
+    if name == "marginal" and equals:
+        if not item.isdecimal():
+            raise ConfigError("Say how many draws: --masking marginal=16.")
+        return ("marginal", int(item))
     if name != "item":
         return text
     if not item:
         raise ConfigError("Say which item takes an event's place: --masking item=ID.")
     return ("item", typed([item], items, column)[0])
+
+
+def target_of(text: str, items: pl.Series, column: str) -> Any:
+    """Return a target as the library takes it: mean, item=ID, versus=ID,OTHER, mrr@10=ID and so on.
+
+    Raises
+    ------
+    ConfigError
+        If an item is missing.
+    """
+    from whence.errors import ConfigError
+
+    name, equals, item = text.partition("=")
+    if name == "versus":
+        both = [part.strip() for part in item.split(",") if part.strip()]
+        if len(both) != 2:
+            raise ConfigError("Say which two items are compared: --target versus=ID,OTHER.")
+        return (name, *typed(both, items, column))
+    if name != "mean" and not item:
+        raise ConfigError(f"Say of which item: --target {name}=ID.")
+    return (name, typed([item], items, column)[0]) if equals else text

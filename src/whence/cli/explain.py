@@ -34,9 +34,16 @@ def _whose(*names: str, help: str) -> Any:
     return typer.Option(*names, help=help, rich_help_panel="Whose", show_default=False)
 
 
+def _what(name: str, help: str) -> Any:
+    return typer.Option(name, help=help, rich_help_panel="Explanation", show_default=False)
+
+
 @command(
     Parameters(
-        _explainer, without=("seed", "threads", "cells"), names={"k": ("-k",)}, panel="Explanation"
+        _explainer,
+        without=("seed", "threads", "cells", "target", "groups", "masking"),
+        names={"k": ("-k",)},
+        panel="Explanation",
     )
 )
 def explain(
@@ -64,14 +71,41 @@ def explain(
     last: Annotated[
         PositiveInt | None, _whose("--last", help="Look at the last so many events only.")
     ] = None,
+    target: Annotated[
+        str | None,
+        _what(
+            "--target",
+            "mean: mean score of the recommended items. item=ID: score of an item. "
+            "versus=ID,OTHER: why this rather than that. log_probability=ID. rank=ID: its place, "
+            "counted negative. mrr@10=ID: a metric, that item being the one to be found. (mean)",
+        ),
+    ] = None,
+    masking: Annotated[
+        list[str] | None,
+        _what(
+            "--masking",
+            "What becomes of an event that is not in a set. remove: it never happened. pad: "
+            "padding in its place. item=ID: that item. mean_embedding. marginal or "
+            "marginal=DRAWS: items drawn by popularity. mask_token. It decides the answer: given "
+            "twice, both are shown side by side. (remove)",
+        ),
+    ] = None,
+    groups: Annotated[
+        str | None,
+        _what("--groups", "Events that are one player: repeats of an item (item), or baskets "
+              "(basket)."),
+    ] = None,
+    because: Annotated[
+        bool, _what("--because", "For each recommended item the event that carries most of it.")
+    ] = False,
     without: Annotated[
         str | None,
-        typer.Option(
-            "--counterfactual",
-            help="The fewest events without which this item would not be recommended.",
-            rich_help_panel="Explanation",
-            show_default=False,
-        ),
+        _what("--counterfactual",
+              "The fewest events without which this item would not be recommended."),
+    ] = None,
+    absent: Annotated[
+        str | None,
+        _what("--why-not", "Why this item is not recommended, and what would bring it in."),
     ] = None,
     seed: options.Seed = 42,
     threads: options.Threads = None,
@@ -89,7 +123,7 @@ def explain(
 
     For example: whence explain runs/GRU4Rec-20250101-120000 --user 42 --last 20 -o user42.png
     """
-    from whence.cli._ids import known_items, masking_of
+    from whence.cli._ids import known_items, masking_of, target_of
     from whence.cli._models import load_trained
     from whence.cli._output import check_free, check_new
     from whence.errors import ConfigError
@@ -98,8 +132,11 @@ def explain(
     if not (user or users or every or history):
         raise ConfigError("Say whose recommendation: --user 42, --users FILE or --history 'a,b,c'.")
     several = every or users is not None or len([*(user or []), *(history or [])]) > 1
-    if several and without is not None:
-        raise ConfigError("--counterfactual is for one history; leave it out, or ask for one.")
+    maskings = masking or ["remove"]
+    _check_of_one(
+        several, {"--counterfactual": without, "--why-not": absent, "--because": because,
+                  "--masking twice": len(maskings) > 1},
+    )  # fmt: skip
     folder = (output or Path(DEFAULT_OUTPUT)) if several else None
     if folder is not None:
         check_free(folder, overwrite=overwrite, resume=resume)
@@ -111,27 +148,48 @@ def explain(
             )
     model = load_trained(source).model
     items, column = model.vocabulary.items, model.train_.columns.item
-    settings = dict(given.parameters)
-    if "masking" in settings:
-        settings["masking"] = masking_of(settings["masking"], items, column)
-    if "target" in settings:
-        settings["target"] = _target(settings["target"], items, column)
-    explainer = Explainer(seed=seed, threads=threads, **settings)
-    explainer._check_params()
-    wanted = None if without is None else known_items(model, [without])[0]
+    settings = {**given.parameters, "groups": groups}
+    if target is not None:
+        settings["target"] = target_of(target, items, column)
+    explainers = {}
+    for text in maskings:
+        explainer = Explainer(
+            seed=seed, threads=threads, masking=masking_of(text, items, column), **settings
+        )
+        explainer._check_params()
+        explainers[text] = explainer
+    wanted = [None if one is None else known_items(model, [one])[0] for one in (without, absent)]
     histories = _histories(model, user or [], users, every, history or [])
     if last is not None:
         histories = {name: events[-last:] for name, events in histories.items()}
     if folder is not None:
         _explain_many(explainer, model, histories, folder, overwrite=overwrite, resume=resume)
         return
-    explanation = explainer.attribute(model, next(iter(histories.values())))
+    history_ = next(iter(histories.values()))
+    found = {text: one.attribute(model, history_) for text, one in explainers.items()}
+    explanation = next(iter(found.values()))
     _show(explanation)
-    if wanted is not None:
-        say(str(explanation.counterfactual(wanted)))
+    if len(found) > 1:
+        _show_maskings(found)
+    if because:
+        _show_because(explanation)
+    if wanted[0] is not None:
+        say(str(explanation.counterfactual(wanted[0])))
+    if wanted[1] is not None:
+        heading(f"Why not {absent}")
+        say(str(explanation.why_not(wanted[1])))
     if output is not None:
-        _write(explanation, output, overwrite)
+        _write(found, output, overwrite)
         say(f"Written to {output}.")
+
+
+def _check_of_one(several: bool, asked: Mapping[str, Any]) -> None:
+    """Refuse what is for one history where there are several."""
+    from whence.errors import ConfigError
+
+    for name, value in asked.items():
+        if several and value:
+            raise ConfigError(f"{name} is for one history; leave it out, or ask for one.")
 
 
 def _explain_many(
@@ -156,35 +214,14 @@ def _explain_many(
     say(f"Written to {folder}: explanations.parquet, explanations.csv, report.csv, report.png.")
 
 
-def _target(text: str, items: pl.Series, column: str) -> Any:
-    """A target as the library takes it: item=ID, log_probability=ID or mrr@10=ID, or mean."""
-    from whence.cli._ids import typed
-
-    name, equals, item = text.partition("=")
-    return (name, typed([item], items, column)[0]) if equals else text
-
-
 def _histories(
     model: Any, user: list[str], users: Path | None, every: bool, history: list[str]
 ) -> dict[Any, Any]:
     """Names and histories, in the ids of the data."""
-    from whence.cli._ids import history_of, ids_in, known_users
+    from whence.cli._ids import histories_of, history_of, ids_in
 
-    train = model.train_
-    asked = [*user, *(ids_in(users, train.columns.source) if users is not None else [])]
-    ids = model.vocabulary.sources.to_list() if every else known_users(model, asked)
-    offsets, baskets = train.sequences.offsets, train.sequences.baskets
-    found: dict[Any, Any] = {}
-    for name, code in zip(ids, model.vocabulary.source_codes(ids)):
-        part = slice(offsets[code], offsets[code + 1])
-        events = model.vocabulary.items.gather(train.sequences.items[part]).to_list()
-        if baskets is not None:
-            numbers = list(baskets[part])
-            events = [
-                [item for item, number in zip(events, numbers) if number == one]
-                for one in dict.fromkeys(numbers)
-            ]
-        found[name] = events
+    asked = [*user, *(ids_in(users, model.train_.columns.source) if users is not None else [])]
+    found = histories_of(model, None if every else asked)
     return {**found, **{text: history_of(model, text) for text in history}}
 
 
@@ -206,6 +243,35 @@ def _show(explanation: Explanation) -> None:
         for row in frame.iter_rows(named=True)
     ]
     table([*shown, ""], rows, **_sides(frame, ""))
+
+
+def _show_maskings(found: Mapping[str, Explanation]) -> None:
+    """The shares of one history under several maskings, beside each other."""
+    first = next(iter(found.values()))
+    heading("Under each masking")
+    rows = [
+        [str(place), label, *(f"{one.scores[place]:+.4g}" for one in found.values())]
+        for place, label in enumerate(first.labels)
+    ]
+    for name, value in (("nothing", "value_nothing"), ("everything", "value_all")):
+        rows.append(["", name, *(f"{getattr(one, value):.4g}" for one in found.values())])
+    table(["", first.source, *found], rows, numbers=["", *found], text=[first.source])
+
+
+def _show_because(explanation: Explanation) -> None:
+    """Each recommended item with the event that carries most of its score."""
+    heading("Because of what")
+    frame = explanation.because()
+    titled = "title" in frame.columns
+    rows = []
+    for row in frame.iter_rows(named=True):
+        reason = "" if row["because"] is None else str(row["because"])
+        if titled and row["because_title"]:
+            reason = row["because_title"]
+        name = (row["title"] if titled else None) or row["item"]
+        rows.append([str(row["rank"]), str(name), reason, _text(row["share"])])
+    table(["rank", "item", "because of", "share"], rows, numbers=["rank", "share"],
+          text=["item", "because of"])  # fmt: skip
 
 
 def _show_many(found: Explanations, n: int = 10) -> None:
@@ -240,14 +306,19 @@ def _text(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _write(explanation: Explanation, path: Path, overwrite: bool) -> None:
+def _write(found: Mapping[str, Explanation], path: Path, overwrite: bool) -> None:
     from whence.plots import picture
+    from whence.plots.explanation import maskings
 
-    if path.suffix.lower() in _PICTURES:
-        with picture(path, overwrite=overwrite) as axes:
-            explanation.plot(ax=axes)
-    else:
+    explanation = next(iter(found.values()))
+    if path.suffix.lower() not in _PICTURES:
         explanation.save(path, overwrite=overwrite)
+        return
+    with picture(path, overwrite=overwrite) as axes:
+        if len(found) == 1:
+            explanation.plot(ax=axes)
+        else:
+            maskings({name: one.frame for name, one in found.items()}, ax=axes)
 
 
 def _write_many(found: Explanations, folder: Path) -> None:

@@ -14,6 +14,9 @@ from whence.parameters import PositiveInt
 if TYPE_CHECKING:
     import polars as pl
 
+_REASONS = ("because", "because_title", "share")
+"""Columns of why an item is recommended."""
+
 
 def recommend(
     source: options.Trained,
@@ -51,6 +54,12 @@ def recommend(
             show_default=False,
         ),
     ] = None,
+    reasons: Annotated[
+        bool,
+        typer.Option(
+            "--because", help="With each item the event of the history that carries most of it."
+        ),
+    ] = False,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -90,6 +99,8 @@ def recommend(
     lists = _for_users(model, asked, k, among) if asked else []
     lists += _for_histories(model, history, k, among) if history else []
     frame = _frame(model, lists)
+    if reasons:
+        frame = _with_reasons(model, frame, asked, history or [])
     if not history:  # ids as they are in the data; a history is a text
         frame = frame.with_columns(frame[frame.columns[0]].cast(model.vocabulary.sources.dtype))
     if output is not None:
@@ -140,11 +151,41 @@ def _frame(model: Any, lists: list[tuple[str, Any, Any]]) -> pl.DataFrame:
     return frame
 
 
+def _with_reasons(
+    model: Any, frame: pl.DataFrame, users: list[str], histories: list[str]
+) -> pl.DataFrame:
+    """With the event of the history that carries most of each item's score, and its share."""
+    import polars as pl
+
+    from whence.cli._ids import histories_of, history_of
+    from whence.cli._terminal import working
+    from whence.explanation import because
+
+    source, item = frame.columns[0], frame.columns[2]
+    asked = dict(zip(users, histories_of(model, users).values()))
+    asked |= {text: history_of(model, text) for text in histories}
+    listed = {
+        label: part[item].to_list()
+        for (label,), part in frame.group_by(source, maintain_order=True)
+    }
+    asked = {label: asked[label] for label in listed}
+    if not asked:
+        return frame
+    with working("Finding reasons") as run:
+        found = because(model, asked, run=run, recommended=listed)
+    names = {name: name for name in _REASONS if name in found.columns}
+    # The id of a reason would be a second column of the item's name.
+    found = found.select(pl.col("history").alias(source), pl.col("rank").cast(pl.Int64), *names)
+    return frame.join(found, on=[source, "rank"], how="left", maintain_order="left")
+
+
 def _show(frame: pl.DataFrame, labels: list[str], users: list[str]) -> None:
     import polars as pl
 
     source, item = frame.columns[0], frame.columns[2]
-    shown = ["rank", item, *(["title"] if "title" in frame.columns else []), "score"]
+    optional = [name for name in ("title", *_REASONS) if name in frame.columns]
+    words = [name for name in optional if name != "share"]
+    shown = [name for name in frame.columns[1:] if name in ("rank", item, "score", *optional)]
     for label in dict.fromkeys(labels):
         part = frame.filter(frame[source].cast(pl.String) == label)
         heading(f"{source} {label}" if label in users else f"after {label}")
@@ -152,13 +193,8 @@ def _show(frame: pl.DataFrame, labels: list[str], users: list[str]) -> None:
             say("Nothing: the model may know only users of its training data, or too little here.")
             continue
         rows = [
-            [*row[:-1], f"{row[-1]:.4f}"]
-            for row in part.select(shown).with_columns(*_filled(shown)).iter_rows()
-        ]
-        table(shown, rows)
-
-
-def _filled(shown: list[str]) -> list[Any]:
-    import polars as pl
-
-    return [pl.col("title").fill_null("")] if "title" in shown else []
+            ["" if cell is None else f"{cell:.4f}" if isinstance(cell, float) else cell
+             for cell in row]
+            for row in part.select(shown).iter_rows()
+        ]  # fmt: skip
+        table(shown, rows, text=words)

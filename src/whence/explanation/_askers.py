@@ -53,6 +53,8 @@ class Asker(ABC):
         Whether a mean embedding can stand for an event.
     single_thread : bool
         Whether the model must not be asked by two threads at once.
+    takes_items : bool
+        Whether its events are items, so that any item could be one event more.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Asker(ABC):
     mask_token: int | None = None
     has_embeddings = False
     single_thread = False
+    takes_items = False
 
     @abstractmethod
     def encode(self, history: Any) -> History:
@@ -159,6 +162,8 @@ class Asker(ABC):
 
 class RecommenderAsker(Asker):
     """A recommender of Whence, asked through queries of histories folded in."""
+
+    takes_items = True
 
     def __init__(self, model: Recommender) -> None:
         model.vocabulary  # noqa: B018 (raises NotFittedError)

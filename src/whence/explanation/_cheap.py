@@ -51,7 +51,7 @@ def integrated_gradients(game: Game, n_steps: int) -> Estimate:
             "masking='remove' leaves nothing there; use masking='pad', ('item', id) or "
             "'mean_embedding'."
         )
-    if game.scalar.kind == "metric":
+    if game.scalar.kind in ("metric", "rank"):
         raise UnsupportedError(
             "A ranking metric has no gradient; use target='mean', ('item', id) or "
             "('log_probability', id) with integrated gradients, or another method."

@@ -30,6 +30,7 @@ class FieldAsker(RecommenderAsker):
     """A wide & deep model, asked for users of the training data."""
 
     model: WideDeep
+    takes_items = False
 
     def encode(self, history: Any) -> History:
         """A user; the "events" are the fields of users and of items."""
@@ -80,7 +81,7 @@ class FieldGame(Game):
         items = np.arange(self.asker.n_items) if self.scalar.items is None else self.scalar.items
         users = np.array([self.history.events[0]])
         n_user = 1 + len(model.features_["user"])
-        found = np.empty(len(kept))
+        found = np.empty((len(kept), *self.scalar.shape))
         size = max(1, _SCORES // len(items))
         with quiet_modules([module]), torch.inference_mode(), torch_threads(1):
             means = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -79,14 +80,14 @@ class Game:
         return replace(self, scalar=scalar)
 
     def values(self, kept: BoolArray) -> FloatArray:
-        """Values float64 [B] of coalitions bool [B, n].
+        """Values float64 [B] of coalitions bool [B, n]; of `Scores` [B, k].
 
         Raises
         ------
         DataError
             If a value is not a finite number.
         """
-        found = np.empty(len(kept))
+        found = np.empty((len(kept), *self.scalar.shape))
         with self.asker.quiet():
             for start in range(0, len(kept), _BLOCK):
                 block = kept[start : start + _BLOCK]
@@ -97,7 +98,7 @@ class Game:
         """Values that were found, counted, if they are finite."""
         if not np.isfinite(values).all():
             raise not_a_number(self.asker)
-        self.counter.rows += values.size
+        self.counter.rows += values.size // max(math.prod(self.scalar.shape), 1)
         return values
 
     def _values(self, kept: BoolArray) -> FloatArray:
@@ -106,7 +107,7 @@ class Game:
             return self._recurrent_values(events)
         distinct, back = _distinct(events)
         draws: list[IntArray | int] = [-1] if self.off is None else list(self.off)
-        total = np.zeros(len(distinct))
+        total = np.zeros((len(distinct), *self.scalar.shape))
         for off in draws:
             tokens = np.where(distinct, self.history.tokens, off)
             for rows in self.asker.blocks(len(tokens), self.asker.n_items):
@@ -141,7 +142,7 @@ class Game:
     def _recurrent_values(self, events: BoolArray) -> FloatArray:
         from whence.explanation._trie import states_of
 
-        total = np.zeros(len(events))
+        total = np.zeros((len(events), *self.scalar.shape))
         for steps in self.steps:
             states, back = states_of(steps, events)
             total += self.state_value(states)[back]

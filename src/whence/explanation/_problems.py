@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,6 +45,8 @@ class Problem:
     masking : Masking
     settings : Explainer
         As it was when it was asked, its tolerance and seed decided.
+    titles : mapping from id to str
+        For people.
     """
 
     game: Game
@@ -52,6 +55,7 @@ class Problem:
     target: Target
     masking: Masking
     settings: Explainer
+    titles: Mapping[Any, str] = field(default_factory=dict)
 
     @property
     def asker(self) -> Asker:
@@ -97,19 +101,25 @@ def as_asker(model: Any, items: Sequence[Any] | None = None, level: str = "event
     return RecommenderAsker(model)
 
 
-def pose(asker: Asker, histories: Sequence[Any], settings: Explainer) -> list[Problem]:
+def pose(
+    asker: Asker,
+    histories: Sequence[Any],
+    settings: Explainer,
+    titles: Mapping[Any, str] | None = None,
+) -> list[Problem]:
     """Encode histories, freeze their items, and make their games."""
     target, masking = parse_target(settings.target), parse_masking(settings.masking)
     encoded = [asker.encode(history) for history in histories]
     for history in encoded[:1]:
         asker.check(history.tokens[None], history)
     k = shortened(settings.k, asker.n_items)
+    names = asker.titles if titles is None else titles
     problems = []
     for history, scores in zip(encoded, asker.full_scores(encoded)):
         frozen, frozen_scores = freeze(asker, history, scores, k)
         scalar = scalar_of(target, asker, history, frozen)
         game = _game(asker, history, settings, masking, scalar)
-        problems.append(Problem(game, frozen, frozen_scores, target, masking, settings))
+        problems.append(Problem(game, frozen, frozen_scores, target, masking, settings, names))
     return problems
 
 
@@ -161,6 +171,9 @@ def solve(problem: Problem, number: int, auto: Mapping[str, int]) -> tuple[Game,
 
 
 def with_target(problem: Problem, target: Target) -> Problem:
-    """The same players, another scalar."""
+    """The same players, another scalar; players that pruning has joined stay as they are."""
     scalar = scalar_of(target, problem.asker, problem.history, problem.frozen)
-    return replace(problem, game=problem.game.with_scalar(scalar), target=target)
+    settings = copy.copy(problem.settings)
+    settings.prune = None
+    game = problem.game.with_scalar(scalar)
+    return replace(problem, game=game, target=target, settings=settings)

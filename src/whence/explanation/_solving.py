@@ -123,10 +123,9 @@ class Solving(ListJob[int, Solved]):
         return total
 
 
-def explanation_of(
-    problem: Problem, solved: Solved, names: Mapping[Any, str], model: Any
-) -> Explanation:
+def explanation_of(problem: Problem, solved: Solved) -> Explanation:
     """The result of one history, with the record of all that was decided."""
+    names, model = problem.titles, getattr(problem.asker, "model", None)
     settings, history, asker = problem.settings, problem.history, problem.asker
     estimate, way = solved.estimate, WAYS[solved.way]
     if solved.players is not None:

@@ -19,7 +19,7 @@ from whence.explanation._histories import History
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 
-KINDS = ("mean", "item", "log_probability")
+KINDS = ("mean", "item", "log_probability", "versus", "rank")
 
 
 @dataclass(frozen=True)
@@ -28,21 +28,28 @@ class Target:
 
     Attributes
     ----------
-    kind : {"mean", "item", "log_probability", "metric"}
+    kind : {"mean", "item", "log_probability", "versus", "rank", "metric"}
     item : id, optional
         Whose score, probability or place is explained; not of the mean.
     metric : Metric, optional
+    other : id, optional
+        Of ``"versus"``: the item whose score is taken off.
     """
 
     kind: str
     item: Any = None
     metric: Metric | None = None
+    other: Any = None
 
     @property
     def label(self) -> str:
         """For people and metadata."""
         if self.kind == "mean":
             return "mean score of the recommended items"
+        if self.kind == "versus":
+            return f"score of item {self.item!r} less that of item {self.other!r}"
+        if self.kind == "rank":
+            return f"rank of item {self.item!r}, counted negative"
         names = {"item": "score", "log_probability": "log-probability"}
         what = names[self.kind] if self.metric is None else self.metric.name
         return f"{what} of item {self.item!r}"
@@ -58,8 +65,9 @@ class Scalar:
         Items whose scores it needs; None: all.
     weights : float64 [n] or None
         Their weights, where it is a weighted sum.
-    kind, number, gains, candidates
-        What else it needs: the item, the metric at each rank, the items ranked against it.
+    kind, number, gains, candidates, floor
+        What else it needs: the item, the metric at each rank, the items ranked against it, and the
+        score that is not enough for any rank.
     """
 
     items: IntArray | None
@@ -68,6 +76,12 @@ class Scalar:
     number: int = -1
     gains: FloatArray = field(default_factory=lambda: np.empty(0))
     candidates: npt.NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, dtype=np.bool_))
+    floor: float = -np.inf
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the value of one answer: a number."""
+        return ()
 
     def of(self, scores: npt.NDArray[np.floating[Any]]) -> FloatArray:
         """Values float64 [B] of scores [B, n]."""
@@ -80,18 +94,40 @@ class Scalar:
             total = np.exp(scores - top).sum(axis=1, dtype=np.float64)
             log_probability: FloatArray = own - top[:, 0] - np.log(total)
             return log_probability
-        return self.gains[self.rank(scores)]
+        ahead = self.ahead(scores)
+        if self.kind == "rank":
+            place: FloatArray = -1.0 - ahead
+            return place
+        last = len(self.gains) - 1
+        return self.gains[np.where(own > self.floor, np.minimum(ahead, last), last)]
 
-    def rank(self, scores: npt.NDArray[np.floating[Any]]) -> IntArray:
-        """Rank from 0 of the item among the candidates, at most the number of gains; ties lose."""
+    def ahead(self, scores: npt.NDArray[np.floating[Any]]) -> IntArray:
+        """How many of the candidates are before the item, int64 [B]; ties lose."""
         own = scores[:, self.number, None]
-        ahead = ((scores >= own) & self.candidates).sum(axis=1)
-        rank: IntArray = np.minimum(ahead, max(len(self.gains) - 1, 0))
-        return rank
+        ahead: IntArray = ((scores >= own) & self.candidates).sum(axis=1)
+        return ahead
+
+
+@dataclass(frozen=True)
+class Scores(Scalar):
+    """The scores of some items, each a value of its own."""
+
+    kind: str = "scores"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the values of one answer."""
+        assert self.items is not None
+        return (len(self.items),)
+
+    def of(self, scores: npt.NDArray[np.floating[Any]]) -> FloatArray:
+        """Scores [B, k] as they are."""
+        own: FloatArray = scores.astype(np.float64, copy=False)
+        return own
 
 
 def parse_target(target: Any) -> Target:
-    """Understand ``"mean"``, ``("item", id)``, ``("log_probability", id)``, ``("mrr@10", id)``.
+    """Understand what `whence.Explainer` takes as a target.
 
     Raises
     ------
@@ -100,18 +136,15 @@ def parse_target(target: Any) -> Target:
     """
     if isinstance(target, Target):
         return target
-    if target == "mean":
+    if isinstance(target, str) and target == "mean":
         return Target("mean")
-    if not (isinstance(target, (tuple, list)) and len(target) == 2):
-        wants = isinstance(target, str) and (target in KINDS or "@" in target)
-        raise ParameterError(
-            f"target {target!r} needs an item: say target=({target!r}, item)."
-            if wants
-            else "target must be 'mean', ('item', id), ('log_probability', id) or (metric, id), "
-            f"such as ('mrr@10', id); not {target!r}."
-        )
-    kind, item = target
-    if isinstance(kind, str) and kind in ("item", "log_probability"):
+    given = target if isinstance(target, (tuple, list)) else ()
+    if len(given) == 3 and isinstance(given[0], str) and given[0] == "versus":
+        return _versus(given[1], given[2])
+    if len(given) != 2 or given[0] == "versus":
+        raise _not_a_target(target)
+    kind, item = given
+    if isinstance(kind, str) and kind in ("item", "log_probability", "rank"):
         return Target(kind, item)
     if isinstance(kind, str) and "@" not in kind:
         check_choice("target", kind, (*KINDS[1:], "mrr@k", "ndcg@k", "hitrate@k"))
@@ -124,6 +157,30 @@ def parse_target(target: Any) -> Target:
     return Target("metric", item, metric)
 
 
+def _versus(item: Any, other: Any) -> Target:
+    if item == other:
+        raise ParameterError(
+            f"target=('versus', …) compares two items, and both are {item!r}; give another."
+        )
+    return Target("versus", item, other=other)
+
+
+def _not_a_target(target: Any) -> ParameterError:
+    name = target if isinstance(target, str) else None
+    if isinstance(target, (tuple, list)) and target and isinstance(target[0], str):
+        name = target[0]
+    if name == "versus":
+        return ParameterError(
+            f"target {target!r} needs two items: say target=('versus', item, other)."
+        )
+    if name is not None and (name in KINDS[1:] or "@" in name):
+        return ParameterError(f"target {target!r} needs an item: say target=({name!r}, item).")
+    return ParameterError(
+        "target must be 'mean', ('item', id), ('versus', id, other), ('log_probability', id), "
+        f"('rank', id) or (metric, id), such as ('mrr@10', id); not {target!r}."
+    )
+
+
 def scalar_of(target: Target, asker: Asker, history: History, frozen: IntArray) -> Scalar:
     """The scalar of a target for one history."""
     if target.kind == "mean":
@@ -131,20 +188,25 @@ def scalar_of(target: Target, asker: Asker, history: History, frozen: IntArray) 
     number = asker.item_number(target.item)
     if target.kind == "item":
         return Scalar(np.array([number]), np.ones(1), "item")
+    if target.kind == "versus":
+        both = np.array([number, asker.item_number(target.other)])
+        return Scalar(both, np.array([1.0, -1.0]), "versus")
     if target.kind == "log_probability":
         return Scalar(None, kind="log_probability", number=number)
-    assert target.metric is not None
-    gains = gains_by_rank(target.metric)
     candidates = recommendable(asker, history)
     candidates[number] = False
-    return Scalar(None, None, "metric", number, gains, candidates)
+    if target.kind == "rank":
+        return Scalar(None, kind="rank", number=number, candidates=candidates)
+    assert target.metric is not None
+    return Scalar(None, None, "metric", number, gains_by_rank(target.metric), candidates)
 
 
 def rank_scalar(asker: Asker, history: History, number: int, k: int) -> Scalar:
     """1 where an item is among the k best of the items that may be recommended, else 0."""
     candidates = recommendable(asker, history)
     candidates[number] = False
-    return Scalar(None, None, "metric", number, np.append(np.ones(k), 0.0), candidates)
+    inside = np.append(np.ones(k), 0.0)
+    return Scalar(None, None, "metric", number, inside, candidates, asker.floor)
 
 
 def recommendable(asker: Asker, history: History) -> npt.NDArray[np.bool_]:

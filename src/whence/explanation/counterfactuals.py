@@ -105,20 +105,9 @@ def counterfactual(
             f"Item {chosen!r} is not recommended for this history; choose one of "
             f"{', '.join(map(repr, recommended[:5]))}, …"
         )
-    search = _Search(problem, problem.asker.item_number(chosen), len(recommended))
-    shares = _shares(explanation, problem, chosen)
-    order = np.argsort(-shares, kind="stable")
-    players = search.greedy(order)
-    smallest = players is not None
-    if players is not None:
-        for size in range(1, len(players)):
-            found = search.of_size(order, size) if size <= max_size else None
-            if found is not None:
-                players = found
-                break
-            if size > max_size or not search.complete:
-                smallest = False
-                break
+    search = Search(problem, problem.asker.item_number(chosen), len(recommended))
+    shares = shares_of(explanation, problem, Target("item", chosen))
+    players, smallest = search.fewest(np.argsort(-shares, kind="stable"), max_size)
     rows = [] if players is None else sorted(players)
     entry = explanation.metadata["items"][recommended.index(chosen)]
     return Counterfactual(
@@ -126,7 +115,7 @@ def counterfactual(
         players=rows,
         labels=[explanation.labels[row] for row in rows],
         found=players is not None,
-        smallest=smallest if players is not None else search.stays,
+        smallest=smallest if players is not None else search.exhausted,
         n_tried=search.n_tried,
         k=problem.settings.k,
         masking=str(explanation.metadata["masking"]),
@@ -134,51 +123,84 @@ def counterfactual(
     )
 
 
-def _shares(explanation: Explanation, problem: Problem, item: Any) -> npt.NDArray[np.float64]:
-    """Shares of the item's own score."""
-    target = Target("item", item)
+def shares_of(
+    explanation: Explanation, problem: Problem, target: Target
+) -> npt.NDArray[np.float64]:
+    """Shares of the same players in another value."""
     if problem.target == target:
         return explanation.scores
     return solve(with_target(problem, target), 0, AUTO)[2].phi
 
 
-class _Search:
-    """Asks whether an item is still in the top k without some players."""
+class Search:
+    """Looks for the fewest players without which an item is out of the top k, or in it.
 
-    def __init__(self, problem: Problem, number: int, k: int) -> None:
+    Parameters
+    ----------
+    problem : Problem
+    number : int
+        Of the item.
+    k : int
+    inside : bool
+        Whether the item is to be in the top k afterwards, rather than out of it.
+
+    Attributes
+    ----------
+    n_tried : int
+        Sets that the model was asked about.
+    exhausted : bool
+        Whether taking away every player, one after another, never did it.
+    """
+
+    def __init__(self, problem: Problem, number: int, k: int, *, inside: bool = False) -> None:
         scalar = rank_scalar(problem.asker, problem.history, number, k)
         self.game = problem.game.with_scalar(scalar)
+        self.inside = inside
         self.n_tried = 0
-        self.complete = True
-        self.stays = False
+        self.exhausted = False
 
-    def dropped(self, kept: BoolArray) -> BoolArray:
-        """Whether the item is out of the top k, for coalitions [B, n]."""
+    def fewest(self, order: npt.NDArray[np.int64], max_size: int) -> tuple[list[int] | None, bool]:
+        """A set of players that does it, and whether no smaller one does; None where none does.
+
+        Players are taken away in the order given until it is done; then all smaller sets, of at
+        most `max_size` players, are tried, those that come early in the order first.
+        """
+        players = self._greedy(order)
+        if players is None:
+            return None, False
+        for size in range(1, len(players)):
+            if size > max_size:
+                return players, False
+            found, complete = self._of_size(order, size)
+            if found is not None:
+                return found, True
+            if not complete:
+                return players, False
+        return players, True
+
+    def _done(self, kept: BoolArray) -> npt.NDArray[np.int64]:
+        """Which of the coalitions [B, n] do it."""
         self.n_tried += len(kept)
-        gone: BoolArray = self.game.values(kept) < 0.5
-        return gone
+        return np.flatnonzero((self.game.values(kept) >= 0.5) == self.inside)
 
-    def greedy(self, order: npt.NDArray[np.int64]) -> list[int] | None:
-        """The first players of an order without which the item is gone; None: never."""
+    def _greedy(self, order: npt.NDArray[np.int64]) -> list[int] | None:
+        """The first players of an order without which it is done; None: never."""
         rank = np.argsort(order)
-        n = len(order)
-        kept = rank[None, :] >= np.arange(1, n + 1)[:, None]
-        gone = np.flatnonzero(self.dropped(kept))
-        if not len(gone):
-            self.stays = True
+        done = self._done(rank[None, :] >= np.arange(1, len(order) + 1)[:, None])
+        if not len(done):
+            self.exhausted = True
             return None
-        return [int(player) for player in order[: gone[0] + 1]]
+        return [int(player) for player in order[: done[0] + 1]]
 
-    def of_size(self, order: npt.NDArray[np.int64], size: int) -> list[int] | None:
-        """A set of a size that drops the item; None if none of those tried does."""
+    def _of_size(self, order: npt.NDArray[np.int64], size: int) -> tuple[list[int] | None, bool]:
+        """A set of a size that does it, and whether all of them were tried."""
         sets = combinations(order.tolist(), size)
         tried = 0
         while block := list(islice(sets, min(_BLOCK, _MOST - tried))):
             kept = np.ones((len(block), len(order)), dtype=np.bool_)
             np.put_along_axis(kept, np.array(block), False, axis=1)
-            gone = np.flatnonzero(self.dropped(kept))
-            if len(gone):
-                return [int(player) for player in block[gone[0]]]
+            done = self._done(kept)
+            if len(done):
+                return [int(player) for player in block[done[0]]], True
             tried += len(block)
-        self.complete = next(sets, None) is None
-        return None
+        return None, next(sets, None) is None

@@ -47,8 +47,11 @@ class Explainer(Attributor, name="explainer", title="Shapley values of events"):
         Number of recommended items.
     target : default "mean"
         ``"mean"``: mean score of the recommended items. ``("item", id)``: score of an item.
+        ``("versus", id, other)``: score of an item less that of another: why this rather than that.
         ``("log_probability", id)``: logarithm of its share in the softmax over all items.
-        ``("mrr@10", id)``: a ranking metric, that item being the one to be found.
+        ``("rank", id)``: its place among all that may be recommended, counted negative, so that
+        what brings it forward is positive. ``("mrr@10", id)``: a ranking metric, that item being
+        the one to be found.
     level : {"event", "feature", "cell"}
         Players are events, features over the whole history, or single features of single events.
     groups : {"item", "basket"}, callable or sequence, optional
@@ -209,7 +212,7 @@ class Explainer(Attributor, name="explainer", title="Shapley values of events"):
         run = settled(run, self)
         asker = as_asker(model, items, self.level)
         many = isinstance(data, SEVERAL)
-        histories = _histories(asker, data) if many else {None: data}
+        histories = named_histories(asker, data) if many else {None: data}
         if not histories:
             raise DataError("There is no history to explain; give at least one.")
         asked = copy.copy(self)  # which later changes to the parameters do not reach
@@ -217,19 +220,16 @@ class Explainer(Attributor, name="explainer", title="Shapley values of events"):
         if asked.tolerance is None:
             asked.tolerance = _TOLERANCE_OF_MANY if many else _TOLERANCE
         with asker.quiet():
-            problems = _posed(asker, histories, asked)
-            _tell(problems, many)
-            _ = asker.cell, asker.counts, asker.titles  # made once, before threads want them
+            problems = posed(asker, histories, asked, titles)
+            tell(problems, many)
+            _ = asker.cell, asker.counts  # made once, before threads want them
             job = Solving(problems, _AUTO_OF_MANY if many else AUTO)
             if asker.single_thread:
                 run = run.changed(threads=1)
             identity = asked._identity(model, histories, problems)
             with Checkpoints(run, identity) as kept:
                 solved = run_job(job, range(len(problems)), run, message="histories", kept=kept)
-            names = asker.titles if titles is None else titles
-            found = [
-                explanation_of(problem, one, names, model) for problem, one in zip(problems, solved)
-            ]
+            found = [explanation_of(problem, one) for problem, one in zip(problems, solved)]
         return Explanations(found, list(histories)) if many else found[0]
 
     def _identity(
@@ -249,7 +249,7 @@ class Explainer(Attributor, name="explainer", title="Shapley values of events"):
         }
 
 
-def _histories(asker: Asker, data: Any) -> Mapping[Any, Any]:
+def named_histories(asker: Asker, data: Any) -> Mapping[Any, Any]:
     """Several histories by their names."""
     if isinstance(data, Interactions):
         return asker.histories(data)
@@ -270,9 +270,15 @@ def _histories(asker: Asker, data: Any) -> Mapping[Any, Any]:
     }
 
 
-def _posed(asker: Asker, histories: Mapping[Any, Any], asked: Explainer) -> list[Problem]:
+def posed(
+    asker: Asker,
+    histories: Mapping[Any, Any],
+    asked: Explainer,
+    titles: Mapping[Any, str] | None,
+) -> list[Problem]:
+    """The games of several histories; an error says of which."""
     try:
-        return pose(asker, list(histories.values()), asked)
+        return pose(asker, list(histories.values()), asked, titles)
     except DataError:
         if list(histories) != [None]:
             for name, history in histories.items():  # say which
@@ -283,7 +289,8 @@ def _posed(asker: Asker, histories: Mapping[Any, Any], asked: Explainer) -> list
         raise
 
 
-def _tell(problems: Sequence[Problem], many: bool) -> None:
+def tell(problems: Sequence[Problem], many: bool) -> None:
+    """Warn of what is left out of the histories."""
     notes = problems[0].history.notes
     if many:
         counts = (

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from whence.explanation._problems import Problem
     from whence.explanation.counterfactuals import Counterfactual
+    from whence.explanation.why_not import WhyNot
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -204,6 +205,59 @@ class Explanation(Attribution):
         from whence.explanation.counterfactuals import counterfactual
 
         return counterfactual(self, item, max_size=max_size)
+
+    def why_not(self, item: Any, *, max_size: int = 3) -> WhyNot:
+        """Ask why an item is not recommended.
+
+        The difference between its score and that of the last item recommended is divided among
+        the events, and events are sought without which it would be recommended: taken away in
+        order of what they hold against it, then every smaller set. Then each item of the catalogue
+        (the 4,096 most frequent ones) is tried as one event more. Every answer is verified by the
+        model.
+
+        Parameters
+        ----------
+        item : id
+            Not in the history, and not one of `items`.
+        max_size : int
+            Sets of at most this many players are searched completely.
+
+        Returns
+        -------
+        WhyNot
+
+        Raises
+        ------
+        DataError
+            If the item is recommended, in the history, or without training data.
+        UnsupportedError
+            If the explanation was loaded from a file.
+        """
+        from whence.explanation.why_not import why_not
+
+        return why_not(self, item, max_size=max_size)
+
+    def because(self, n: int = 1) -> pl.DataFrame:
+        """For each recommended item, the events that carry most of its score.
+
+        Parameters
+        ----------
+        n : int
+            Events per item, at most.
+
+        Returns
+        -------
+        polars.DataFrame
+            As of `whence.because`, without ``history``.
+
+        Raises
+        ------
+        UnsupportedError
+            If the explanation was loaded from a file.
+        """
+        from whence.explanation._reasons import reasons_of
+
+        return reasons_of(self.problem, n)
 
     def prune(self, interactions: Any, **options: Any) -> Any:
         """Not for explanations.
