@@ -258,7 +258,7 @@ def test_what_is_left_out_is_said(models):
         ({"k": 0}, ParameterError, "k must be"),
         ({"masking": "nothing"}, ParameterError, "masking must be one of"),
         ({"masking": "item"}, ParameterError, "needs an item: say masking"),
-        ({"masking": "items"}, ParameterError, "masking must be one of"),
+        ({"masking": "items"}, ParameterError, "needs an event per place"),
         ({"masking": ("item", "strange")}, DataError, "unknown to GRU4Rec"),
         ({"masking": "mask_token"}, UnsupportedError, "token for masked"),
         ({"masking": ("marginal", 0)}, ParameterError, "draws"),

@@ -127,5 +127,7 @@ def test_what_it_cannot_do(model):
         explain(model, [1, 2], k=2)
     with pytest.raises(UnsupportedError, match="masking='remove'"):
         explain(model, 1, k=2, level="feature", masking="pad")
+    with pytest.raises(UnsupportedError, match="leave it out"):
+        explain(model, 1, k=2, level="feature", prune=0.1)
     with pytest.raises(DataError, match="unknown"):
         explain(model, 99, k=2, level="feature")

@@ -258,7 +258,11 @@ def test_tables_as_histories_and_events_as_players():
             ParameterError,
             "among",
         ),
-        ({"level": "cell", "masking": ("item", BASE), "prune": 0.1}, ParameterError, "prune"),
+        (
+            {"level": "cell", "masking": ("item", BASE), "cells": ("top", 0, 1)},
+            ParameterError,
+            "top",
+        ),
     ],
 )
 def test_bad_features(options, error, words):

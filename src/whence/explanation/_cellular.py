@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from whence.errors import DataError, ParameterError, UnsupportedError
 from whence.explanation._askers import Asker
+from whence.explanation._cell_players import chosen_cells, players_of, top_of, top_players
 from whence.explanation._foreign import ForeignAsker
-from whence.explanation._games import BoolArray, FloatArray, Game
+from whence.explanation._games import BoolArray, FloatArray, Game, IntArray
 from whence.explanation._histories import History
 from whence.explanation._maskings import Masking
-from whence.explanation._players import Players
+from whence.explanation._pruning import joint_shares, n_joined
+from whence.explanation._ways import shares
+
+if TYPE_CHECKING:
+    from whence.explanation.explainer import Explainer
 
 
 @dataclass(frozen=True)
@@ -24,25 +29,73 @@ class CellGame(Game):
     Attributes
     ----------
     features : list of str
-    baseline : dict
-        Value of each feature where it is masked.
+    baseline : list of dict
+        Of each place: value of each feature where it is masked.
     """
 
     features: list[str] = field(default_factory=list)
-    baseline: dict[str, Any] = field(default_factory=dict)
+    baseline: list[dict[str, Any]] = field(default_factory=list)
     _tokens: dict[tuple[int, bytes], int] = field(default_factory=dict)
 
+    @property
+    def in_steps(self) -> bool:
+        """No: an event is there in part."""
+        return False
+
     def _values(self, kept: BoolArray) -> FloatArray:
-        assert isinstance(self.asker, ForeignAsker)
+        distinct, back = np.unique(self._tokens_of(kept), axis=0, return_inverse=True)
+        back = back.reshape(-1)
+        if self.asker.cell is not None:
+            from whence.explanation._trie import states_of_tokens
+
+            states, rows = states_of_tokens(self.asker, distinct, self.history)
+            return self.state_value(states)[rows][back]
+        scores = self.asker.scores(distinct, self.history, self.scalar.items)
+        return self.scalar.of(scores)[back]
+
+    def _tokens_of(self, kept: BoolArray) -> IntArray:
+        """Tokens int64 [B, L] of coalitions: of each event, with the features that are there."""
         length, width = len(self.history), len(self.features)
         cells = kept[:, self.players.owner].reshape(len(kept), length, width)
         tokens = np.empty((len(kept), length), dtype=np.int64)
-        for row in range(len(kept)):
-            for place in range(length):
-                tokens[row, place] = self._token(place, cells[row, place])
-        distinct, back = np.unique(tokens, axis=0, return_inverse=True)
-        scores = self.asker.scores(distinct, self.history, self.scalar.items)
-        return self.scalar.of(scores)[back.reshape(-1)]
+        for place in range(length):
+            kinds, back = np.unique(cells[:, place], axis=0, return_inverse=True)
+            tokens[:, place] = np.array([self._token(place, kind) for kind in kinds])[
+                back.reshape(-1)
+            ]
+        return tokens
+
+    def settled(self, asked: Explainer, seed: tuple[int, ...]) -> CellGame:
+        """The game with its oldest events joined, and its most important cells, where asked."""
+        top = top_of(asked.cells)
+        if asked.prune is None and top is None:
+            return self
+        everything = np.ones((len(self.history), len(self.features)), dtype=np.bool_)
+
+        def at(level: str, chosen: BoolArray, n_pruned: int) -> CellGame:
+            players = players_of(level, self.history, self.features, chosen, n_pruned)
+            return replace(self, players=players)
+
+        n_pruned = 0
+        if asked.prune is not None and len(self.history) > 2:
+            n_pruned = n_joined(joint_shares(self.by_event()), asked.prune)
+        if top is None:
+            chosen = chosen_cells(self.history, self.features, asked.cells)
+            return at(asked.level, chosen, n_pruned) if n_pruned else self
+        strongest = []
+        for number, level in enumerate(("event", "feature")):
+            phi = shares(at(level, everything, n_pruned), asked, (*seed, number))
+            order = np.argsort(-np.abs(phi[n_pruned > 0 :]), kind="stable")[: top[number]]
+            strongest.append(order.astype(np.int64))
+        events, columns = strongest[0] + n_pruned, strongest[1]
+        players = top_players(self.history, self.features, events, columns, n_pruned)
+        return replace(self, players=players)
+
+    def by_event(self) -> CellGame:
+        """The same history with each event as a player, all of its features together."""
+        everything = np.ones((len(self.history), len(self.features)), dtype=np.bool_)
+        players = players_of("event", self.history, self.features, everything)
+        return replace(self, players=players)
 
     def _token(self, place: int, there: BoolArray) -> int:
         """Token of an event with some of its features masked."""
@@ -54,7 +107,7 @@ class CellGame(Game):
             event = dict(self.history.events[place])
             for feature, is_there in zip(self.features, there):
                 if not is_there:
-                    event[feature] = self.baseline[feature]
+                    event[feature] = self.baseline[place][feature]
             self._tokens[key] = self.asker.extra_token(event)
         return self._tokens[key]
 
@@ -81,44 +134,32 @@ def cell_game(
     features = [str(name) for name in history.events[0]]
     if any(list(event) != features for event in history.events):
         raise DataError("Events of one history must have the same features; fill in those missing.")
-    if masking.kind != "item" or not isinstance(masking.item, Mapping):
+    baseline = _baseline(masking, history, features, level)
+    players = players_of(level, history, features, chosen_cells(history, features, cells))
+    return CellGame(asker, history, players, None, scalar, features=features, baseline=baseline)
+
+
+def _baseline(
+    masking: Masking, history: History, features: list[str], level: str
+) -> list[dict[str, Any]]:
+    """What stands for each masked cell, place by place."""
+    several = masking.kind == "items"
+    given = masking.item if several else [masking.item]
+    if masking.kind not in ("item", "items") or not all(isinstance(e, Mapping) for e in given):
         raise UnsupportedError(
             f"level={level!r} masks single features, which needs a value for each: give "
             "masking=('item', {feature: value, …}), such as a typical event."
         )
-    missing = [name for name in features if name not in masking.item]
-    if missing:
+    if several and len(given) != len(history):
         raise ParameterError(
-            f"The event of masking=('item', …) has no value for {missing[0]!r}; give one for each "
-            f"of {', '.join(map(repr, features))}."
+            f"masking=('items', …) has {len(given)} events for a history of {len(history)}; give "
+            "one for each place."
         )
-    players = _players(history, features, level, cells)
-    return CellGame(
-        asker, history, players, None, scalar, features=features, baseline=dict(masking.item)
-    )
-
-
-def _players(history: History, features: list[str], level: str, cells: Any) -> Players:
-    length, width = len(history), len(features)
-    if level == "feature":
-        return Players(np.tile(np.arange(width), length), features, "feature")
-    chosen = np.ones((length, width), dtype=np.bool_)
-    if cells is not None:
-        events, names = cells
-        chosen[:] = False
-        rows = range(length) if events is None else [int(place) for place in events]
-        columns = [features.index(name) for name in (names or features) if name in features]
-        if not columns or any(not 0 <= row < length for row in rows):
+    for event in given:
+        missing = [name for name in features if name not in event]
+        if missing:
             raise ParameterError(
-                f"cells must be (places from 0 to {length - 1}, features among "
-                f"{', '.join(map(repr, features))}), not {cells!r}."
+                f"The event of masking=({masking.kind!r}, …) has no value for {missing[0]!r}; give "
+                f"one for each of {', '.join(map(repr, features))}."
             )
-        chosen[np.ix_(list(rows), columns)] = True
-    number = np.cumsum(chosen.ravel()) - 1
-    n = int(number[-1]) + 1
-    labels = [
-        f"{history.items[place]} · {features[column]}" for place, column in zip(*np.nonzero(chosen))
-    ]
-    if not chosen.all():
-        labels.append("all other cells")
-    return Players(np.where(chosen.ravel(), number, n), labels, "cell")
+    return [dict(event) for event in (given if several else given * len(history))]

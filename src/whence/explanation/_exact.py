@@ -24,7 +24,7 @@ def exact(game: Game) -> Estimate:
     ParameterError
         If there are too many players.
     """
-    most = MOST["recurrent" if game.asker.cell is not None else "others"]
+    most = MOST["recurrent" if game.in_steps else "others"]
     if game.n > most:
         raise ParameterError(
             f"method='exact' would need 2**{game.n} answers for {game.n} players; at most {most} "
@@ -38,7 +38,7 @@ def exact(game: Game) -> Estimate:
 
 def all_values(game: Game) -> FloatArray:
     """Values float64 [2**n] of all coalitions, by the bits of their numbers."""
-    if game.asker.cell is not None and game.players.in_order() == game.n:
+    if game.in_steps and game.players.in_order() == game.n:
         return tail_values(game, None, game.n)[:, 0]
     n = game.n
     values = np.empty(1 << n)

@@ -15,7 +15,7 @@ from whence.explanation._askers import Asker, IntArray, ScoreArray, quiet_module
 from whence.explanation._histories import History, as_events
 
 _EXTRA = 1 << 40  # tokens from here on stand for events that are not in the history
-_ITEM_NAMES = ("item", "item_id", "itemId", "ItemId")
+ITEM_NAMES = ("item", "item_id", "itemId", "ItemId")
 _RECURRENT = ("initial_state", "step", "scores_from_state")
 
 
@@ -162,7 +162,7 @@ class ForeignAsker(Asker):
 def item_of(event: Any) -> Any:
     """The item of an event: the event itself, its feature of that name, or all its features."""
     if isinstance(event, Mapping):
-        for name in _ITEM_NAMES:
+        for name in ITEM_NAMES:
             if name in event:
                 return event[name]
         return ", ".join(f"{name}={value}" for name, value in event.items())

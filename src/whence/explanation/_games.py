@@ -71,6 +71,11 @@ class Game:
         """What there is to share."""
         return self.everything - self.nothing
 
+    @property
+    def in_steps(self) -> bool:
+        """Whether the model is recurrent, and masks are of whole events: one step or another."""
+        return self.asker.cell is not None
+
     def with_players(self, players: Players) -> Game:
         """The same history and value shared by other players."""
         return replace(self, players=players)
@@ -103,7 +108,7 @@ class Game:
 
     def _values(self, kept: BoolArray) -> FloatArray:
         events = kept[:, self.players.owner]
-        if self.asker.cell is not None:
+        if self.in_steps:
             return self._recurrent_values(events)
         distinct, back = _distinct(events)
         draws: list[IntArray | int] = [-1] if self.off is None else list(self.off)

@@ -89,7 +89,7 @@ def permutation(game: Game, settings: PermutationSettings) -> Estimate:
 
 def tail_of(game: Game, budget: int) -> int:
     """How many of the last players to enumerate, so that enough pairs of orders are left."""
-    if game.asker.cell is None:
+    if not game.in_steps:
         return 0
     tail = min(game.players.in_order(), _TAIL)
     while tail and 2 * (game.n - tail + 1) << tail > budget // _MANY:

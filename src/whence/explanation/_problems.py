@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from whence.errors import ParameterError
+from whence.errors import ParameterError, UnsupportedError
 from whence.explanation._askers import Asker, RecommenderAsker
-from whence.explanation._cellular import cell_game
+from whence.explanation._cellular import CellGame, cell_game
 from whence.explanation._estimates import Estimate
 from whence.explanation._foreign import ForeignAsker
 from whence.explanation._games import Game
 from whence.explanation._histories import History
-from whence.explanation._maskings import Masking, parse_masking, tokens_off
+from whence.explanation._maskings import Masking, of_history, parse_masking, tokens_off
 from whence.explanation._players import event_players, group_players
 from whence.explanation._pruning import pruned
 from whence.explanation._targets import Scalar, Target, freeze, parse_target, scalar_of
@@ -118,8 +118,9 @@ def pose(
     for history, scores in zip(encoded, asker.full_scores(encoded)):
         frozen, frozen_scores = freeze(asker, history, scores, k)
         scalar = scalar_of(target, asker, history, frozen)
-        game = _game(asker, history, settings, masking, scalar)
-        problems.append(Problem(game, frozen, frozen_scores, target, masking, settings, names))
+        own = of_history(masking, asker, history, scores)
+        game = _game(asker, history, settings, own, scalar)
+        problems.append(Problem(game, frozen, frozen_scores, target, own, settings, names))
     return problems
 
 
@@ -130,6 +131,11 @@ def _game(
         from whence.explanation._fields import FieldAsker, field_game
 
         if isinstance(asker, FieldAsker):
+            if settings.prune is not None:
+                raise UnsupportedError(
+                    f"The features of {asker.name} are of a user and of items, not of events, so "
+                    "there is nothing that prune could join; leave it out."
+                )
             return field_game(asker, history, masking, scalar)
     if settings.level != "event":
         return cell_game(asker, history, masking, settings.level, settings.cells, scalar)
@@ -162,7 +168,9 @@ def solve(problem: Problem, number: int, auto: Mapping[str, int]) -> tuple[Game,
     estimate : Estimate
     """
     settings, game = problem.settings, problem.game
-    if settings.prune is not None:
+    if isinstance(game, CellGame):
+        game = game.settled(settings, (settings.seed, number))
+    elif settings.prune is not None:
         game = pruned(game, settings.prune)
     way: str = settings.method
     if way == "auto":
@@ -174,6 +182,6 @@ def with_target(problem: Problem, target: Target) -> Problem:
     """The same players, another scalar; players that pruning has joined stay as they are."""
     scalar = scalar_of(target, problem.asker, problem.history, problem.frozen)
     settings = copy.copy(problem.settings)
-    settings.prune = None
+    settings.prune = settings.cells = None
     game = problem.game.with_scalar(scalar)
     return replace(problem, game=game, target=target, settings=settings)

@@ -51,7 +51,7 @@ def shares_by_item(
     game = problem.game.with_scalar(Scores(problem.frozen))
     n = game.n
     with problem.asker.quiet():
-        if n <= _EXACT[problem.asker.cell is not None]:
+        if n <= _EXACT[game.in_steps]:
             bits = (np.arange(1 << n)[:, None] >> np.arange(n)) & 1
             values = game.values(bits.astype(np.bool_))
             columns = [shapley_values(np.ascontiguousarray(column)) for column in values.T]

@@ -13,6 +13,7 @@ import numpy as np
 from whence.attribution.record import describe_run, plain_values
 from whence.engines import ListJob
 from whence.explanation._estimates import Estimate
+from whence.explanation._games import Game
 from whence.explanation._players import Players
 from whence.explanation._problems import Problem, solve
 from whence.explanation._ways import WAYS, kind_of
@@ -169,7 +170,7 @@ def explanation_of(problem: Problem, solved: Solved) -> Explanation:
         n_given=history.n_given,
         n_cut=history.n_cut,
         unknown=history.unknown,
-        n_pruned=int(np.sum(players.owner == 0)) if players.pruned else 0,
+        n_pruned=_n_pruned(problem.game),
         n_values=solved.n_values,
     )
     return Explanation(
@@ -179,3 +180,9 @@ def explanation_of(problem: Problem, solved: Solved) -> Explanation:
         problem=problem,
         interactions=estimate.interactions,
     )
+
+
+def _n_pruned(game: Game) -> int:
+    """How many events pruning has joined; each may have several cells."""
+    owner = game.players.owner
+    return int(np.sum(owner == 0)) * len(game.history) // len(owner) if game.players.pruned else 0

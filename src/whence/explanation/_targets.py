@@ -96,7 +96,7 @@ class Scalar:
             return log_probability
         ahead = self.ahead(scores)
         if self.kind == "rank":
-            place: FloatArray = -1.0 - ahead
+            place: FloatArray = -1.0 - ahead.astype(np.float64)
             return place
         last = len(self.gains) - 1
         return self.gains[np.where(own > self.floor, np.minimum(ahead, last), last)]

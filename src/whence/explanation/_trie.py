@@ -92,6 +92,39 @@ def states_of(steps: Steps, kept: BoolArray) -> tuple[Tensor, IntArray]:
     return states, back
 
 
+def states_of_tokens(asker: Any, tokens: IntArray, history: Any) -> tuple[Tensor, IntArray]:
+    """States after histories of any tokens, every shared beginning computed once.
+
+    Parameters
+    ----------
+    asker : Asker
+        Of a recurrent model.
+    tokens : int64 [B, L]
+    history : History
+
+    Returns
+    -------
+    states : Tensor [U, width]
+    back : int64 [B]
+        Which of them is of each row.
+    """
+    cell = asker.cell
+    states = cell.initial(1)
+    owner = np.zeros(len(tokens), dtype=np.int64)
+    for place in range(tokens.shape[1]):
+        kinds, kind = np.unique(tokens[:, place], return_inverse=True)
+        keys, owner = np.unique(owner * len(kinds) + kind.reshape(-1), return_inverse=True)
+        owner = owner.reshape(-1)
+        parent, which = np.divmod(keys, len(kinds))
+        new = torch.empty((len(keys), states.shape[1]), dtype=states.dtype, device=states.device)
+        for number, event in enumerate(asker.steps_of(kinds, history)):
+            rows = torch.from_numpy(np.flatnonzero(which == number)).to(states.device)
+            before = states.index_select(0, torch.from_numpy(parent[which == number]).to(rows))
+            new.index_copy_(0, rows, cell.step(before, event))
+        states = new
+    return states, owner
+
+
 def _sorted_rows(kept: BoolArray) -> tuple[IntArray, IntArray]:
     """An order in which equal beginnings are neighbours, and where each row first differs.
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from whence.explanation._estimates import Estimate
 from whence.explanation._exact import exact
 from whence.explanation._games import Game
@@ -41,7 +44,7 @@ class Way(NamedTuple):
 
 def kind_of(game: Game) -> str:
     """What the costs of a game depend on: "recurrent" or "others"."""
-    return "recurrent" if game.asker.cell is not None else "others"
+    return "recurrent" if game.in_steps else "others"
 
 
 def _budget(game: Game, asked: Explainer) -> int:
@@ -87,3 +90,10 @@ WAYS = {
         "Integrated gradients (not Shapley values)", _integrated_gradients, is_shapley=False
     ),
 }
+
+
+def shares(game: Game, asked: Explainer, seed: Seed) -> npt.NDArray[np.float64]:
+    """Shapley values that only rank players: exact where there are few, else from random orders."""
+    few = game.n <= (12 if game.in_steps else 8)
+    found = _exact(game, asked, seed) if few else _permutation(game, asked, seed)
+    return found.phi

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import hashlib
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, overload
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any, Literal, NamedTuple, overload
 
 import numpy as np
 from annotated_types import Ge, Le
@@ -15,9 +16,10 @@ from whence.attribution.method import Attributor
 from whence.data import Interactions
 from whence.engines import Checkpoints, Run, settled
 from whence.engines import run as run_job
-from whence.errors import DataError, DataWarning, ParameterError
+from whence.errors import DataError, DataWarning, ParameterError, check_list
 from whence.evaluation.queries import Queries
 from whence.explanation._askers import Asker
+from whence.explanation._cell_players import top_of
 from whence.explanation._exact import AUTO
 from whence.explanation._maskings import parse_masking
 from whence.explanation._problems import Problem, as_asker, pose
@@ -57,11 +59,15 @@ class Explainer(Attributor, name="explainer", title="Shapley values of events"):
     groups : {"item", "basket"}, callable or sequence, optional
         Events that are one player: repeats of an item, a basket, those for which a function gives
         the same, or those with the same label in a sequence with one per event.
-    cells : (places, features), optional
-        Cells that are players of their own at level "cell", the others being one; None: all.
+    cells : (places, features) or ("top", events, features), optional
+        Cells that are players of their own at level "cell", the others being one; None: all. With
+        "top", those of so many of the most important events and features, the other cells of each
+        of these events being one player, of each of these features one, and the rest one.
     masking : default "remove"
         What becomes of an event that is not in a set. ``"remove"``: it never happened. ``"pad"``:
-        padding in its place. ``("item", id)``: that item. ``"mean_embedding"``: the mean over the
+        padding in its place. ``("item", id)``: that item. ``("items", [event, ...])``: one for each
+        place. ``"highest"``, ``"median"``, ``"lowest"``: the item of that score after the whole
+        history, among those that may be recommended. ``"mean_embedding"``: the mean over the
         events of the training data. ``"marginal"`` or ``("marginal", draws)``: items drawn by
         popularity, the value being the mean over draws. ``"mask_token"``: where the model has one.
         It decides the answer; look at two.
@@ -75,7 +81,7 @@ class Explainer(Attributor, name="explainer", title="Shapley values of events"):
         value_nothing|``; by default 0.02, and 0.05 of several histories.
     prune : float, optional
         Join the oldest events to one player, one after the other, as long as their share together
-        is at most this share of ``|value_all - value_nothing|``.
+        (whatever the level) is at most this share of ``|value_all - value_nothing|``.
     order : {1, 2}
         With ``method="kernel"``: 2 adds the interactions of pairs of players.
     n_steps : int
@@ -128,10 +134,9 @@ class Explainer(Attributor, name="explainer", title="Shapley values of events"):
                 f"groups puts events together, which level={self.level!r} takes apart; give one "
                 "of them."
             )
-        if self.prune is not None and self.level != "event":
-            raise ParameterError("prune is for level='event'; leave it out, or give cells=.")
         if self.cells is not None and self.level != "cell":
             raise ParameterError("cells chooses cells of level='cell'; give that level.")
+        top_of(self.cells)
         parse_target(self.target)
         parse_masking(self.masking)
 
@@ -247,6 +252,46 @@ class Explainer(Attributor, name="explainer", title="Shapley values of events"):
             "model": model_identity(model),
             "histories": events.hexdigest()[:16],
         }
+
+
+class Prepared(NamedTuple):
+    """Histories that something is asked of: their problems, names, and how the work is done."""
+
+    problems: list[Problem]
+    names: list[Any]
+    run: Run
+
+
+@contextmanager
+def prepared(
+    explainer: Explainer,
+    model: Any,
+    histories: Any,
+    *,
+    run: Run | None,
+    items: Sequence[Any] | None,
+    titles: Mapping[Any, str] | None,
+) -> Iterator[Prepared]:
+    """Pose the problems of several histories, and keep the model quiet meanwhile."""
+    run = settled(run, explainer)
+    asked = copy.copy(explainer)
+    asked.seed = run.seed or 0
+    if asked.tolerance is None:
+        asked.tolerance = _TOLERANCE_OF_MANY
+    asker = as_asker(model, items, asked.level)
+    several = histories
+    if not isinstance(histories, SEVERAL):
+        several = dict(enumerate(check_list("histories", histories, "histories")))
+    named = named_histories(asker, several)
+    if not named:
+        raise DataError("There is no history to explain; give at least one.")
+    if asker.single_thread:
+        run = run.changed(threads=1)
+    with asker.quiet():
+        problems = posed(asker, named, asked, titles)
+        tell(problems, many=True)
+        _ = asker.cell, asker.counts  # made once, before threads want them
+        yield Prepared(problems, list(named), run)
 
 
 def named_histories(asker: Asker, data: Any) -> Mapping[Any, Any]:

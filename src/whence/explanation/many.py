@@ -106,6 +106,8 @@ class Explanations(ShownAsTable, Sequence[Explanation]):
                 "another level."
             )
         score = pl.col("score")
+        if {"event", "feature"} <= set(frame.columns):  # cells: single ones, not the grouped rest
+            frame = frame.drop_nulls(["event", "feature"])
         table = (
             frame.filter(pl.col(by).is_not_null())
             .with_columns(rest=score.abs() - score.abs().mean().over(by))
@@ -133,9 +135,10 @@ class Explanations(ShownAsTable, Sequence[Explanation]):
         ----------
         ax : matplotlib Axes, optional
             Where to draw; a new figure by default.
-        kind : {"recency", "beeswarm"}, optional
-            Mean absolute share by recency, the default where single events have shares; or every
-            share as a point: by recency where there are events, else by feature, item or label.
+        kind : {"recency", "beeswarm", "feature", "item"}, optional
+            Mean absolute share by recency, the default where single events have shares; every share
+            as a point: by recency where there are events, else by feature, item or label; or mean
+            absolute shares of features (the default of level "feature") or items.
         **options
             Passed on to the function of `whence.plots.explanation`.
 
@@ -146,14 +149,20 @@ class Explanations(ShownAsTable, Sequence[Explanation]):
         Raises
         ------
         ParameterError
-            If `kind` is "recency" and no single event has a share.
+            If `kind` is "recency" and no single event has a share, or there are no features.
         """
         from whence.plots import explanation as plots
 
         frame = self.to_frame()
         known = self._known(frame)
-        kind = ("recency" if "recency" in known else "beeswarm") if kind is None else kind
-        check_choice("kind", kind, ("recency", "beeswarm"))
+        if kind is None:
+            usual = "feature" if self._all[0].source == "feature" else "beeswarm"
+            kind = "recency" if "recency" in known else usual
+        check_choice("kind", kind, ("recency", "beeswarm", "feature", "item"))
+        if kind in ("feature", "item"):
+            from whence.plots.reports import means
+
+            return means(self.report(kind), ax=ax, **options)
         if kind == "beeswarm":
             by = next((name for name in _DRAWN_BY if name in known), "label")
             return plots.beeswarm(frame, ax=ax, **{"by": by, **options})
@@ -203,4 +212,5 @@ def _recency(explanation: Explanation) -> pl.Expr:
         single = pl.col("n_events") == 1
         return pl.when(single).then(after).cast(pl.Int64).alias("recency")
     last = int(explanation.metadata["n_events"]) - 1
-    return (last - pl.col("event")).cast(pl.Int64).alias("recency")
+    single = pl.col("feature").is_not_null()
+    return pl.when(single).then(last - pl.col("event")).cast(pl.Int64).alias("recency")

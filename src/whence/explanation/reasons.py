@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from whence.engines import ListJob, Run, settled
+from whence.engines import ListJob, Run
 from whence.engines import run as run_job
-from whence.errors import DataError, ParameterError, check_int, check_list
-from whence.explanation._problems import Problem, as_asker
+from whence.errors import ParameterError, check_int
+from whence.explanation._problems import Problem
 from whence.explanation._reasons import STREAM, of_list, reasons, shares_by_item
-from whence.explanation.explainer import SEVERAL, Explainer, named_histories, posed, tell
+from whence.explanation.explainer import Explainer, prepared
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -92,28 +92,17 @@ def because(
                 f"because() divides the score of each item, and has no {name}; it takes "
                 f"{', '.join(allowed)}, and explain() the others."
             )
-    explainer = Explainer(**settings)
-    run = settled(run, explainer)
-    seed = run.seed or 0
-    explainer.seed = seed
-    asker = as_asker(model, items)
-    several: Any = histories
-    if not isinstance(histories, SEVERAL):
-        several = dict(enumerate(check_list("histories", histories, "histories")))
-    named = named_histories(asker, several)
-    if not named:
-        raise DataError("There is no history to explain; give at least one.")
-    if asker.single_thread:
-        run = run.changed(threads=1)
-    with asker.quiet():
-        problems = posed(asker, named, explainer, titles)
+    with prepared(Explainer(**settings), model, histories, run=run, items=items, titles=titles) as (
+        problems,
+        names,
+        run,
+    ):
         if recommended is not None:
-            problems = [of_list(one, recommended[name]) for name, one in zip(named, problems)]
-        tell(problems, many=True)
-        _ = asker.cell, asker.counts  # made once, before threads want them
-        shares = run_job(_Sharing(problems, seed), range(len(problems)), run, message="histories")
+            problems = [of_list(one, recommended[name]) for name, one in zip(names, problems)]
+        job = _Sharing(problems, run.seed or 0)
+        shares = run_job(job, range(len(problems)), run, message="histories")
     parts = [
         reasons(problem, name, phi, errors, n)
-        for name, problem, (phi, errors) in zip(named, problems, shares)
+        for name, problem, (phi, errors) in zip(names, problems, shares)
     ]
     return pl.concat(parts, how="diagonal_relaxed")

@@ -421,17 +421,25 @@ def table_of(problem: Problem, phi: FloatArray, std_error: FloatArray | None,
     return pl.DataFrame(columns)
 
 
-def _cell_columns(problem: Problem) -> dict[str, Sequence[Any]]:
+def _cell_columns(problem: Problem) -> dict[str, pl.Series]:
     from whence.explanation._cellular import CellGame
 
     game = problem.game
     assert isinstance(game, CellGame)
     width = len(game.features)
-    first = [int(member[0]) for member in game.players.members]
-    single = [len(member) == 1 for member in game.players.members]
+    places = [_common(member // width) for member in game.players.members]
+    columns = [_common(member % width) for member in game.players.members]
+    items = [None if place is None else str(problem.history.items[place]) for place in places]
     return {
-        "event": [at // width if one else None for at, one in zip(first, single)],
-        "item": [str(problem.history.items[at // width]) if one else None
-                 for at, one in zip(first, single)],
-        "feature": [game.features[at % width] if one else None for at, one in zip(first, single)],
-    }  # fmt: skip
+        "event": pl.Series(places, dtype=pl.Int64),
+        "item": pl.Series(items, dtype=pl.String),
+        "feature": pl.Series(
+            [None if column is None else game.features[column] for column in columns],
+            dtype=pl.String,
+        ),
+    }
+
+
+def _common(numbers: npt.NDArray[np.int64]) -> int | None:
+    """The number that all are, if they are."""
+    return int(numbers[0]) if (numbers == numbers[0]).all() else None
