@@ -148,6 +148,9 @@ from .experiments import (
     OpponentsExperiment as OpponentsExperiment,
 )
 from .experiments import (
+    PruneExperiment as PruneExperiment,
+)
+from .experiments import (
     RemovalExperiment as RemovalExperiment,
 )
 from .explanation import (
@@ -388,6 +391,7 @@ __all__ = [
     "OrderGain",
     "Popularity",
     "PopularityValue",
+    "PruneExperiment",
     "Queries",
     "RandomValue",
     "RecBoleModel",

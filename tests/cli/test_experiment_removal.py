@@ -79,3 +79,22 @@ def test_bad_input_is_one_sentence(folder, options, words):
     said = " ".join(result.output.replace("│", " ").split())
     assert words in said
     assert not (folder / "out").exists()
+
+
+def test_pruning_towards_sustainable_items(folder):
+    items = pl.read_csv("train.csv")["item_id"].unique().sort()[:15]
+    pl.DataFrame({"item_id": items}).write_csv("green.csv")
+    line = ("experiment", "prune", *SESSIONS, "--method", "length", "--share", 0.1, "--seeds", 2)
+    said = whence_(
+        *line, "--sustainable", "green.csv", "--aim", "st@5", "-o", "out"
+    ).stdout  # fmt: skip
+    assert "frontier on test data" in said
+    out = folder / "out"
+    assert (out / "frontier.png").is_file()
+    assert pl.read_parquet(out / "lists.parquet")["after"].dtype.is_nested()
+    assert "sustainable" in pl.read_csv(out / "items.csv").columns
+    whence_(*line, "-o", "plain")
+    assert (folder / "plain" / "choice.png").is_file()
+    result = CliRunner().invoke(app, [str(one) for one in (*line, "--aim", "st@5", "-o", "no")])
+    assert result.exit_code == 2
+    assert "--sustainable" in result.output

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 class _Experiments(Commands):
     homes = {  # noqa: RUF012 (a class is never changed)
         "removal": "whence.cli.experiment_removal:removal",
+        "prune": "whence.cli.experiment_prune:prune",
         "corruption": "whence.cli.experiment_corruption:corruption",
         "fidelity": "whence.cli.experiment_fidelity:fidelity",
         "disclosure": "whence.cli.experiment_disclosure:disclosure",

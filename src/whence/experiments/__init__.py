@@ -8,6 +8,8 @@ from whence.experiments.explanation_results import ExplanationFidelityResult
 from whence.experiments.fidelity import FidelityExperiment, FidelityResult
 from whence.experiments.forgetting import ForgettingExperiment, ForgettingResult
 from whence.experiments.opponents import OpponentsExperiment
+from whence.experiments.pruning import PruneExperiment
+from whence.experiments.pruning_results import PruneResult
 from whence.experiments.removal import RemovalExperiment
 from whence.experiments.removal_results import RemovalResult
 from whence.experiments.results import OpponentsResult
@@ -25,6 +27,8 @@ __all__ = [
     "ForgettingResult",
     "OpponentsExperiment",
     "OpponentsResult",
+    "PruneExperiment",
+    "PruneResult",
     "RemovalExperiment",
     "RemovalResult",
 ]

@@ -35,11 +35,10 @@ from whence.experiments.removing import (
     check_methods,
     divided,
     identity,
+    made_for,
     order_of,
     queries_of,
     sources_of,
-    taken,
-    usual_model,
     values_of,
     values_table,
 )
@@ -148,11 +147,11 @@ class RemovalExperiment(Configurable):
         self._check_params()
         run = settled(run, self)
         measures = self._measures()
-        made, model, train = self._model(train)
+        made, model, train = made_for(self.model, int(self.seeds[0]), train)
         for name in self.methods:
             self._build(measures, name)._check_params()
             self._build(measures, name).check_model(model)
-        column, ids, _ = sources_of(train, self.by)
+        sources_of(train, self.by)
         parts = {"validation": queries_of(model, train, validation)}
         if test is None:
             parts["validation"], parts["test"] = divided(parts["validation"], 0.5, HELD_OUT_SEED)
@@ -185,7 +184,7 @@ class RemovalExperiment(Configurable):
                 job, work, run.changed(threads=1), message="fitting again", kept=kept,
                 stage="curves",
             )  # fmt: skip
-        table = values_table(values, column, ids)
+        table = values_table(values, train, self.by)
         counts = askers_of(parts["test"])
         settings = {
             "model": f"{type(model).__name__}",
@@ -200,16 +199,6 @@ class RemovalExperiment(Configurable):
         }
         areas = _areas(found, self.seeds, rankings, self.steps, measures.metrics, counts)
         return RemovalResult(pl.DataFrame(found["rows"]), areas, table, settings)
-
-    def _model(self, train: Any) -> tuple[Makes, Any, Any]:
-        """How models are made, one that is not fitted, and the data in its numbers."""
-        made = self.model
-        if made is None:
-            from whence.data import Interactions
-
-            made = usual_model(Interactions.from_frame(train))
-        model = made(int(self.seeds[0]))
-        return made, model, taken(model, train)
 
     def _build(self, measures: Measures, name: str, metric: str | None = None) -> Any:
         return build_method(

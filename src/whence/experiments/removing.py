@@ -205,8 +205,13 @@ class Valued:
     errors: FloatArray
 
 
-def values_table(values: Sequence[Valued], column: str, ids: pl.Series) -> pl.DataFrame:
+_OWN = ("seed", "method", "metric", "score", "std_error")
+
+
+def values_table(values: Sequence[Valued], train: Interactions, by: str | None) -> pl.DataFrame:
     """Values as a table: seed, method, metric, the sources, ``score`` and ``std_error``."""
+    name, ids, _ = sources_of(train, by)
+    column = train.columns.beside(name, _OWN)
     parts = [
         pl.DataFrame({column: ids, "score": one.scores, "std_error": one.errors}).select(
             pl.lit(one.seed, dtype=pl.Int64).alias("seed"),
@@ -424,9 +429,25 @@ def identity(
     }
 
 
-def usual_model(train: Interactions) -> Makes:
-    """The neighbours that are fitted where no model is given."""
+def made_for(model: Makes | None, seed: int, train: Any) -> tuple[Makes, Any, Interactions]:
+    """How models are made, one that is not fitted, and the training data in its numbers.
+
+    Parameters
+    ----------
+    model : callable or None
+        With None, the neighbours of the kind of data.
+    seed : int
+    train : Interactions or table
+    """
     from whence.models import TIFUKNN, VMISKNN, ItemKNN
 
-    kind = TIFUKNN if train.kind == "baskets" else ItemKNN if train.by_user else VMISKNN
-    return lambda seed: kind()
+    if model is None:
+        data = Interactions.from_frame(train)
+        kind: Any = TIFUKNN if data.kind == "baskets" else ItemKNN if data.by_user else VMISKNN
+
+        def usual(seed: int) -> Any:
+            return kind()
+
+        return usual, kind(), taken(kind(), data)
+    made = model(seed)
+    return model, made, taken(made, train)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from whence.plots.style import BLUE, GREY, SERIES, axes
+from whence.plots.style import BLUE, DASHES, GREY, SERIES, axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,6 +38,52 @@ def plot_arms(table: pl.DataFrame, metric: str, *, ax: Axes | None = None) -> An
         ax.set_yticks(range(table.height), table["arm"].to_list())
         ax.set_ylim(table.height - 0.5, -0.5)
         ax.set_xlabel(f"change of {metric} on test data, and its 95% interval")
+        return ax
+
+
+def plot_exchange(table: pl.DataFrame, first: str, aim: str, *, ax: Axes | None = None) -> Any:
+    """Draw what is to be had of one metric against another, a line for each order.
+
+    Parameters
+    ----------
+    table : polars.DataFrame
+        Columns ``order``, ``share``, and the two metrics; the changes of both with their ends
+        (``_change_low``, ``_change_high``), null where nothing is removed.
+    first, aim : str
+        The metrics, across and up.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    orders = table["order"].unique(maintain_order=True).to_list()
+    with axes(ax) as ax:
+        base = table.filter(pl.col("share") == 0.0).row(0, named=True)
+        for number, order in enumerate(orders):
+            colour = SERIES[number % len(SERIES)]
+            dashes = DASHES[(number + number // len(SERIES)) % len(DASHES)]
+            own = table.filter(pl.col("order") == order).sort("share")
+            ax.plot(own[first], own[aim], color=colour, linestyle=dashes, label=order)
+            for row in own.filter(pl.col("share") > 0).iter_rows(named=True):
+                ax.plot(row[first], row[aim], "o", color=colour, markersize=4)
+                for across, name in ((True, first), (False, aim)):
+                    low, high = row[f"{name}_change_low"], row[f"{name}_change_high"]
+                    if low is None:
+                        continue
+                    ends = (base[name] + low, base[name] + high)
+                    still = (row[aim],) * 2 if across else (row[first],) * 2
+                    ax.plot(
+                        *((ends, still) if across else (still, ends)), color=colour, linewidth=0.8,
+                        alpha=0.5,
+                    )  # fmt: skip
+            last = own.row(-1, named=True)
+            ax.annotate(f"{last['share']:.0%}", (last[first], last[aim]), color=colour, fontsize=8)
+        ax.plot(base[first], base[aim], "s", color=GREY, label="nothing removed")
+        ax.set_xlabel(first)
+        ax.set_ylabel(aim)
+        ax.set_title(f"{aim} against {first} on test data")
+        ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
         return ax
 
 
