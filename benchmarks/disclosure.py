@@ -3,13 +3,15 @@
 Prints Markdown tables and draws the frontiers. Run from the repository root, with the data in a
 folder that has ``ml-100k`` and ``ml-1m`` (the files of GroupLens, and those of RecBole)::
 
-    python benchmarks/disclosure.py DATA OUTPUT [TABLE …] [seeds=5]
+    python benchmarks/disclosure.py DATA OUTPUT [TABLE …] [seeds=5] [only=SEED]
 
-Tables are ``ml-100k`` and ``generated``, of factorisations of ratings, and of networks ``neumf``
-(ML-100K), ``neumf-same`` (retrained from the start that was looked at), ``neumf-steps`` (by a trust
-region), ``neumf-replay`` (smooth, by replayed training), ``neumf-ndcg``, ``neumf-1m``, ``gru4rec``
-and ``sasrec`` (150 users of ML-100K). Results of single fits are kept in OUTPUT, so that a run that
-was broken off goes on. Seconds are of the processor, in one process.
+Each seed is computed for itself, and may be in a process of its own (``only=2``); those that are
+there are put together. Tables are ``ml-100k`` and ``generated``, of factorisations of ratings, and
+of networks ``neumf`` (ML-100K), ``neumf-same`` (retrained from the start that was looked at),
+``neumf-steps`` (by a trust region), ``neumf-replay`` (smooth, by replayed training),
+``neumf-ndcg``, ``neumf-1m``, ``bprmf``, ``gru4rec`` and ``sasrec`` (150 users of ML-100K). Results
+of single fits are kept in OUTPUT, so that a run that was broken off goes on. Seconds are of the
+processor, in one process.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import json
 import sys
 import time
 import warnings
@@ -29,6 +32,7 @@ import polars as pl
 
 import whence
 from whence.errors import DataWarning
+from whence.experiments.disclosure import DisclosureResult
 from whence.plots import picture
 
 SEEDS = 5
@@ -111,6 +115,12 @@ def tables() -> dict[str, tuple[str, dict[str, Any]]]:
     few = whence.Disclosure(
         influence=whence.InfluenceFunction(solver="ggn", max_iterations=8), runs=2
     )
+
+    def bprmf(train: whence.Interactions, seed: int) -> Any:
+        return whence.BPRMF(
+            embedding_dim=16, epochs=10, batch_size=2048, learning_rate=1e-2, seed=seed
+        )
+
     large = small_neumf(batch_size=8192, epochs=6)
     return {
         "ml-100k": (films, {}),
@@ -123,20 +133,34 @@ def tables() -> dict[str, tuple[str, dict[str, Any]]]:
         "neumf-replay": (films, {**NETWORKS, "model": quick, "disclosure": replayed}),
         "neumf-ndcg": (films, {**NETWORKS, "model": neumf, "disclosure": ranked}),
         "neumf-1m": ("ml-1m/ml-1m.inter.gz", {**NETWORKS, "model": large}),
+        "bprmf": (films, {**NETWORKS, "model": bprmf}),
         "gru4rec": (films, {**NETWORKS, "model": gru, "disclosure": few}),
         "sasrec": (films, {**NETWORKS, "model": sasrec, "disclosure": few}),
     }  # fmt: skip
 
 
-def show(name: str, data: whence.Interactions, folder: Path, seeds: int, how: Any) -> None:
-    """Run the experiment on some data, print its tables and draw its picture."""
+def measured(seed: int, data: whence.Interactions, folder: Path, how: Any) -> Any:
+    """The experiment with one seed, kept in a folder of its own once it is done."""
+    folder = folder / f"seed-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
-    started = time.process_time()
-    experiment = whence.DisclosureExperiment(seeds=tuple(range(seeds)), metrics=METRICS, **how)
+    experiment = whence.DisclosureExperiment(seeds=(seed,), metrics=METRICS, **how)
     result = experiment.run(data, run=whence.Run(folder=folder, resume=True))
+    result.rows.write_parquet(folder / "rows.parquet")
+    (folder / "settings.json").write_text(json.dumps(result.settings, default=str))
+    return result
+
+
+def show(name: str, data: whence.Interactions, folder: Path, seeds: list[int]) -> None:
+    """Put the seeds together, print their tables and draw their picture."""
+    parts = [folder / f"seed-{seed}" for seed in seeds]
+    parts = [part for part in parts if (part / "rows.parquet").exists()]
+    if not parts:
+        return
+    settings = json.loads((parts[0] / "settings.json").read_text())
+    rows = pl.concat([pl.read_parquet(part / "rows.parquet") for part in parts])
+    result = DisclosureResult(rows, settings)
     result.rows.write_csv(folder / "rows.csv")
-    seconds = time.process_time() - started
-    print(f"\n## {name}: {data}, {seeds} seeds, {seconds:.0f} s\n")
+    print(f"\n## {name}: {data}, {len(parts)} seeds\n")
     print(result.to_markdown(), flush=True)
     for measure in ("quality", "ndcg@10", "ndcg@10 less withheld"):
         print(f"\nOf {measure} alone:\n")
@@ -151,6 +175,7 @@ def main() -> None:
     data, output = Path(sys.argv[1]), Path(sys.argv[2])
     number = [word.removeprefix("seeds=") for word in sys.argv[3:] if word.startswith("seeds=")]
     seeds = int(number[0]) if number else SEEDS
+    only = [int(word.removeprefix("only=")) for word in sys.argv[3:] if word.startswith("only=")]
     wanted = [word for word in sys.argv[3:] if "=" not in word] or ["ml-100k", "generated"]
     known = tables()
     for name in wanted:
@@ -158,7 +183,12 @@ def main() -> None:
         interactions = whence.read_interactions(data / path) if path else generated()
         if name in ("gru4rec", "sasrec"):
             interactions = first_users(interactions, 150)
-        show(name, interactions, output / name, seeds, how)
+        for seed in only or range(seeds):
+            if not (output / name / f"seed-{seed}" / "rows.parquet").exists():
+                began = time.process_time()
+                measured(seed, interactions, output / name, how)
+                print(f"{name}, seed {seed}: {time.process_time() - began:.0f} s", flush=True)
+        show(name, interactions, output / name, only or list(range(seeds)))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ summary.
 
 Cases: a model and ``ml`` (300 users of MovieLens 100K, for models of sequences 200), ``ml-all``
 (all users, for NeuMF and BPRMF), or ``rsc15`` (1,500 sessions of Yoochoose), as in ``neumf-ml`` and
-``gru4rec-rsc15``.
+``gru4rec-rsc15``; ``smooth`` are the same sessions with training as `whence.smooth` makes it.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ SEQUENCES = {**SMOOTH, "embedding_dim": 32, "dropout": 0.0, "positions": "all"}
 GRU = {**SEQUENCES, "hidden_dim": 32, "learning_rate": 2e-2, "batch_size": 64}
 LSTM = {**GRU, "learning_rate": 1e-2}
 SASREC = {**SEQUENCES, "learning_rate": 5e-3, "batch_size": 64}
+WINDOWS = {"embedding_dim": 32, "batch_size": 64, "max_length": 10}
 MODELS = {
     "neumf": whence.NeuMF(
         gmf_dim=8, mlp_dim=16, layers=(16, 8), n_negatives=2, activation="gelu", epochs=8,
@@ -49,6 +50,12 @@ MODELS = {
     "sasrec-ml": whence.SASRec(epochs=10, **SASREC),
     "sasrec-rsc15": whence.SASRec(epochs=6, **SASREC),
 }  # fmt: skip
+MODELS |= {
+    f"{name}-smooth": whence.smooth(kind(epochs=6, dropout=0.0, **WINDOWS))
+    for name, kind in (
+        ("gru4rec", whence.GRU4Rec), ("lstm", whence.LSTMRec), ("sasrec", whence.SASRec),
+    )
+}  # fmt: skip
 METHODS = (
     "replay", "tracin:every_step=true", "tracin", "tracin:weighting=sgd",
     "tracin:normalise=cosine", "tracin:checkpoints=final", "influence-function:solver=ggn",
@@ -61,6 +68,7 @@ TITLES = {
     "neumf": "NeuMF", "bprmf": "BPRMF", "gru4rec": "GRU4Rec", "lstm": "LSTMRec",
     "sasrec": "SASRec", "ml": "300 users of MovieLens 100K", "ml-all": "MovieLens 100K",
     "ml-sequences": "200 users of MovieLens 100K", "rsc15": "1,500 sessions of RSC15",
+    "smooth": "1,500 sessions of RSC15, smooth training",
 }  # fmt: skip
 SHOWN = {
     "replay": "Replay", "tracin:every_step=true": "TracIn, every step", "tracin": "TracIn",
@@ -77,6 +85,7 @@ SIZES = {
     "rsc15": {"n_sources": 1500, "masks": 24, "removals": 0, "queries": 16, "starts": 2,
               "runs": (1, 4), "proponents": 0, "pairs": 6},
 }  # fmt: skip
+SIZES["smooth"] = SIZES["rsc15"]
 
 
 def data_of(name):
@@ -121,7 +130,7 @@ def _interval(row):
 def cases_in(folder):
     """Cases of which there are results, in the order of the models."""
     order = [
-        f"{name}-{where}" for where in ("ml", "ml-all", "rsc15")
+        f"{name}-{where}" for where in ("ml", "ml-all", "rsc15", "smooth")
         for name in ("neumf", "bprmf", "gru4rec", "lstm", "sasrec")
     ]  # fmt: skip
     return [case for case in order if (folder / case / "table.md").exists()]
@@ -167,7 +176,8 @@ def main():
         began = time.process_time()
         run = whence.Run(folder=folder, resume=True, progress=True)
         methods = given.method or METHODS
-        several = methods if where == "ml" and is_pairs else set(SEVERAL) & set(methods)
+        some = {*SEVERAL, "replay"} if where == "smooth" else set(SEVERAL)
+        several = methods if where == "ml" and is_pairs else some & set(methods)
         runs = settings.pop("runs")
         runs = runs if several else (1,)
         parts = [(methods, (1,))] + [(sorted(several), runs)] * (max(runs) > 1)

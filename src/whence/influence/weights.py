@@ -71,7 +71,7 @@ class Weights:
         """P times a vector over parameters."""
         if self.plain:
             return dict(vector)
-        return {name: value * self.entries[name].to(value.dtype) for name, value in vector.items()}
+        return {name: value * self.entries[name].to(value) for name, value in vector.items()}
 
 
 def weighting_of(optimizer: Mapping[str, Any]) -> Weighting:
@@ -117,7 +117,7 @@ def optimizer_weights(
     for name in names:
         parameter = module.get_parameter(name)
         state = optimizer.get("state", {}).get(numbers[name], {})
-        moments = _moments(state, group, weighting).to(parameter.dtype)
+        moments = _moments(state, group, weighting).to(parameter)
         eps = float(group["eps"])
         if weighting == "adam-factored" and moments.dim() == 2:
             rows, columns = moments.mean(1), moments.mean(0)

@@ -147,7 +147,9 @@ def factors_of(
         See `KroneckerFactors.of`.
     """
     if seed not in objective.factors:
-        objective.factors[seed] = KroneckerFactors.of(objective, seed=seed, report=report)
+        objective.factors[seed] = KroneckerFactors.of(
+            objective.on_processor(), seed=seed, report=report
+        )
     return objective.factors[seed]
 
 

@@ -111,6 +111,14 @@ class ModuleObjective(Objective):
         """The same objective with other weights; see `Objective`."""
         return replace(self, weights=np.ascontiguousarray(weights, dtype=np.float64))
 
+    def on_processor(self) -> ModuleObjective:
+        """The same objective with a copy of the module on the processor, where it is not there."""
+        if self.model.device == "cpu":
+            return self
+        own = copy.copy(self.model)
+        own.module_, own.device = copy.deepcopy(self.model.module_).cpu(), "cpu"
+        return replace(self, model=own)
+
     def computing(self) -> AbstractContextManager[None]:
         """In which the module is called; see `twice_differentiable`."""
         return twice_differentiable(getattr(self.model, "torch_threads", 1))

@@ -206,8 +206,8 @@ class TrainingMap:
 
     def vector(self, tensors: Any) -> Tensor:
         """Parameters by name as one vector, Tensor [P]."""
-        parts = [tensors[name].detach().reshape(-1).to(self._dtype) for name in self._shapes]
-        return torch.cat(parts)
+        parts = [tensors[name].detach().reshape(-1) for name in self._shapes]
+        return torch.cat([part.to(self.model.device, self._dtype) for part in parts])
 
     def _batch_loss(
         self, parameters: Tensor, number: int, weights: Tensor | None

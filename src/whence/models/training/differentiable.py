@@ -23,7 +23,7 @@ from whence.models.base import Recommender
 from whence.models.training.checkpoints import Checkpoint, check_record, copied
 from whence.models.training.examples import Batch, Examples
 from whence.models.training.loop import Training, torch_threads
-from whence.models.training.order import cuda_devices
+from whence.models.training.order import cuda_devices, without_tf32
 from whence.models.training.settings import TrainingSettings
 from whence.models.training.smooth_adam import SmoothAdam, SmoothAdamW
 from whence.models.training.start import Start
@@ -297,7 +297,7 @@ class DifferentiableRecommender(Recommender):
         try:
             # Threads work on blocks of their own: torch's would divide, and so round, products
             # in another way for every number of them.
-            with torch_threads(1):
+            with torch_threads(1), without_tf32(self.device):
                 job = _Scoring(len(queries), self, queries)
                 (scores,) = in_blocks(job, _SCORED, threads or 1)
         finally:

@@ -38,7 +38,7 @@ from whence.models.training.checkpoints import (
     copied,
 )
 from whence.models.training.logs import Log
-from whence.models.training.order import Batches, cuda_devices, stream_seed
+from whence.models.training.order import Batches, cuda_devices, stream_seed, without_tf32
 from whence.models.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -114,7 +114,8 @@ class Training:
         parameters = list(module.parameters())
         self._rate = float(self.optimizer.param_groups[0]["lr"])
         module.train()
-        with torch.random.fork_rng(devices=cuda_devices(model.device)):
+        fork = torch.random.fork_rng(devices=cuda_devices(model.device))
+        with fork, without_tf32(model.device):
             for number, start in enumerate(starts, 1):
                 # Dropout, too, must follow from (seed, epoch), and from no batch before.
                 torch.manual_seed(stream_seed(model.seed, self.epoch, number))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -143,6 +144,18 @@ def draws_in_training(model: DifferentiableRecommender, order: Order) -> bool:
     module.load_state_dict(before)
     module.train(was_training)
     return drew
+
+
+def without_tf32(device: str) -> AbstractContextManager[None]:
+    """Recurrent layers on a GPU with all bits of their numbers, as on the processor.
+
+    By default cuDNN rounds the factors of products to 10 bits, with which three epochs of a GRU4Rec
+    end 2% of their way from where the processor's do.
+    """
+    if not str(device).startswith("cuda"):
+        return nullcontext()
+    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+    return flags
 
 
 def cuda_devices(device: str) -> list[int]:
