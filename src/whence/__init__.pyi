@@ -19,10 +19,19 @@ from .curation import (
     Forgotten as Forgotten,
 )
 from .curation import (
+    clean as clean,
+)
+from .curation import (
     detection_report as detection_report,
 )
 from .curation import (
+    find_bots as find_bots,
+)
+from .curation import (
     find_corrupted as find_corrupted,
+)
+from .curation import (
+    find_duplicates as find_duplicates,
 )
 from .curation import (
     forget as forget,
@@ -413,6 +422,7 @@ __all__ = [
     "Wrapped",
     "__version__",
     "because",
+    "clean",
     "compare",
     "data_loo_polars",
     "data_loo_values",
@@ -426,7 +436,9 @@ __all__ = [
     "filter_duplicates",
     "filter_length",
     "filter_ratings",
+    "find_bots",
     "find_corrupted",
+    "find_duplicates",
     "forget",
     "generate",
     "generate_file",

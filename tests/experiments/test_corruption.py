@@ -207,5 +207,35 @@ def test_bad_parameters(data, small, changes, message):
 def test_bad_data(data):
     with pytest.raises(DataError, match="leaves no row"):
         CorruptionExperiment().run(data.frame.filter(pl.col("timestamp") < 5))
-    with pytest.raises(UnsupportedError, match="gradients"):
+    with pytest.raises(UnsupportedError, match="those of ItemKNN"):
         CorruptionExperiment(model=lambda seed: whence.ItemKNN()).run(data)
+    with pytest.raises(ParameterError, match="or neither"):
+        CorruptionExperiment().run(data, test=data)
+
+
+def test_neighbours_of_sessions_with_data_of_their_own_to_test_on():
+    made = whence.make_sessions(
+        n_sessions=150, n_validation=40, n_test=30, n_items=100, corrupted=0.0, seed=3
+    )
+
+    def neighbours(seed):
+        return whence.VMISKNN(k=20, m=50)
+
+    found = CorruptionExperiment(
+        model=neighbours, attacks=("duplicated",), seeds=(0,), metrics=("mrr@10",), tolerance=0.5
+    ).run(made.train, validation=made.validation, test=made.test)
+    methods = ["random", "length", "popularity", "loo", "shapley"]
+    assert found.rows["method"].to_list() == [NOTHING, PLANTED, *methods]
+    attacked = Attack(kind="duplicated", share=0.1, seed=0).plant(made.train)
+    model = neighbours(0).fit(attacked.data)
+    values = whence.LeaveOneOut("mrr@10").attribute(model, made.validation)
+    report = whence.detection_report({"loo": values}, attacked.corrupted)
+    row = row_of(found, method="loo")
+    assert row["average_precision"] == pytest.approx(report["average_precision"][0])
+    clean = neighbours(0).fit(attacked.data.without(attacked.corrupted))
+    queries = whence.make_queries(model, made.test)
+    planted = row_of(found, method=PLANTED)
+    assert planted["mrr@10"] == pytest.approx(float(whence.evaluate(clean, queries, "mrr@10")))
+    assert {"random", "loo", "shapley"} == set(
+        found.rows.drop_nulls("share").filter(pl.col("method").is_in(methods))["method"]
+    )

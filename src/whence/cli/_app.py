@@ -30,6 +30,7 @@ class _Main(Commands):
         "evaluate": "whence.cli.evaluate:evaluate",
         "value": "whence.cli.value:value",
         "prune": "whence.cli.prune:prune",
+        "clean": "whence.cli.clean:clean",
         "disclose": "whence.cli.disclose:disclose",
         "forget": "whence.cli.forget:forget",
         "trace": "whence.cli.trace:trace",

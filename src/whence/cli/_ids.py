@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import polars as pl
 
+    from whence.attribution import Attribution
+
 
 def typed(texts: list[str], known: pl.Series, column: str) -> list[Any]:
     """Return ids in the type of those known to the model.
@@ -192,3 +194,14 @@ def target_of(text: str, items: pl.Series, column: str) -> Any:
     if name != "mean" and not item:
         raise ConfigError(f"Say of which item: --target {name}=ID.")
     return (name, typed([item], items, column)[0]) if equals else text
+
+
+def loaded_values(path: Path) -> Attribution:
+    """Return the values in a file, or in the folder that ``whence value`` wrote."""
+    from whence.attribution import Attribution
+
+    file = path / "values.parquet" if path.is_dir() else path
+    if file.suffix == ".csv" and not file.with_suffix(".json").exists():
+        beside = file.with_suffix(".parquet")
+        file = beside if beside.exists() else file  # whence value writes both
+    return Attribution.load(file)

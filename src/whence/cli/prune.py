@@ -9,6 +9,7 @@ import typer
 
 from whence import _words as words
 from whence.cli import _options as options
+from whence.cli._ids import loaded_values
 from whence.cli._terminal import counted, say
 from whence.parameters import PositiveInt, Share
 
@@ -47,7 +48,6 @@ def prune(
 
     For example: whence prune whence-values train.csv --fraction 0.05 --output pruned.csv
     """
-    from whence.attribution import Attribution
     from whence.attribution.pruning import check_amount
     from whence.cli._output import check_new
     from whence.data import read_table, write_interactions
@@ -59,11 +59,7 @@ def prune(
     check_amount(fraction=fraction, n=n, below=below, standard_errors=standard_errors)
     if fraction == 1:
         raise ParameterError("--fraction 1 would leave nothing of the training data; remove less.")
-    file = values / "values.parquet" if values.is_dir() else values
-    if file.suffix == ".csv" and not file.with_suffix(".json").exists():
-        beside = file.with_suffix(".parquet")
-        file = beside if beside.exists() else file  # whence value writes both
-    attribution = Attribution.load(file)
+    attribution = loaded_values(values)
     table = read_table(train, columns=columns)
     kept = attribution.prune(
         table, fraction=fraction, n=n, below=below, standard_errors=standard_errors

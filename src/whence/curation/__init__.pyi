@@ -6,6 +6,12 @@ from .attacks import (
 from .attacks import (
     Attacked as Attacked,
 )
+from .cleaning import (
+    Cleaning as Cleaning,
+)
+from .cleaning import (
+    clean as clean,
+)
 from .detection import (
     detection_curve as detection_curve,
 )
@@ -48,6 +54,12 @@ from .forgetting import (
 from .forgetting import (
     forget as forget,
 )
+from .oddities import (
+    find_bots as find_bots,
+)
+from .oddities import (
+    find_duplicates as find_duplicates,
+)
 from .pruning import (
     best_fraction as best_fraction,
 )
@@ -63,15 +75,19 @@ __all__ = [
     "Attacked",
     "Audit",
     "Certificate",
+    "Cleaning",
     "Comparison",
     "Disclosure",
     "DisclosurePlan",
     "DisclosureProblem",
     "Forgotten",
     "best_fraction",
+    "clean",
     "detection_curve",
     "detection_report",
+    "find_bots",
     "find_corrupted",
+    "find_duplicates",
     "forget",
     "plot_frontier",
     "prune",

@@ -16,8 +16,10 @@ import polars as pl
 
 from whence.attribution import Attribution, as_backend
 from whence.attribution.pruning import lowest
+from whence.curation.oddities import bots, duplicates
+from whence.data import Interactions
 from whence.data.vocabulary import as_ids, family
-from whence.errors import DataError, ParameterError, check_int
+from whence.errors import DataError, ParameterError, check_float, check_int
 
 FloatArray = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -30,6 +32,8 @@ def find_corrupted(
     fraction: float | None = None,
     n: int | None = None,
     standard_errors: float | None = None,
+    level: float | None = None,
+    data: Any = None,
 ) -> Any:
     """List the sources that are probably corrupted: those of the lowest values.
 
@@ -44,31 +48,109 @@ def find_corrupted(
     n : int, optional
         Number of sources to list.
     standard_errors : float, optional
-        List only those that are negative by this many standard errors. 2 if neither `fraction`
-        nor `n` is given.
+        List only those that are negative by this many standard errors.
+    level : float, optional
+        List those that are negative beyond doubt: so that with a probability of at most this none
+        of them is truly 0 or more. 0.05 if nothing else is given.
+    data : Interactions or table, optional
+        What the values were computed from; adds a column ``kind``, which says which of the listed
+        are duplicates or bots, and why, by `find_duplicates` and `find_bots`.
 
     Returns
     -------
     data frame of the caller's kind
-        Columns of the attribution and ``rank`` (1 = most suspicious), lowest value first.
+        Columns of the attribution and ``rank`` (1 = most suspicious), lowest value first; with a
+        level, ``p_value``, corrected for the number of sources.
 
     Raises
     ------
     ParameterError
-        If both `fraction` and `n` are given, or one is out of range.
+        If more than one says how many, or one is out of range.
     DataError
         If ids in `truth` are not among the sources.
+
+    Notes
+    -----
+    The one-sided p values are those of normal errors, as means over many draws have them, and are
+    corrected by Holm's step-down procedure, which holds whatever depends on what. An exact negative
+    value is beyond doubt. The errors are those of the estimation: with other queries a value may be
+    another.
+
+    References
+    ----------
+    Holm. A simple sequentially rejective multiple test procedure. Scandinavian Journal of
+    Statistics 6(2), 1979.
     """
-    if fraction is None and n is None and standard_errors is None:
-        standard_errors = 2.0
-    positions = lowest(attribution, fraction=fraction, n=n, standard_errors=standard_errors)
+    positions, p_values = suspicious(
+        attribution, fraction=fraction, n=n, standard_errors=standard_errors, level=level
+    )
     found = attribution.frame[positions].with_columns(
         pl.Series("rank", np.arange(1, len(positions) + 1))
     )
+    if p_values is not None:
+        found = found.with_columns(pl.Series("p_value", p_values))
     if truth is not None:
         corrupted = _mask(attribution, truth)
         found = found.with_columns(pl.Series("corrupted", corrupted[positions]))
+    if data is not None:
+        found = found.with_columns(kind=_kinds(found[attribution.source], data))
     return as_backend(found, attribution.backend)
+
+
+def suspicious(
+    attribution: Attribution,
+    *,
+    fraction: float | None = None,
+    n: int | None = None,
+    standard_errors: float | None = None,
+    level: float | None = None,
+) -> tuple[npt.NDArray[np.int64], FloatArray | None]:
+    """Positions of what `find_corrupted` lists, and with a level their corrected p values."""
+    if level is not None and (fraction, n, standard_errors) != (None, None, None):
+        raise ParameterError(
+            "Say by one of fraction, n, standard_errors and level how much is listed, not by level "
+            "and another."
+        )
+    if (fraction, n, standard_errors) != (None, None, None):
+        chosen = lowest(attribution, fraction=fraction, n=n, standard_errors=standard_errors)
+        return chosen, None
+    level = check_float("level", 0.05 if level is None else level, 0.0, 1.0)
+    p_values = _corrected(attribution)
+    order = attribution.order()
+    order = order[(p_values[order] <= level) & (attribution.totals[order] < 0)]
+    return order, p_values[order]
+
+
+def _corrected(attribution: Attribution) -> FloatArray:
+    """One-sided p values of each value being 0 or more, corrected by Holm's procedure."""
+    from scipy import stats
+
+    totals, errors = attribution.totals, attribution.total_errors
+    p_values = np.where(totals < 0, 0.0, 1.0)
+    if errors is not None:
+        p_values = np.where(
+            errors > 0, stats.norm.cdf(totals / np.where(errors > 0, errors, 1.0)), p_values
+        )
+    order = np.argsort(p_values, kind="stable")
+    n = len(order)
+    stepped = np.maximum.accumulate(p_values[order] * (n - np.arange(n)))
+    corrected = np.empty(n)
+    corrected[order] = np.minimum(stepped, 1.0)
+    return corrected
+
+
+def _kinds(ids: pl.Series, data: Any) -> pl.Series:
+    """What the listed sources look like: a copy, a bot, or ""."""
+    interactions = Interactions.from_frame(data)
+    said = pl.DataFrame({"id": ids, "kind": [""] * len(ids)})
+    for kind, table in (("bot", bots(interactions)), ("duplicate", duplicates(interactions))):
+        own = table.select(
+            id=pl.nth(0).cast(ids.dtype), why=pl.concat_str(pl.lit(f"{kind}: "), "why")
+        )
+        said = said.join(own, on="id", how="left", maintain_order="left")
+        both = pl.concat_str("kind", "why", separator="; ").str.strip_chars("; ")
+        said = said.select("id", kind=pl.when(pl.col("why").is_null()).then("kind").otherwise(both))
+    return said["kind"]
 
 
 def detection_report(

@@ -23,7 +23,7 @@ from whence.curation.detection import detection_report
 from whence.data import Interactions
 from whence.engines import Checkpoints, ListJob, Run, settled
 from whence.engines import run as run_job
-from whence.errors import DataError, ParameterError
+from whence.errors import DataError, ParameterError, UnsupportedError
 from whence.evaluation import evaluate
 from whence.experiments.corruption_results import (
     CONTROLS,
@@ -33,10 +33,17 @@ from whence.experiments.corruption_results import (
     Method,
 )
 from whence.experiments.histories import Asked, split_shares
+from whence.experiments.removing import build_method, queries_of, taken
 from whence.models.identity import model_identity
-from whence.parameters import Configurable, PositiveInt, Seed, Share
+from whence.parameters import Configurable, NonNegative, PositiveInt, Seed, Share
 
 _EITHER_WAY = ("length", "popularity")
+_OF_NETWORKS: tuple[Method, ...] = (
+    *CONTROLS, "trimmed-loss", "information-gain", "order-gain", "self-influence", "tracin",
+)  # fmt: skip
+_OF_NEIGHBOURS: tuple[Method, ...] = ("random", "length", "popularity", "loo", "shapley")
+_CLEANING: tuple[Method, ...] = ("random", "loss", "trimmed-loss")
+_OF_GAMES = ("shapley", "loo", "banzhaf")
 _BY_TRACIN = ("self-influence", "tracin-cosine", "every-step")
 
 
@@ -61,9 +68,13 @@ class CorruptionExperiment(Configurable):
         "trimmed-loss", "information-gain" and "order-gain" at the loss of the training data;
         "self-influence" (highest first), "tracin", "tracin-cosine" (the mean of the cosines of
         gradients), "every-step" (TracIn over every step of training), "replay" and "influence"
-        (by the Gauss-Newton matrix) at gradients.
-    clean : sequence of str
-        Those of the methods by which sources are left out as well.
+        (by the Gauss-Newton matrix) at gradients; "shapley", "loo" and "banzhaf" share out the
+        first metric among the neighbours of a model that has them. By default those that value
+        the data of the model: the controls, and losses and TracIn of a network, or "shapley" and
+        "loo" of a neighbour model.
+    clean : sequence of str, optional
+        Those of the methods by which sources are left out as well. By default "random", and the
+        losses, or "shapley" and "loo".
     shares : sequence of float
         Of sources, to be left out; which one, or nothing at all, is chosen on validation data by
         the first metric.
@@ -75,6 +86,8 @@ class CorruptionExperiment(Configurable):
         Validation queries that values by gradients are for, drawn at random; all by default.
     checkpoints : int
         Number of checkpoints that TracIn sums over, evenly spread over the epochs.
+    tolerance : float, optional
+        Of the methods that draw, in place of their own.
 
     Notes
     -----
@@ -87,20 +100,20 @@ class CorruptionExperiment(Configurable):
     share: Share = 0.1
     direction: Literal["push", "nuke"] = "push"
     by: Literal["source", "item"] = "source"
-    methods: Sequence[Method] = (
-        *CONTROLS, "trimmed-loss", "information-gain", "order-gain", "self-influence", "tracin",
-    )  # fmt: skip
-    clean: Sequence[Method] = ("random", "loss", "trimmed-loss")
+    methods: Sequence[Method] | None = None
+    clean: Sequence[Method] | None = None
     shares: Sequence[Share] = (0.05, 0.1, 0.2)
     seeds: Sequence[Seed] = (0, 1, 2)
     metrics: Sequence[str] = ("mrr@100", "recall@10")
     max_queries: PositiveInt | None = None
     checkpoints: PositiveInt = 3
+    tolerance: NonNegative | None = None
 
     def _check_params(self) -> None:
         super()._check_params()
         for name in ("attacks", "methods", "seeds", "metrics"):
-            if not getattr(self, name):
+            given = getattr(self, name)
+            if given is not None and not given:
                 raise ParameterError(f"{name} is empty; give at least one.")
         if self.by == "item":
             for kind in self.attacks:
@@ -109,19 +122,24 @@ class CorruptionExperiment(Configurable):
                         f"The attack {kind!r} has no target, so that there is no item to be found; "
                         f"take one of {', '.join(map(repr, SHILLING))} or 'bot'."
                     )
-            if "order-gain" in self.methods:
+            if "order-gain" in (self.methods or ()):
                 raise ParameterError(
                     "An order is that of a user, not of an item; leave order-gain out of methods."
                 )
 
-    def run(self, data: Any, *, run: Run | None = None) -> CorruptionResult:
+    def run(
+        self, data: Any, *, validation: Any = None, test: Any = None, run: Run | None = None
+    ) -> CorruptionResult:
         """Run the experiment.
 
         Parameters
         ----------
         data : Interactions or table
             Users with their items, or sessions of many items: the last tenth of each is for
-            validation, the tenth after that for tests.
+            validation, the tenth after that for tests. With `validation` and `test`, all of it is
+            training data, of sessions of any length.
+        validation, test : Interactions or table, optional
+            Of other sessions, or of later rows of the users.
         run : Run, optional
             How the work is done. With a folder, what each method found is kept there.
 
@@ -136,28 +154,51 @@ class CorruptionExperiment(Configurable):
         """
         self._check_params()
         run = settled(run, self)
-        interactions = Interactions.from_frame(data)
-        for name in self.methods:
-            _method(name, "user").check_model(self._make(0))
+        if (validation is None) != (test is None):
+            raise ParameterError("Give validation and test data, or neither of them.")
+        model = self._make(0)
+        interactions = taken(model, data)
+        later = None
+        if validation is not None:
+            later = Interactions.from_frame(validation), Interactions.from_frame(test)
+        methods, clean = self._chosen(model)
+        for name in methods:
+            _method(name, "user", self).check_model(model)
         settings = {
-            "model": model_identity(self._make(0)),
+            "model": model_identity(model),
             "data": interactions.fingerprint,
             **{
                 name: value
                 for name, value in self.params.items()
-                if name not in ("model", "seeds", "attacks", "methods")
+                if name not in ("model", "seeds", "attacks", "methods", "clean")
             },
+            "clean": list(clean),
         }
+        if later is not None:
+            settings["asked"] = [one.fingerprint for one in later]
         shards = [
             (kind, int(seed), method)
             for kind in self.attacks
             for seed in self.seeds
-            for method in (NOTHING, PLANTED, *self.methods)
+            for method in (NOTHING, PLANTED, *methods)
         ]
-        job = _Findings(self, interactions)
+        job = _Findings(self, interactions, clean, later)
         with Checkpoints(run, {**settings, "shards": shards}) as kept:
             rows = run_job(job, shards, run.changed(threads=1), message="valuing", kept=kept)
         return CorruptionResult(pl.DataFrame(rows, infer_schema_length=None), settings)
+
+    def _chosen(self, model: Any) -> tuple[Sequence[Method], Sequence[Method]]:
+        """The methods that value, and those that clean; by default what the model allows."""
+        try:
+            _method("loss", "user", self).check_model(model)
+            usual, cleaning = _OF_NETWORKS, _CLEANING
+        except UnsupportedError:
+            usual, cleaning = _OF_NEIGHBOURS, ("random", "loo", "shapley")
+        methods = usual if self.methods is None else self.methods
+        if self.by == "item" and self.methods is None:
+            methods = [name for name in methods if name != "order-gain"]
+        clean = [one for one in cleaning if one in methods] if self.clean is None else self.clean
+        return methods, clean
 
     def _make(self, seed: int) -> Any:
         return small_gru(seed) if self.model is None else self.model(seed)
@@ -187,10 +228,15 @@ class _Findings(ListJob[tuple[AttackKind, int, str], dict[str, Any]]):
     experiment : CorruptionExperiment
     data : Interactions
         Without an attack.
+    clean : sequence of str
+    later : two of Interactions, optional
+        For validation and for tests, where they are not the last rows of the data.
     """
 
     experiment: CorruptionExperiment
     data: Interactions
+    clean: Sequence[str]
+    later: tuple[Interactions, Interactions] | None = None
     _first: dict[tuple[str, int], tuple[Asked, Any]] = field(
         default_factory=dict, repr=False, compare=False
     )
@@ -208,7 +254,7 @@ class _Findings(ListJob[tuple[AttackKind, int, str], dict[str, Any]]):
             return {**row, **_tested(again, asked, self.experiment.metrics)}
         values = _values(method, model, asked, self.experiment, seed)
         row |= _detected(method, values, corrupted)
-        if method in self.experiment.clean:
+        if method in self.clean:
             row |= self._cleaned(seed, asked, model, values, method)
         return row
 
@@ -216,7 +262,7 @@ class _Findings(ListJob[tuple[AttackKind, int, str], dict[str, Any]]):
         """What is asked, and the model that learned from everything; one at a time is held."""
         if (kind, seed) not in self._first:
             self._first.clear()
-            asked = split_shares(self.data, attack=self._attack(kind, seed))
+            asked = self._asked(self._attack(kind, seed))
             model = self.experiment._make(seed)
             if hasattr(model, "epochs"):
                 every = -(-model.epochs // self.experiment.checkpoints)
@@ -225,6 +271,15 @@ class _Findings(ListJob[tuple[AttackKind, int, str], dict[str, Any]]):
                 model.fit(asked.train)
             self._first[kind, seed] = asked, model
         return self._first[kind, seed]
+
+    def _asked(self, attack: Attack) -> Asked:
+        if self.later is None:
+            return split_shares(self.data, attack=attack)
+        attacked = attack.plant(self.data)
+        train, model = attacked.data, self.experiment._make(0)
+        planted = train.source_ids.is_in(attacked.corrupted.implode()).to_numpy()
+        validation, test = (queries_of(model, train, one) for one in self.later)
+        return Asked(train, validation, test, planted, attacked.targets)
 
     def _attack(self, kind: AttackKind, seed: int) -> Attack:
         asked_for = self.experiment
@@ -285,18 +340,22 @@ def _values(
     by = "item" if experiment.by == "item" else source
     run = Run(seed=seed)
     if name == "self-influence":
-        found = _method(name, by).self_influence(model, run=run)
+        found = _method(name, by, experiment).self_influence(model, run=run)
         return _changed(found, -_per_row(found, asked, by))
     queries, most = asked.validation, experiment.max_queries
     if most is not None and len(queries) > most:
         generator = np.random.Generator(np.random.PCG64([seed, most, 1]))
         queries = queries.take(np.sort(generator.choice(len(queries), most, replace=False)))
-    found = _method(name, by).attribute(model, queries, run=run)
+    found = _method(name, by, experiment).attribute(model, queries, run=run)
     return _changed(found, _per_row(found, asked, by)) if name == "tracin-cosine" else found
 
 
-def _method(name: str, by: str) -> Any:
+def _method(name: str, by: str, experiment: CorruptionExperiment) -> Any:
     """Make the method that a name of `Method` stands for."""
+    if name in _OF_GAMES:
+        whole = None if by != "item" else by
+        metric, tolerance = experiment.metrics[0], experiment.tolerance
+        return build_method(name, metric, {}, by=whole, tolerance=tolerance)
     changes: dict[str, dict[str, Any]] = {
         "tracin-cosine": {"normalise": "cosine"},
         "every-step": {"every_step": True},

@@ -17,6 +17,7 @@ FloatArray = npt.NDArray[np.float64]
 Method = Literal[
     "random", "length", "popularity", "loss", "trimmed-loss", "information-gain", "order-gain",
     "self-influence", "tracin", "tracin-cosine", "every-step", "replay", "influence",
+    "shapley", "loo", "banzhaf",
 ]  # fmt: skip
 CONTROLS: tuple[Method, ...] = ("random", "length", "popularity", "loss")
 """What every method has to beat; length and popularity by the better of both directions."""

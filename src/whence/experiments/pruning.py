@@ -306,7 +306,7 @@ class _Fits(ListJob[tuple[int, str, float], dict[str, Any]]):
         rows = int(np.isin(self.removal.of_rows, gone).sum())
         part = {"seed": seed, "order": name, "share": share, "n_removed": len(gone), **found}
         part["n_rows_removed"] = rows
-        if self.k and hasattr(model, "recommend_codes") and not name.startswith(RANDOM):
+        if self.k and hasattr(model, "recommend_codes") and not name.startswith(f"{RANDOM} "):
             items, _ = model.recommend_codes(
                 self.asked[seed], self.k, threads=self.measures.threads
             )

@@ -186,7 +186,7 @@ def tables_of(
                 if share:
                     row |= changes(there, before, f"{metric}_change", metric)
             frontier.append(row)
-        if "listed" in after[0]:
+        if all("listed" in one for one in after):
             items.append(_items(name, before, after, train, sustainable))
             lists.append(_lists(name, before[0], after[0], asked, train))
     return {
