@@ -22,9 +22,9 @@ FLOORS = (
     ("valuation", "influence", "explanation"),
     ("curation",),
     ("experiments",),
-    ("report",),
     ("illoominate", "warming"),
     ("config",),
+    ("reporting",),
     ("cli",),
     ("testing",),
 )

@@ -321,6 +321,9 @@ from .models import (
 from .models import (
     load_model as load_model,
 )
+from .reporting import (
+    report as report,
+)
 from .valuation import (
     Banzhaf as Banzhaf,
 )
@@ -456,6 +459,7 @@ __all__ = [
     "register_format",
     "register_layer",
     "register_metric",
+    "report",
     "simulate_willingness",
     "split_last",
     "split_leave_one_out",

@@ -49,6 +49,7 @@ BASES = [
     ("experiment", "forgetting", "ratings.csv"),
     ("experiment", "opponents", "ratings.csv"),
     ("generate", "-n", "50", "--output", "made.csv"),
+    ("report", "run", "values"),
     ("warm-up",),
     ("demo",),
 ]  # fmt: skip

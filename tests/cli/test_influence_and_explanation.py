@@ -104,6 +104,9 @@ def test_trace_by_curvature(trained, ratings, tmp_path):
     about = json.loads((tmp_path / "v" / "summary.json").read_text())
     assert (about["method"], about["params"]["solver"]) == ("influence-function", "ggn")
     assert whence.Influence.load(tmp_path / "v" / "influence.parquet").halves.shape == (2, 30)
+    written = pl.read_parquet(tmp_path / "v" / "queries.parquet")
+    assert written["side"].to_list() == ["proponent"] * 2 + ["opponent"] * 2
+    assert written["query"].unique().to_list() == [29]
     code, _, err = run(*asked, "--query", 30)
     assert code == 2
     assert "There are 30" in err or "there are 30" in err

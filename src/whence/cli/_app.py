@@ -36,6 +36,7 @@ class _Main(Commands):
         "trace": "whence.cli.trace:trace",
         "explain": "whence.cli.explain:explain",
         "experiment": "whence.cli.experiment:experiment_app",
+        "report": "whence.cli.report:report",
         "warm-up": "whence.cli.warm_up:warm_up",
     }
 
@@ -112,7 +113,8 @@ app = typer.Typer(
     help="Where a recommender's behaviour comes from. Train and evaluate it (train, tune, "
     "recommend, evaluate); value its training data and prune (value, prune); trace a prediction "
     "to those who taught it (trace); explain a recommendation by the history (explain); decide "
-    "what users withhold (disclose); and check each of these (experiment).",
+    "what users withhold (disclose); check each of these (experiment); and hand on what was found "
+    "(report).",
     epilog="Start with: whence demo",
 )
 

@@ -16,13 +16,15 @@ import yaml
 
 from whence.cli._terminal import complain, terminal
 from whence.config import Config
+from whence.config.folders import CONFIG as CONFIG
+from whence.config.folders import RUN as RUN
+from whence.config.folders import SUMMARY as SUMMARY
+from whence.config.folders import read_json as read_json
 from whence.config.reading import PATHS
 from whence.data.files import atomic_path
 from whence.engines import claimed
-from whence.errors import ConfigError, FileFormatError, OutputExistsError, WhenceError
+from whence.errors import ConfigError, OutputExistsError, WhenceError
 
-SUMMARY, RUN, CONFIG = "summary.json", "run.json", "config.yaml"
-"""RUN says what the work is, before it begins; SUMMARY is written last."""
 _OWN = (RUN, CONFIG, ".lock")
 
 
@@ -202,22 +204,6 @@ def write_json(content: Any, path: Path) -> None:
     with atomic_path(path, overwrite=True) as temporary:
         text = json.dumps(content, indent=2, ensure_ascii=False, default=str)
         temporary.write_text(text + "\n", encoding="utf-8")
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file of a run.
-
-    Raises
-    ------
-    FileFormatError
-        If it is missing or damaged.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise FileFormatError(
-            f"{path} is missing or damaged; begin anew with --overwrite."
-        ) from error
 
 
 def write_sections(sections: Mapping[str, Any], path: Path) -> None:

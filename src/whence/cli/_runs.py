@@ -9,7 +9,11 @@ from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from whence.cli._output import CONFIG, RUN, marked, read_json
+from whence.cli._output import marked
+from whence.config.folders import CONFIG, RUN, command_of
+from whence.config.folders import LOG as LOG
+from whence.config.folders import METRICS as METRICS
+from whence.config.folders import MODEL as MODEL
 from whence.config.reading import PATHS
 from whence.errors import ConfigError, DataWarning
 
@@ -17,19 +21,10 @@ if TYPE_CHECKING:
     from whence.cli._commands import Given
     from whence.config import Config, Parts
 
-METRICS, MODEL, LOG = "metrics.json", "model.whence", "log.jsonl"
-
 
 def is_run(path: Path) -> bool:
     """Whether this is the folder of a run of ``whence train``, or of what it has forgotten."""
-    return _command_of(path) in ("train", "forget")
-
-
-def _command_of(path: Path) -> str | None:
-    """The command that a folder was written by; None for any other folder."""
-    if not (path / RUN).is_file():
-        return None
-    return str(read_json(path / RUN).get("command", "train"))
+    return command_of(path) in ("train", "forget")
 
 
 def config_of_environment(given: Given) -> Path | None:
@@ -80,13 +75,13 @@ def found_config(source: Path | None) -> tuple[Path | None, Path | None]:
     if source is None:
         return None, None
     if source.is_dir():
-        if not (_command_of(source) and (source / CONFIG).is_file()):
+        if not (command_of(source) and (source / CONFIG).is_file()):
             raise ConfigError(
                 f"{source} is a folder, but not of a run (it has no {RUN} and {CONFIG}); give a "
                 "configuration file, or a folder that whence train or whence value wrote."
             )
         return source / CONFIG, source
-    own = source.name == CONFIG and _command_of(source.parent) is not None
+    own = source.name == CONFIG and command_of(source.parent) is not None
     return source, source.parent if own else None
 
 

@@ -53,6 +53,7 @@ def demo(
     say("  distribution.png  how the values are spread")
     say("  detection.png     how soon the corrupted sessions turn up")
     say("  removal.png       the metric as more and more sessions are removed")
+    say(f"or at all of it in one page, to hand on: whence report {output}")
     say("Then change something, or take your own data:")
     say(f"  whence value {output / 'config.yaml'} --method loo")
     fewer = output / "pruned.csv"

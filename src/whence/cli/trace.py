@@ -14,6 +14,8 @@ from whence.cli._trace_items import text_of
 from whence.parameters import Count, PositiveInt
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from whence.influence import Influence
 
 
@@ -151,7 +153,7 @@ def trace(
             return
         found = influence(output)
         _show(found, query or [], n)
-        _write(found, output)
+        _write(found, output, query or [], n)
 
 
 def _checkpoints(run: Path) -> Path:
@@ -213,12 +215,42 @@ def _show_query(influence: Influence, query: int, n: int) -> None:
         table(list(frame.columns), rows, text=("target", "sequence"))
 
 
-def _write(influence: Influence, folder: Path) -> None:
+def _of_queries(influence: Influence, queries: list[int], n: int) -> pl.DataFrame:
+    """Proponents and opponents of some predictions, a row each, with what was asked in words."""
+    import polars as pl
+
+    asked = influence.queries()
+    parts: list[pl.DataFrame] = []
+    for query in queries:
+        words = {name: text_of(value) for name, value in asked.row(query, named=True).items()}
+        about = "; ".join(f"{name} {text}" for name, text in words.items() if name != "query")
+        for side, frame in (
+            ("proponent", influence.proponents(query, n)),
+            ("opponent", influence.opponents(query, n)),
+        ):
+            texts = {
+                column: pl.Series([text_of(value) for value in frame[column]], dtype=pl.String)
+                for column in ("target", "sequence")
+                if column in frame.columns
+            }
+            constants = {"query": query, "asked": about, "side": side}
+            more = [pl.lit(value).alias(name) for name, value in constants.items()]
+            parts.append(frame.with_columns(**texts).select(*more, pl.all()))
+    return pl.concat(parts)
+
+
+def _write(influence: Influence, folder: Path, queries: list[int], n: int) -> None:
     from whence.cli._output import SUMMARY, write_json
+    from whence.data.files import atomic_path
     from whence.plots import picture
 
     influence.save(folder / "influence.parquet", overwrite=True)
     with picture(folder / "influence.png", overwrite=True) as axes:
         influence.plot(ax=axes)
+    made = "influence.parquet, influence.png"
+    if queries:
+        with atomic_path(folder / "queries.parquet", overwrite=True) as path:
+            _of_queries(influence, queries, n).write_parquet(path)
+        made += ", queries.parquet"
     write_json(influence.metadata, folder / SUMMARY)
-    say(f"Written to {folder}: influence.parquet, influence.png, summary.json.")
+    say(f"Written to {folder}: {made}, summary.json.")
