@@ -322,6 +322,9 @@ from .models import (
     load_model as load_model,
 )
 from .reporting import (
+    explore as explore,
+)
+from .reporting import (
     report as report,
 )
 from .valuation import (
@@ -435,6 +438,7 @@ __all__ = [
     "evaluate",
     "explain",
     "explain_many",
+    "explore",
     "filter_core",
     "filter_duplicates",
     "filter_length",

@@ -50,10 +50,11 @@ BASES = [
     ("experiment", "opponents", "ratings.csv"),
     ("generate", "-n", "50", "--output", "made.csv"),
     ("report", "run", "values"),
+    ("explore", "run", "--port", "99999"),  # no such port, so that it does not go on serving
     ("warm-up",),
     ("demo",),
 ]  # fmt: skip
-LONG = ("disclose", "tune", "warm-up", "demo", "experiment")
+LONG = ("disclose", "tune", "warm-up", "demo", "experiment", "explore")
 """Of these only lines with something wrong in the first place are of use; whole they take long."""
 
 

@@ -37,6 +37,7 @@ class _Main(Commands):
         "explain": "whence.cli.explain:explain",
         "experiment": "whence.cli.experiment:experiment_app",
         "report": "whence.cli.report:report",
+        "explore": "whence.cli.explore:explore",
         "warm-up": "whence.cli.warm_up:warm_up",
     }
 
@@ -114,7 +115,7 @@ app = typer.Typer(
     "recommend, evaluate); value its training data and prune (value, prune); trace a prediction "
     "to those who taught it (trace); explain a recommendation by the history (explain); decide "
     "what users withhold (disclose); check each of these (experiment); and hand on what was found "
-    "(report).",
+    "(report, explore).",
     epilog="Start with: whence demo",
 )
 

@@ -45,7 +45,7 @@ def render(
     check_installed()
     page: str = _environment().get_template("page.html").render(
         title=title, sections=sections, notes=notes, about=about, scripts=scripts(),
-        style=_own("style.css"), script=_own("page.js"), **more,
+        style=own_file("style.css"), script=own_file("page.js"), **more,
     )  # fmt: skip
     return page
 
@@ -53,6 +53,12 @@ def render(
 def fragment(blocks: Sequence[Any], prefix: str) -> str:
     """Return blocks as a piece of a page; `prefix` sets its ids apart."""
     text: str = _environment().get_template("fragment.html").render(blocks=blocks, prefix=prefix)
+    return text
+
+
+def panel(**about: Any) -> str:
+    """Return the part of a served page where questions are asked."""
+    text: str = _environment().get_template("explore.html").render(**about)
     return text
 
 
@@ -110,7 +116,8 @@ def _file(package: str, name: str) -> bytes:
 
 
 @cache
-def _own(name: str) -> str:
+def own_file(name: str) -> str:
+    """Return a file of the templates."""
     return (resources.files("whence.reporting") / "templates" / name).read_text(encoding="utf-8")
 
 
