@@ -162,6 +162,9 @@ from .experiments import (
 from .experiments import (
     RemovalExperiment as RemovalExperiment,
 )
+from .experiments import (
+    ScalingExperiment as ScalingExperiment,
+)
 from .explanation import (
     Counterfactual as Counterfactual,
 )
@@ -416,6 +419,7 @@ __all__ = [
     "RetrainingShapley",
     "Run",
     "SASRec",
+    "ScalingExperiment",
     "Shapley",
     "TorchModel",
     "TracIn",

@@ -98,3 +98,12 @@ def test_pruning_towards_sustainable_items(folder):
     result = CliRunner().invoke(app, [str(one) for one in (*line, "--aim", "st@5", "-o", "no")])
     assert result.exit_code == 2
     assert "--sustainable" in result.output
+
+
+def test_scaling_of_generated_and_of_given_data(folder):
+    few = ("--queries", 20, "--method", "length", "--repeats", 1, "--threads", 1)
+    whence_("experiment", "scaling", "--clicks", 300, "--clicks", 600, *few, "-o", "made")
+    assert pl.read_csv("made/measurements.csv")["step"].n_unique() == 3
+    assert (folder / "made/clicks.png").is_file()
+    said = whence_("experiment", "scaling", *SESSIONS[:4], "--clicks", 300, *few, "-o", "own")
+    assert "| fit |" in said.stdout

@@ -44,6 +44,7 @@ BASES = [
     ("tune", "tune.yaml", "--trials", "1"),
     ("experiment", "removal", *SESSIONS),
     ("experiment", "prune", *SESSIONS),
+    ("experiment", "scaling"),
     ("experiment", "corruption", "ratings.csv"),
     ("experiment", "fidelity", "ratings.csv"),
     ("experiment", "forgetting", "ratings.csv"),

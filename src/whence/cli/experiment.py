@@ -30,6 +30,7 @@ class _Experiments(Commands):
     homes = {  # noqa: RUF012 (a class is never changed)
         "removal": "whence.cli.experiment_removal:removal",
         "prune": "whence.cli.experiment_prune:prune",
+        "scaling": "whence.cli.experiment_scaling:scaling",
         "corruption": "whence.cli.experiment_corruption:corruption",
         "fidelity": "whence.cli.experiment_fidelity:fidelity",
         "disclosure": "whence.cli.experiment_disclosure:disclosure",
@@ -109,7 +110,7 @@ class Asked:
         return {
             "model": make,
             "metrics": config.evaluation.metrics,
-            "sustainable_items": self.parts.sustainable_items,
+            "sustainable_items": None if self.parts is None else self.parts.sustainable_items,
             "sustainability_weight": config.evaluation.sustainability_weight,
         }
 
@@ -142,6 +143,7 @@ def experiment(
     seeds: int | None = 3,
     rating: bool = True,
     parts: bool = False,
+    generated: bool = False,
     tables: Mapping[str, str] | None = None,
     pictures: Callable[[Any], Mapping[str, Any]] | None = None,
     free: Collection[str] = (),
@@ -170,6 +172,8 @@ def experiment(
     parts : bool
         Whether data are training, validation and test data by options and configuration, rather
         than one file.
+    generated : bool
+        Whether it makes data where none are given.
     tables : mapping of str to str
         Name of a file to the attribute or method of the result that it has the table of.
     pictures : callable
@@ -191,7 +195,7 @@ def experiment(
             from whence.cli._output import check_free
 
             check_free(output, overwrite=overwrite, resume=resume)
-            asked, data = _read(given, values, parts)
+            asked, data = _read(given, values, parts, generated)
             made = build(asked, **{one.name: values[one.name] for one in own})
             built, arguments = made if isinstance(made, tuple) else (made, {})
             carry_out(
@@ -240,15 +244,21 @@ _PLACES: dict[str, tuple[Any, Any]] = {
 _PLACES_OF_PARTS: dict[str, tuple[Any, Any]] = {"source": (options.ConfigFile, None)}
 
 
-def _read(given: Given, values: Mapping[str, Any], parts: bool) -> tuple[Asked, dict[str, Any]]:
+def _read(
+    given: Given, values: Mapping[str, Any], parts: bool, generated: bool
+) -> tuple[Asked, dict[str, Any]]:
     """Read data; return what was asked, and the data as arguments of the experiment's ``run``."""
     from whence.data import read_interactions
 
     seeds = tuple(range(values.get("seeds") or 0))
     if parts:
-        config, found = _parts(given, values["source"])
-        asked = Asked(given, seeds=seeds, config=config, parts=found)
-        return asked, _queries_of(config, found)
+        config, found = _parts(given, values["source"], generated)
+        seed = values.get("seed", 42)
+        asked = Asked(given, seeds=seeds, seed=seed, config=config, parts=found)
+        if generated:  # asked for by number, so that it makes the queries
+            names = () if found is None else ("train", "validation")
+            return asked, {name: getattr(found, name) for name in names}
+        return asked, {} if found is None else _queries_of(config, found)
     how = {k: values[k] for k in ("rating", "columns", "time_format", "ties") if k in values}
 
     def read(path: Path) -> Interactions:
@@ -258,8 +268,10 @@ def _read(given: Given, values: Mapping[str, Any], parts: bool) -> tuple[Asked, 
     return Asked(given, data, read, seeds, values.get("seed", 42)), {"data": data}
 
 
-def _parts(given: Given, source: Path | None) -> tuple[Config, Parts]:
-    """Read the parts of a configuration, or of Illoominate's."""
+def _parts(
+    given: Given, source: Path | None, generated: bool = False
+) -> tuple[Config, Parts | None]:
+    """Read the parts of a configuration, or of Illoominate's; None where there need be none."""
     from whence.cli._runs import config_of_environment, found_config
     from whence.config import read_parts
     from whence.errors import ConfigError
@@ -274,6 +286,8 @@ def _parts(given: Given, source: Path | None) -> tuple[Config, Parts]:
                 "and all items are ranked; leave it out."
             )
     config.build_model()._check_params()
+    if generated and config.data.path is None and config.data.train is None:
+        return config, None
     parts = read_parts(config)
     if parts.validation is None:
         raise ConfigError(

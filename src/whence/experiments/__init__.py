@@ -13,6 +13,7 @@ from whence.experiments.pruning_results import PruneResult
 from whence.experiments.removal import RemovalExperiment
 from whence.experiments.removal_results import RemovalResult
 from whence.experiments.results import OpponentsResult
+from whence.experiments.scaling import ScalingExperiment, ScalingResult
 
 __all__ = [
     "CorruptionExperiment",
@@ -31,4 +32,6 @@ __all__ = [
     "PruneResult",
     "RemovalExperiment",
     "RemovalResult",
+    "ScalingExperiment",
+    "ScalingResult",
 ]

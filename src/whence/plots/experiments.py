@@ -87,6 +87,39 @@ def plot_exchange(table: pl.DataFrame, first: str, aim: str, *, ax: Axes | None 
         return ax
 
 
+def plot_growth(table: pl.DataFrame, size: str, *, ax: Axes | None = None) -> Any:
+    """Draw how CPU seconds grow with a size, both axes logarithmic.
+
+    Parameters
+    ----------
+    table : polars.DataFrame
+        Columns ``step``, `size`, and ``cpu_seconds`` with ``_low`` and ``_high`` (null for no
+        interval).
+    size : str
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    with axes(ax) as ax:
+        for number, step in enumerate(table["step"].unique(maintain_order=True)):
+            own = table.filter(pl.col("step") == step).sort(size)
+            colour = SERIES[number % len(SERIES)]
+            ax.plot(own[size], own["cpu_seconds"], "o-", color=colour, label=step, markersize=4)
+            for row in own.drop_nulls("cpu_seconds_low").iter_rows(named=True):
+                low = max(row["cpu_seconds_low"], row["cpu_seconds"] / 10)
+                ends = (low, row["cpu_seconds_high"])
+                ax.plot((row[size],) * 2, ends, color=colour, linewidth=1.5, alpha=0.5)
+        ax.set_xscale("log")
+        ax.set_yscale("log")
+        ax.set_xlabel(size.removeprefix("n_"))
+        ax.set_ylabel("CPU seconds, one thread")
+        ax.set_title("How the work grows")
+        ax.legend()
+        return ax
+
+
 def plot_detection(table: pl.DataFrame, *, ax: Axes | None = None) -> Any:
     """Draw the average precision of methods for each attack, with its interval.
 

@@ -1,0 +1,34 @@
+"""``whence experiment scaling``: time and memory against clicks, queries and threads."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from whence.cli.experiment import Asked, experiment
+
+
+@experiment(
+    "ScalingExperiment", "Time and memory",
+    without=("metric", "seed", "sustainable_items"),
+    names={"methods": ("--method",)},
+    seeds=None, parts=True, generated=True,
+    tables={"table.csv": "to_frame", "exponents.csv": "exponents", "measurements.csv": "rows"},
+    pictures=lambda found: {
+        f"{size}.png": partial(found.plot, f"n_{size}") for size in ("clicks", "queries")
+    },
+)  # fmt: skip
+def scaling(asked: Asked) -> Any:
+    """Measure time and memory of fitting, evaluating and valuing as data and threads grow.
+
+    On generated sessions where no data are given. For example: whence experiment scaling
+    --clicks 10000 --clicks 100000 --queries 3000 --method loo --output scaling
+    """
+    from whence.experiments import ScalingExperiment
+
+    config = asked.config
+    given = None if asked.parts is None else asked.parts.sustainable_items
+    return ScalingExperiment(
+        model=asked.of_parts()["model"], metric=config.metric, seed=asked.seed,
+        sustainable_items=given, **asked.given.parameters,
+    )  # fmt: skip
