@@ -175,3 +175,35 @@ def test_recommended_because_of(neighbours, tmp_path):
         exact = whence.explain(model, history, k=2, target=target, method="exact")
         shares = dict(zip(exact.frame["item"], exact.scores))
         assert shares[row["because"]] == pytest.approx(max(exact.scores), rel=0.2)
+
+
+def test_pruning_and_stand_ins_on_the_command_line(neighbours, tmp_path):
+    picture = tmp_path / "sweep.svg"
+    code, out, err = run(
+        "explain", neighbours, "--history", "1,2,3,4", "-k", 2, "--tolerances", 0.05,
+        "--tolerances", 0.3, "--stand-ins", 3, "--prune", 0.3, "-o", picture,
+    )  # fmt: skip
+    assert code == 0, err
+    assert "What pruning leaves" in out
+    assert "Under one stand-in after another" in out
+    assert picture.read_text().startswith("<?xml")
+    folder = tmp_path / "many"
+    code, out, err = run(
+        "explain", neighbours, "--all", "--last", 4, "-k", 2, "--tolerances", 0.1, "-o", folder
+    )
+    assert code == 0, err
+    assert pl.read_csv(folder / "pruning.csv")["n"].to_list() == [30, 30]
+    assert {"pruning.png", "pruning.parquet"} <= {path.name for path in folder.iterdir()}
+    code, _, err = run("explain", neighbours, "--all", "--tolerances", 3, "-o", tmp_path / "no")
+    assert code == 2
+    assert "from 0 to 1" in err
+    assert not (tmp_path / "no").exists()
+
+
+def test_because_of_rows_where_models_know_users(ratings, tmp_path):
+    path = tmp_path / "bpr.whence"
+    model = whence.BPRMF(embedding_dim=4, epochs=2, learning_rate=0.05)
+    model.fit(whence.read_interactions(ratings)).save(path)
+    code, out, err = run("recommend", path, "--user", 3, "-k", 2, "--because")
+    assert code == 0, err
+    assert "because" in out

@@ -14,13 +14,9 @@ from whence.cli._terminal import counted, heading, say, table, working
 from whence.parameters import PositiveInt
 
 if TYPE_CHECKING:
-    import polars as pl
+    from whence.explanation import Explanations
 
-    from whence.explanation import Explanation, Explanations
-
-_WIDTH = 24
-_PICTURES = (".png", ".svg", ".pdf")
-_ENDINGS = (*_PICTURES, ".parquet", ".csv")
+_ENDINGS = (".png", ".svg", ".pdf", ".parquet", ".csv")
 DEFAULT_OUTPUT = "whence-explanations"
 
 
@@ -85,7 +81,8 @@ def explain(
         _what(
             "--masking",
             "What becomes of an event that is not in a set. remove: it never happened. pad: "
-            "padding in its place. item=ID: that item. mean_embedding. marginal or "
+            "padding in its place. item=ID: that item. lowest, median, highest: the item of that "
+            "score after the whole history. mean_embedding. marginal or "
             "marginal=DRAWS: items drawn by popularity. mask_token. It decides the answer: given "
             "twice, both are shown side by side. (remove)",
         ),
@@ -107,6 +104,17 @@ def explain(
         str | None,
         _what("--why-not", "Why this item is not recommended, and what would bring it in."),
     ] = None,
+    tolerances: Annotated[
+        list[float] | None,
+        _what("--tolerances",
+              "How many of the latest events --prune leaves with this tolerance; may be repeated."),
+    ] = None,
+    sweep: Annotated[
+        PositiveInt | None,
+        _what("--stand-ins",
+              "Explain under so many items in the place of masked events, one after another, from "
+              "that of the lowest score to that of the highest."),
+    ] = None,
     seed: options.Seed = 42,
     threads: options.Threads = None,
     output: Annotated[
@@ -123,11 +131,13 @@ def explain(
 
     For example: whence explain runs/GRU4Rec-20250101-120000 --user 42 --last 20 -o user42.png
     """
+    from whence.cli import _explained as shown
     from whence.cli._ids import known_items, masking_of, target_of
     from whence.cli._models import load_trained
     from whence.cli._output import check_free, check_new
     from whence.errors import ConfigError
-    from whence.explanation import Explainer
+    from whence.explanation import Explainer, pruning_statistics, stand_ins
+    from whence.explanation.prunings import OF_PRUNING
 
     if not (user or users or every or history):
         raise ConfigError("Say whose recommendation: --user 42, --users FILE or --history 'a,b,c'.")
@@ -135,7 +145,7 @@ def explain(
     maskings = masking or ["remove"]
     _check_of_one(
         several, {"--counterfactual": without, "--why-not": absent, "--because": because,
-                  "--masking twice": len(maskings) > 1},
+                  "--masking twice": len(maskings) > 1, "--stand-ins": sweep},
     )  # fmt: skip
     folder = (output or Path(DEFAULT_OUTPUT)) if several else None
     if folder is not None:
@@ -162,25 +172,53 @@ def explain(
     histories = _histories(model, user or [], users, every, history or [])
     if last is not None:
         histories = {name: events[-last:] for name, events in histories.items()}
+    first = next(iter(explainers.values()))
+    statistics = None
+    if tolerances:
+        of_pruning = {name: getattr(first, name) for name in OF_PRUNING}
+        with working("Pruning") as run:
+            statistics = pruning_statistics(
+                model, histories, tolerances=tolerances, run=run, **of_pruning
+            )
     if folder is not None:
-        _explain_many(explainer, model, histories, folder, overwrite=overwrite, resume=resume)
+        _explain_many(
+            first, model, histories, folder, statistics, overwrite=overwrite, resume=resume
+        )
         return
-    history_ = next(iter(histories.values()))
-    found = {text: one.attribute(model, history_) for text, one in explainers.items()}
+    own = next(iter(histories.values()))
+    found = {text: one.attribute(model, own) for text, one in explainers.items()}
     explanation = next(iter(found.values()))
-    _show(explanation)
+    answers = [
+        None if wanted[0] is None else explanation.counterfactual(wanted[0]),
+        None if wanted[1] is None else explanation.why_not(wanted[1]),
+    ]
+    swept = None
+    if sweep:
+        with working("Explaining") as run:
+            swept = stand_ins(model, own, n=max(sweep, 2), run=run, **_for_sweep(first))
+    shown.one(explanation)
     if len(found) > 1:
-        _show_maskings(found)
+        shown.maskings(found)
     if because:
-        _show_because(explanation)
-    if wanted[0] is not None:
-        say(str(explanation.counterfactual(wanted[0])))
-    if wanted[1] is not None:
+        shown.because(explanation)
+    if answers[0] is not None:
+        say(str(answers[0]))
+    if answers[1] is not None:
         heading(f"Why not {absent}")
-        say(str(explanation.why_not(wanted[1])))
+        say(str(answers[1]))
+    if statistics is not None:
+        shown.pruning(statistics)
+    if swept is not None:
+        shown.stand_ins(swept)
     if output is not None:
-        _write(found, output, overwrite)
+        shown.write(found, swept, output, overwrite)
         say(f"Written to {output}.")
+
+
+def _for_sweep(explainer: Any) -> dict[str, Any]:
+    """Parameters of a sweep: all that were given, but the masking."""
+    params: dict[str, Any] = explainer.get_params()
+    return {name: value for name, value in params.items() if name != "masking"}
 
 
 def _check_of_one(several: bool, asked: Mapping[str, Any]) -> None:
@@ -193,10 +231,11 @@ def _check_of_one(several: bool, asked: Mapping[str, Any]) -> None:
 
 
 def _explain_many(
-    explainer: Any, model: Any, histories: Mapping[Any, Any], folder: Path, *, overwrite: bool,
-    resume: bool,
+    explainer: Any, model: Any, histories: Mapping[Any, Any], folder: Path, statistics: Any = None,
+    *, overwrite: bool, resume: bool,
 ) -> None:  # fmt: skip
     from whence.attribution.record import plain_values
+    from whence.cli import _explained as shown
     from whence.cli._output import SUMMARY, Results, marked, write_json
 
     parameters = {k: str(v) for k, v in explainer.params.items() if k != "threads"}
@@ -209,6 +248,9 @@ def _explain_many(
             found = explainer.attribute(model, histories, run=run)
         _show_many(found)
         _write_many(found, folder)
+        if statistics is not None:
+            shown.pruning(statistics)
+            shown.write_pruning(statistics, folder)
         about = {"explained": len(found), "parameters": parameters}
         write_json(plain_values(about), folder / SUMMARY)
     say(f"Written to {folder}: explanations.parquet, explanations.csv, report.csv, report.png.")
@@ -225,100 +267,18 @@ def _histories(
     return {**found, **{text: history_of(model, text) for text in history}}
 
 
-def _show(explanation: Explanation) -> None:
-    say(explanation.summary())
-    heading("Recommended")
-    items = explanation.items
-    table(
-        list(items.columns),
-        [[_text(value) for value in row] for row in items.iter_rows()],
-        **_sides(items),
-    )
-    heading("Because of")
-    frame = explanation.frame
-    largest = max((abs(score) for score in frame["score"].to_list()), default=0.0)
-    shown = [name for name in frame.columns if name not in ("n_events", "label")]
-    rows = [
-        [*(_text(row[name]) for name in shown), _bar(row["score"], largest)]
-        for row in frame.iter_rows(named=True)
-    ]
-    table([*shown, ""], rows, **_sides(frame, ""))
-
-
-def _show_maskings(found: Mapping[str, Explanation]) -> None:
-    """The shares of one history under several maskings, beside each other."""
-    first = next(iter(found.values()))
-    heading("Under each masking")
-    rows = [
-        [str(place), label, *(f"{one.scores[place]:+.4g}" for one in found.values())]
-        for place, label in enumerate(first.labels)
-    ]
-    for name, value in (("nothing", "value_nothing"), ("everything", "value_all")):
-        rows.append(["", name, *(f"{getattr(one, value):.4g}" for one in found.values())])
-    table(["", first.source, *found], rows, numbers=["", *found], text=[first.source])
-
-
-def _show_because(explanation: Explanation) -> None:
-    """Each recommended item with the event that carries most of its score."""
-    heading("Because of what")
-    frame = explanation.because()
-    titled = "title" in frame.columns
-    rows = []
-    for row in frame.iter_rows(named=True):
-        reason = "" if row["because"] is None else str(row["because"])
-        if titled and row["because_title"]:
-            reason = row["because_title"]
-        name = (row["title"] if titled else None) or row["item"]
-        rows.append([str(row["rank"]), str(name), reason, _text(row["share"])])
-    table(["rank", "item", "because of", "share"], rows, numbers=["rank", "share"],
-          text=["item", "because of"])  # fmt: skip
-
-
 def _show_many(found: Explanations, n: int = 10) -> None:
+    from whence.cli._explained import sides, text_of
+
     report = found.report(_by(found))
     heading(f"{counted(len(found), 'history')}: mean share by {report.columns[0]}")
-    rows = [[_text(value) for value in row] for row in report.head(n).iter_rows()]
-    table(list(report.columns), rows, **_sides(report))
+    rows = [[text_of(value) for value in row] for row in report.head(n).iter_rows()]
+    table(list(report.columns), rows, **sides(report))
 
 
 def _by(found: Explanations) -> str:
     """What shares are averaged over: how long ago events were, or features."""
     return "recency" if "event" in found.to_frame().columns else "feature"
-
-
-def _sides(frame: pl.DataFrame, *text: str) -> dict[str, list[str]]:
-    """Numbers to the right, words to the left."""
-    numbers = [name for name in frame.columns if frame[name].dtype.is_numeric()]
-    return {"numbers": numbers, "text": [*(set(frame.columns) - set(numbers)), *text]}
-
-
-def _bar(score: float, largest: float) -> str:
-    """A bar to the left for what speaks against, to the right for what speaks for."""
-    n = round(abs(score) / largest * _WIDTH / 2) if largest else 0
-    half = _WIDTH // 2
-    left, right = (0, n) if score >= 0 else (n, 0)
-    return " " * (half - left) + "█" * left + "│" + "█" * right
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _write(found: Mapping[str, Explanation], path: Path, overwrite: bool) -> None:
-    from whence.plots import picture
-    from whence.plots.explanation import maskings
-
-    explanation = next(iter(found.values()))
-    if path.suffix.lower() not in _PICTURES:
-        explanation.save(path, overwrite=overwrite)
-        return
-    with picture(path, overwrite=overwrite) as axes:
-        if len(found) == 1:
-            explanation.plot(ax=axes)
-        else:
-            maskings({name: one.frame for name, one in found.items()}, ax=axes)
 
 
 def _write_many(found: Explanations, folder: Path) -> None:

@@ -162,6 +162,8 @@ def _with_reasons(
     from whence.explanation import because
 
     source, item = frame.columns[0], frame.columns[2]
+    if model.asks == "users" and not _folds_in(model):
+        return _with_taught(model, frame, users)
     asked = dict(zip(users, histories_of(model, users).values()))
     asked |= {text: history_of(model, text) for text in histories}
     listed = {
@@ -177,6 +179,56 @@ def _with_reasons(
     # The id of a reason would be a second column of the item's name.
     found = found.select(pl.col("history").alias(source), pl.col("rank").cast(pl.Int64), *names)
     return frame.join(found, on=[source, "rank"], how="left", maintain_order="left")
+
+
+def _folds_in(model: Any) -> bool:
+    """Whether a model takes histories, of people whom it does not know."""
+    from whence.errors import UnsupportedError
+    from whence.explanation._problems import as_asker
+
+    asker = as_asker(model)
+    history = asker.encode([model.vocabulary.items[0]])
+    try:
+        with asker.quiet():
+            asker.check(history.tokens[None], history)
+    except UnsupportedError:
+        return False
+    return True
+
+
+def _with_taught(model: Any, frame: pl.DataFrame, users: list[str]) -> pl.DataFrame:
+    """Of models that know users: the own training row to which an item's score is due most.
+
+    By the influence of each of the user's rows on the score, the parameters of the user and the
+    item alone being solved for.
+    """
+    import polars as pl
+
+    from whence.cli._ids import known_users
+    from whence.cli._terminal import working
+    from whence.influence import InfluenceFunction
+
+    source, item = frame.columns[0], frame.columns[2]
+    ids = dict(zip(users, known_users(model, users)))
+    titles = model.train_.item_titles
+    influence, rows = InfluenceFunction(solver="block"), []
+    with working("Finding reasons") as run:
+        quiet = run.changed(progress=False)
+        for label, one in frame.select(source, item).iter_rows():
+            found = influence.explain_prediction(model, ids[label], one, run=quiet).top(1)
+            score = found["score"][0]
+            reason = found[model.train_.columns.item][0] if score > 0 else None
+            number = model.vocabulary.item_codes([reason])[0] if score > 0 else None
+            title = None if titles is None or number is None else titles[int(number)]
+            rows.append((reason, title, score if score > 0 else None))
+    made = pl.DataFrame(
+        {
+            "because": pl.Series([row[0] for row in rows], dtype=model.vocabulary.items.dtype),
+            "because_title": pl.Series([row[1] for row in rows], dtype=pl.String),
+            "share": pl.Series([row[2] for row in rows], dtype=pl.Float64),
+        }
+    )
+    return frame.hstack(made.drop("because_title") if titles is None else made)
 
 
 def _show(frame: pl.DataFrame, labels: list[str], users: list[str]) -> None:

@@ -108,11 +108,14 @@ def top_players(
     for place in events:
         for column in columns:
             put(place[None], column[None], _cell(history, features, place, column))
+    # A single one that is left has its own name.
+    feature = features[others[0]] if len(others) == 1 else "other features"
+    event = str(history.items[other_events[0]]) if len(other_events) == 1 else "other events"
     for place in events:
-        put(place[None], others, f"{history.items[place]} · other features")
+        put(place[None], others, f"{history.items[place]} · {feature}")
     for column in columns:
-        put(other_events, column[None], f"other events · {features[column]}")
-    put(other_events, others, "other events · other features")
+        put(other_events, column[None], f"{event} · {features[column]}")
+    put(other_events, others, f"{event} · {feature}")
     places = np.repeat(np.arange(length), width)
     return _with_pruned(Players(owner.ravel(), labels, "cell"), places, n_pruned)
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 FloatArray = npt.NDArray[np.float64]
 TOLERANCES = (0.01, 0.025, 0.05, 0.1)
+OF_PRUNING = ("k", "target", "groups", "masking", "seed", "threads")
+"""Parameters of `whence.Explainer` that pruning depends on."""
 
 
 class PruningStatistics(ShownAsTable):
@@ -156,7 +158,7 @@ def pruning_statistics(
         raise ParameterError(
             f"tolerances must be shares from 0 to 1, such as [0.01, 0.05]; not {tolerances!r}."
         )
-    allowed = ("k", "target", "groups", "masking", "seed", "threads")
+    allowed = OF_PRUNING
     for name in settings:
         if name not in allowed:
             raise ParameterError(

@@ -19,14 +19,17 @@ from whence.explanation._maskings import parse_masking
 from whence.explanation._problems import as_asker
 from whence.explanation.explainer import SEVERAL
 from whence.explanation.many import Explanations
-from whence.explanation.prunings import TOLERANCES, PruningStatistics, pruning_statistics
+from whence.explanation.prunings import (
+    OF_PRUNING,
+    TOLERANCES,
+    PruningStatistics,
+    pruning_statistics,
+)
 from whence.explanation.result import Explanation
 from whence.explanation.shortcuts import explain, explain_many
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-_OF_PRUNING = ("k", "target", "groups", "masking", "seed", "threads")
 
 
 class _Report(ShownAsTable):
@@ -115,10 +118,11 @@ class LocalReport(_Report):
         """
         from whence.plots.reports import panels
 
-        drawn: list[Any] = [self.pruning.plot, self.events.plot]
-        drawn += [one.plot for one in (self.features, self.cells) if one is not None]
-        most = max(len(one) for one in (self.events, self.features, self.cells) if one is not None)
-        return panels(drawn, most)
+        drawn: list[Any] = [(self.pruning.plot, 0)]
+        for one in (self.events, self.features, self.cells):
+            if one is not None:
+                drawn.append((one.plot, len(one)))
+        return panels(drawn)
 
 
 @dataclass(frozen=True)
@@ -168,13 +172,13 @@ class GlobalReport(_Report):
         from whence.plots.reports import panels
 
         drawn: list[Any] = [
-            lambda ax: self.pruning.plot(ax, kind="lengths"),
-            lambda ax: self.events.plot(ax, kind="recency"),
-            lambda ax: self.events.plot(ax, kind="beeswarm"),
+            (lambda ax: self.pruning.plot(ax, kind="lengths"), 0),
+            (lambda ax: self.events.plot(ax, kind="recency"), 0),
+            (lambda ax: self.events.plot(ax, kind="beeswarm"), 20),
         ]
         if self.features is not None:
-            drawn.append(self.features.plot)
-        return panels(drawn, 20)
+            drawn.append((self.features.plot, 10))
+        return panels(drawn)
 
 
 def local_report(
@@ -205,7 +209,7 @@ def local_report(
     LocalReport
     """
     more: dict[str, Any] = {"run": run, "items": items, "titles": titles}
-    of_pruning = {name: value for name, value in settings.items() if name in _OF_PRUNING}
+    of_pruning = {name: value for name, value in settings.items() if name in OF_PRUNING}
     tolerances = TOLERANCES if prune is None else [prune]
     curve = pruning_statistics(model, {0: history}, tolerances=tolerances, **more, **of_pruning)
     events = explain(model, history, prune=prune, **more, **settings)
@@ -247,7 +251,7 @@ def global_report(
     """
     asked = histories if isinstance(histories, SEVERAL) else dict(enumerate(histories))
     more: dict[str, Any] = {"run": run, "items": items, "titles": titles}
-    of_pruning = {name: value for name, value in settings.items() if name in _OF_PRUNING}
+    of_pruning = {name: value for name, value in settings.items() if name in OF_PRUNING}
     statistics = pruning_statistics(model, asked, tolerances=tolerances, **more, **of_pruning)
     events = explain_many(model, asked, prune=prune, **more, **settings)
     features = None

@@ -205,11 +205,12 @@ def means(table: Any, *, ax: Axes | None = None, title: str | None = None, n: in
     return ax
 
 
-def panels(drawn: Sequence[Callable[[Axes], Any]], n_rows: int) -> Figure:
-    """Draw pictures below each other in one figure, unknown to pyplot."""
-    height = max(4.2, min(1.4 + 0.24 * n_rows, 40.0))
+def panels(drawn: Sequence[tuple[Callable[[Axes], Any], int]]) -> Figure:
+    """Draw pictures below each other in one figure, unknown to pyplot; each with its rows."""
+    heights = [max(3.8, min(1.4 + 0.24 * n_rows, 60.0)) for _, n_rows in drawn]
     with rc_context(STYLE):
-        figure = Figure(figsize=(9.5, height * len(drawn)), layout="constrained")
-        for number, draw in enumerate(drawn, 1):
-            draw(figure.add_subplot(len(drawn), 1, number))
+        figure = Figure(figsize=(9.5, sum(heights)), layout="constrained")
+        grid = figure.add_gridspec(len(drawn), 1, height_ratios=heights)
+        for number, (draw, _) in enumerate(drawn):
+            draw(figure.add_subplot(grid[number]))
     return figure
