@@ -181,12 +181,12 @@ def test_pruning_and_stand_ins_on_the_command_line(neighbours, tmp_path):
     picture = tmp_path / "sweep.svg"
     code, out, err = run(
         "explain", neighbours, "--history", "1,2,3,4", "-k", 2, "--tolerances", 0.05,
-        "--tolerances", 0.3, "--stand-ins", 3, "--prune", 0.3, "-o", picture,
+        "--tolerances", 0.3, "--stand-ins", 3, "--prune", 0.3, "--dark", "-o", picture,
     )  # fmt: skip
     assert code == 0, err
     assert "What pruning leaves" in out
     assert "Under one stand-in after another" in out
-    assert picture.read_text().startswith("<?xml")
+    assert "#16191d" in picture.read_text()  # dark paper
     folder = tmp_path / "many"
     code, out, err = run(
         "explain", neighbours, "--all", "--last", 4, "-k", 2, "--tolerances", 0.1, "-o", folder
@@ -207,3 +207,20 @@ def test_because_of_rows_where_models_know_users(ratings, tmp_path):
     code, out, err = run("recommend", path, "--user", 3, "-k", 2, "--because")
     assert code == 0, err
     assert "because" in out
+
+
+def test_what_another_model_relies_on(ratings, neighbours, tmp_path):
+    other = tmp_path / "markov.whence"
+    whence.MarkovChain().fit(whence.read_interactions(ratings)).save(other)
+    folder = tmp_path / "both"
+    code, out, err = run(
+        "explain", neighbours, "--all", "--last", 4, "-k", 2, "--against", other, "-o", folder
+    )
+    assert code == 0, err
+    assert "this model, the other, the difference" in out
+    found = pl.read_csv(folder / "against-recency.csv")
+    assert found["second"][0] == pytest.approx(1.0)  # it looks at the last event alone
+    assert (folder / "against-item.png").exists()
+    code, _, err = run("explain", neighbours, "--user", 3, "--against", other)
+    assert code == 2
+    assert "--against compares over several" in err

@@ -8,12 +8,14 @@ import pandas as pd
 import polars as pl
 import pytest
 from matplotlib import pyplot
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from whence import plots
 from whence.errors import ColumnError, DataError, OutputExistsError, ParameterError
-from whence.plots import explanation, words
-from whence.plots.style import DASHES, SERIES, STYLE
+from whence.plots import dark, explanation, picture, words
+from whence.plots.style import DASHES, INK, SERIES, STYLE
+from whence.plots.words import short
 
 TABLE = pl.DataFrame(
     {"score": [-0.2, -0.01, 0.0, 0.0, 0.1, 0.5], "std_error": [0.01, 0.0, 0.0, 0.1, 0.1, 0.2]}
@@ -252,3 +254,44 @@ def test_values_that_are_all_0_or_no_numbers(ax, draw):
     assert any("all 4 sessions is 0" in text.get_text() for text in ax.texts)
     with pytest.raises(DataError, match="1 of 2 values are not finite"):
         draw([np.nan, 1.0], ax=ax)
+
+
+def test_pictures_on_dark_paper(tmp_path):
+    table = pl.DataFrame({"label": ["a", "b"], "score": [1.0, -2.0], "std_error": [0.1, 0.2]})
+    figure = Figure()
+    ax = explanation.bars(table, ax=figure.subplots())
+    blue, orange = (to_hex(bar.get_facecolor()) for bar in ax.patches[:2])
+    assert dark(figure) is figure
+    assert to_hex(figure.get_facecolor()) == to_hex(ax.get_facecolor()) == "#16191d"
+    assert to_hex(ax.title.get_color()) != to_hex(INK)
+    assert all(to_hex(tick.get_color()) == "#e8eaed" for tick in ax.get_yticklabels())
+    changed = [to_hex(bar.get_facecolor()) for bar in ax.patches[:2]]
+    assert len({blue, orange, *changed}) == 4
+    path = tmp_path / "dark.svg"
+    with picture(path, on_dark=True) as axes:
+        explanation.bars(table, ax=axes)
+    assert "#16191d" in path.read_text()
+
+
+def test_cells_with_what_is_left_of_them(tmp_path):
+    table = pl.DataFrame(
+        {
+            "event": [0, 0, 3, 3, 0, None, None, None],
+            "item": ["x", "x", "y", "y", "x", None, None, None],
+            "feature": ["hour", "a long name of a feature", "hour", "a long name of a feature",
+                        None, "hour", None, None],
+            "label": ["", "", "", "", "", "", "other events · other features", "earlier events"],
+            "score": [1.0, -1.0, 0.5, 0.2, 0.1, 0.3, -0.4, 0.05],
+        }
+    )  # fmt: skip
+    ax = explanation.heatmap(table, ax=Figure().subplots())
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["0  x", "3  y", "other events"]
+    columns = [label.get_text() for label in ax.get_xticklabels()]
+    assert columns == ["hour", "a long name of a feature", "other features"]
+    assert ax.get_xlabel() == "other events · other features: -0.4; earlier events: +0.05"
+    drawn = {(text.get_position(), text.get_text()) for text in ax.texts}
+    assert {((0, 0), "+1"), ((2, 0), "+0.1"), ((0, 2), "+0.3")} <= drawn
+
+
+def test_numbers_stay_before_titles_that_go_to_the_left():
+    assert short(["abc", "שלום"], [1, 2]) == ["1  abc", "\u200e2  שלום"]

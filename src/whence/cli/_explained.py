@@ -11,9 +11,10 @@ from whence.cli._terminal import heading, say, table
 if TYPE_CHECKING:
     import polars as pl
 
-    from whence.explanation import Explanation, PruningStatistics, StandIns
+    from whence.explanation import Explanation, Explanations, PruningStatistics, StandIns
 
 _WIDTH = 24
+_ROWS = 20
 _PICTURES = (".png", ".svg", ".pdf")
 
 
@@ -89,7 +90,12 @@ def text_of(value: Any) -> str:
 
 
 def write(
-    found: Mapping[str, Explanation], swept: StandIns | None, path: Path, overwrite: bool
+    found: Mapping[str, Explanation],
+    swept: StandIns | None,
+    path: Path,
+    *,
+    overwrite: bool,
+    dark: bool,
 ) -> None:
     """Write values, or a picture: of the sweep where there is one, else of the shares."""
     from whence.plots import picture
@@ -99,7 +105,7 @@ def write(
     if path.suffix.lower() not in _PICTURES:
         explanation.save(path, overwrite=overwrite)
         return
-    with picture(path, overwrite=overwrite) as axes:
+    with picture(path, overwrite=overwrite, on_dark=dark) as axes:
         if swept is not None:
             swept.plot(ax=axes)
         elif len(found) == 1:
@@ -139,3 +145,20 @@ def stand_ins(found: StandIns) -> None:
         for row in found.table.iter_rows(named=True)
     ]
     table([*shown, ""], rows, **sides(found.table.select(shown), ""))
+
+
+def compared(first: Explanations, second: Explanations, folder: Path) -> None:
+    """What a second model relies on more or less, by recency and by item: tables and pictures."""
+    from whence.plots import picture
+    from whence.plots.reports import groups
+
+    for by in ("recency", "item"):
+        if by not in first.to_frame().columns or by not in second.to_frame().columns:
+            continue
+        found = first.compare(second, by)
+        heading(f"Part of the absolute shares by {by}: this model, the other, the difference")
+        rows = [[text_of(value) for value in row] for row in found.head(_ROWS).iter_rows()]
+        table(found.columns, rows, numbers=found.columns)
+        found.write_csv(folder / f"against-{by}.csv")
+        with picture(folder / f"against-{by}.png", overwrite=True) as axes:
+            groups(found, ax=axes, names=("this model", "the other"))

@@ -115,6 +115,12 @@ def explain(
               "Explain under so many items in the place of masked events, one after another, from "
               "that of the lowest score to that of the highest."),
     ] = None,
+    against: Annotated[
+        Path | None,
+        _what("--against",
+              "Another run or model: what does it rely on more, or less, than this one? Of several "
+              "histories."),
+    ] = None,
     seed: options.Seed = 42,
     threads: options.Threads = None,
     output: Annotated[
@@ -124,6 +130,9 @@ def explain(
             help="Of one: a picture (.png, .svg, .pdf) or values (.parquet). Of several: a folder.",
         ),
     ] = None,
+    dark: Annotated[
+        bool, typer.Option("--dark", rich_help_panel="Run", help="Pictures on dark paper.")
+    ] = False,
     overwrite: options.Overwrite = False,
     resume: options.Resume = False,
 ) -> None:  # fmt: skip
@@ -147,6 +156,8 @@ def explain(
         several, {"--counterfactual": without, "--why-not": absent, "--because": because,
                   "--masking twice": len(maskings) > 1, "--stand-ins": sweep},
     )  # fmt: skip
+    if against is not None and not several:
+        raise ConfigError("--against compares over several histories; ask for --users or --all.")
     folder = (output or Path(DEFAULT_OUTPUT)) if several else None
     if folder is not None:
         check_free(folder, overwrite=overwrite, resume=resume)
@@ -157,6 +168,7 @@ def explain(
                 f"{output} cannot be written; choose a name that ends in {', '.join(_ENDINGS)}."
             )
     model = load_trained(source).model
+    other = None if against is None else load_trained(against).model
     items, column = model.vocabulary.items, model.train_.columns.item
     settings = {**given.parameters, "groups": groups}
     if target is not None:
@@ -182,7 +194,7 @@ def explain(
             )
     if folder is not None:
         _explain_many(
-            first, model, histories, folder, statistics, overwrite=overwrite, resume=resume
+            first, model, histories, folder, statistics, other, overwrite=overwrite, resume=resume
         )
         return
     own = next(iter(histories.values()))
@@ -211,7 +223,7 @@ def explain(
     if swept is not None:
         shown.stand_ins(swept)
     if output is not None:
-        shown.write(found, swept, output, overwrite)
+        shown.write(found, swept, output, overwrite=overwrite, dark=dark)
         say(f"Written to {output}.")
 
 
@@ -232,7 +244,7 @@ def _check_of_one(several: bool, asked: Mapping[str, Any]) -> None:
 
 def _explain_many(
     explainer: Any, model: Any, histories: Mapping[Any, Any], folder: Path, statistics: Any = None,
-    *, overwrite: bool, resume: bool,
+    other: Any = None, *, overwrite: bool, resume: bool,
 ) -> None:  # fmt: skip
     from whence.attribution.record import plain_values
     from whence.cli import _explained as shown
@@ -248,6 +260,10 @@ def _explain_many(
             found = explainer.attribute(model, histories, run=run)
         _show_many(found)
         _write_many(found, folder)
+        if other is not None:
+            with working("Explaining by the other model") as run:
+                second = explainer.attribute(other, histories, run=run)
+            shown.compared(found, second, folder)
         if statistics is not None:
             shown.pruning(statistics)
             shown.write_pruning(statistics, folder)

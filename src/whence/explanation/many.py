@@ -17,6 +17,8 @@ from whence.explanation.result import Explanation
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from whence.explanation.grouping import Groups
+
 _BY = ("recency", "item", "feature")
 _DRAWN_BY = ("recency", "feature", "item")
 
@@ -127,6 +129,64 @@ class Explanations(ShownAsTable, Sequence[Explanation]):
             names = frame.select("item", "title").unique("item")
             table = table.join(names, on="item", how="left", maintain_order="left")
         return table.sort("mean_abs", descending=True, maintain_order=True)
+
+    def by_group(self, by: Groups) -> pl.DataFrame:
+        """What part of the absolute shares of a history each group of events has, on average.
+
+        Parameters
+        ----------
+        by : str, mapping or callable
+            A column of `to_frame`, such as "recency" or "feature"; a mapping from items to groups,
+            such as genres, or from names of histories to one group per event of the history as it
+            was given, such as times of day; or a function of a row of `to_frame` as a dictionary.
+
+        Returns
+        -------
+        polars.DataFrame
+            ``group`` (null: what has none), ``part`` (the parts of all groups add up to 1),
+            ``std_error`` and the 95% interval ``low`` to ``high`` over histories, ``net`` (the part
+            with signs: what speaks for it less what speaks against), and ``n`` histories; by
+            recency in order, else the largest first. A history without such an event counts as 0.
+
+        Raises
+        ------
+        ParameterError
+            If there is no such column.
+        DataError
+            If all shares are 0.
+        """
+        from whence.explanation.grouping import by_group
+
+        return by_group(self.to_frame(), by)
+
+    def compare(self, other: Explanations, by: Groups = "recency") -> pl.DataFrame:
+        """What another model relies on more, or less, on the same histories.
+
+        Scores of two models have other units, so that parts of the absolute shares are compared,
+        history by history.
+
+        Parameters
+        ----------
+        other : Explanations
+            Of the other model; histories of the same names are compared.
+        by : str, mapping or callable
+            As in `by_group`.
+
+        Returns
+        -------
+        polars.DataFrame
+            ``group``, mean part of each of the two (``first``, ``second``), ``difference`` (second
+            less first), ``std_error`` and the 95% interval ``low`` to ``high`` of it over
+            histories, and ``n``; by recency in order, else the largest difference first.
+
+        Raises
+        ------
+        DataError
+            If they have no history in common.
+        """
+        from whence.explanation.grouping import compared
+
+        return compared(self.to_frame(), other.to_frame(), by)
 
     def plot(self, ax: Axes | None = None, kind: str | None = None, **options: Any) -> Axes:
         """Draw what the explanations say together.

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from matplotlib.ticker import MaxNLocator
 
 from whence.errors import DataError, ParameterError
+from whence.plots.cells import heatmap as heatmap
 from whence.plots.rows import (
     as_frame,
     grow,
@@ -32,7 +32,6 @@ FloatArray = npt.NDArray[np.float64]
 _MOST = 250
 """Rows of a picture; more would be larger than a file of pixels can be."""
 _NOTHING = "Every share is 0: nothing of the history changes this answer."
-_DIVERGING = LinearSegmentedColormap.from_list("whence", [VERMILION, "#FFFFFF", BLUE])
 
 
 def bars(
@@ -238,65 +237,6 @@ def waterfall(
         ax.grid(axis="y", visible=False)
         ax.set_xlabel("value")
         ax.set_title(title or "From nothing to everything")
-    return ax
-
-
-def heatmap(table: Any, *, ax: Axes | None = None, title: str | None = None) -> Axes:
-    """Draw shares of cells: events down, features across.
-
-    Parameters
-    ----------
-    table : data frame
-        Columns ``event``, ``item``, ``feature`` and ``score``; rows without an event are the cells
-        that were put together, named below the picture.
-    ax : matplotlib Axes, optional
-        Where to draw; a new figure by default.
-    title : str, optional
-        Heading.
-
-    Returns
-    -------
-    matplotlib Axes
-    """
-    frame = as_frame(table, "event", "item", "feature", "score")
-    cells = frame.drop_nulls("event")
-    if not cells.height:
-        raise DataError("There are no cells to draw; explain with level='cell'.")
-    events = cells["event"].unique().sort().to_list()
-    features = cells["feature"].unique(maintain_order=True).to_list()
-    totals = dict.fromkeys(events, 0.0)
-    for event, score in cells.select("event", pl.col("score").abs()).iter_rows():
-        totals[event] += score
-    left_out = max(0, len(events) - _MOST)
-    events = sorted(sorted(events, key=lambda event: -totals[event])[:_MOST])
-    cells = cells.filter(pl.col("event").is_in(events))
-    grid = np.full((len(events), len(features)), np.nan)
-    for event, feature, score in cells.select("event", "feature", "score").iter_rows():
-        grid[events.index(event), features.index(feature)] = score
-    item_of = dict(cells.select("event", "item").iter_rows())
-    largest = float(np.nanmax(np.abs(grid))) or 1.0
-    with axes(ax, all_texts(cells["item"], cells["feature"])) as ax:
-        grow(ax, len(events), 4.0 + 0.8 * len(features))
-        image = ax.imshow(
-            grid, cmap=_DIVERGING, norm=TwoSlopeNorm(0.0, -largest, largest), aspect="auto"
-        )
-        ax.set_xticks(range(len(features)), short(features), fontfamily=fonts())
-        ax.set_yticks(
-            range(len(events)), short([item_of[e] for e in events], events), fontfamily=fonts()
-        )
-        ax.grid(visible=False)
-        for row, column in zip(*np.nonzero(~np.isnan(grid))):
-            value = grid[row, column]
-            ax.text(column, row, f"{value:+.2g}", ha="center", va="center", fontsize=8,
-                    color="white" if abs(value) > 0.6 * largest else INK)  # fmt: skip
-        others = frame.filter(pl.col("event").is_null())["score"]
-        if len(others):
-            ax.set_xlabel(f"all other cells together: {others.sum():+.3g}")
-        ax.figure.colorbar(image, ax=ax, label="share", fraction=0.05, aspect=30)
-        ax.set_ylabel("events, oldest first" + (f" ({left_out} not shown)" if left_out else ""))
-        if not np.nan_to_num(grid).any():
-            say_within(ax, _NOTHING)
-        ax.set_title(title or "Shares of cells")
     return ax
 
 

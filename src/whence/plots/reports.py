@@ -205,6 +205,66 @@ def means(table: Any, *, ax: Axes | None = None, title: str | None = None, n: in
     return ax
 
 
+def groups(
+    table: Any,
+    *,
+    names: tuple[str, str] = ("first", "second"),
+    ax: Axes | None = None,
+    title: str | None = None,
+    n: int = 25,
+) -> Axes:
+    """Draw the part that each group of events has, of one model or of two side by side.
+
+    Parameters
+    ----------
+    table : data frame
+        As ``Explanations.by_group()`` or ``compare()`` give it.
+    names : tuple of str
+        Of the two models.
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure by default.
+    title : str, optional
+        Heading.
+    n : int, default 25
+        Groups.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    two = "difference" in as_frame(table, "group", "low", "high").columns
+    frame = as_frame(table, "group").head(n)
+    labels = ["none" if one is None else str(one) for one in frame["group"]]
+    place = np.arange(frame.height)
+    with axes(ax, labels) as ax:
+        grow(ax, round(frame.height * (1.6 if two else 1.0)))
+        if two:
+            for number, (column, name) in enumerate(zip(("first", "second"), names)):
+                ax.barh(
+                    place + (number - 0.5) * 0.38, frame[column], height=0.36,
+                    color=(GREY, BLUE)[number], label=name,
+                )  # fmt: skip
+            sure = (frame["low"] > 0) | (frame["high"] < 0)
+            for row in np.flatnonzero(sure.fill_null(False).to_numpy()):
+                one = frame.row(int(row), named=True)
+                ax.annotate(
+                    f"{one['difference']:+.3f}", (max(one["first"], one["second"]), row), (4, 0),
+                    textcoords="offset points", va="center", fontsize=8, color=INK,
+                )  # fmt: skip
+            ax.legend(loc="best", title="differences that are sure (95%) in figures")
+        else:
+            part = frame["part"].to_numpy()
+            low, high = (
+                frame[name].fill_null(frame["part"]).to_numpy() for name in ("low", "high")
+            )
+            ax.barh(place, part, height=0.74, color=BLUE, xerr=np.stack([part - low, high - part]),
+                    error_kw={"ecolor": INK, "elinewidth": 0.9})  # fmt: skip
+        write_rows(ax, short(labels))
+        ax.set_xlabel("part of the absolute shares of a history")
+        ax.set_title(title or ("What two models rely on" if two else "What it relies on"))
+    return ax
+
+
 def panels(drawn: Sequence[tuple[Callable[[Axes], Any], int]]) -> Figure:
     """Draw pictures below each other in one figure, unknown to pyplot; each with its rows."""
     heights = [max(3.8, min(1.4 + 0.24 * n_rows, 60.0)) for _, n_rows in drawn]

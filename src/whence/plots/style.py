@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matplotlib import rc_context
+from matplotlib.collections import QuadMesh
+from matplotlib.colors import to_hex, to_rgb, to_rgba_array
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from whence.data.files import atomic_path
 from whence.plots.words import families
@@ -26,6 +29,8 @@ BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY = (
     "#56B4E9",
 )
 GREY, INK = "#8A8F98", "#22262B"
+ON_PALE, ON_STRONG = "#23272C", "#FEFEFE"
+"""Ink on a colour that is pale, or strong, whatever the paper."""
 SERIES = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY)
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)))
 
@@ -73,6 +78,58 @@ def axes(ax: Axes | None, texts: Iterable[object] = ()) -> Iterator[Axes]:
         yield ax
 
 
+_DARK = {
+    "#22262b": "#E8EAED",  # ink
+    "#ffffff": "#16191D",  # paper
+    "#e4e6ea": "#32373E",  # grid
+    "#0072b2": "#4BA3DB",  # blue, vermilion and green, lighter
+    "#d55e00": "#F0803C",
+    "#009e73": "#2FC79B",
+    "#000000": "#E8EAED",
+}
+
+
+def dark(figure: Figure) -> Figure:
+    """Turn a picture that was drawn into one on dark paper, with the same meaning of colours.
+
+    Parameters
+    ----------
+    figure : matplotlib Figure
+
+    Returns
+    -------
+    Figure
+        The same.
+    """
+    figure.set_facecolor(_DARK["#ffffff"])
+    for artist in figure.findobj():
+        for kind in ("color", "facecolor", "edgecolor", "markerfacecolor", "markeredgecolor"):
+            get, change = (getattr(artist, f"{verb}_{kind}", None) for verb in ("get", "set"))
+            if get is None or change is None or isinstance(artist, (QuadMesh, AxesImage)):
+                continue
+            found = _darker(get())
+            if found is not None:
+                change(found)
+    for ax in figure.axes:
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_tick_params(color=GREY, labelcolor=_DARK["#22262b"])
+            axis.get_offset_text().set_color(_DARK["#22262b"])
+    return figure
+
+
+def _darker(colours: Any) -> Any:
+    """The same colours on dark paper; None where nothing changes."""
+    try:
+        rows = to_rgba_array(colours)
+    except (ValueError, TypeError):
+        return None
+    names = [to_hex(row) for row in rows]
+    if not any(name in _DARK for name in names):
+        return None
+    changed = [(*to_rgb(_DARK.get(name, name)), row[3]) for name, row in zip(names, rows)]
+    return changed[0] if len(changed) == 1 else changed
+
+
 def say_within(ax: Axes, sentence: str) -> None:
     """Write a sentence into axes that have nothing to show."""
     ax.annotate(
@@ -82,7 +139,7 @@ def say_within(ax: Axes, sentence: str) -> None:
 
 
 @contextmanager
-def picture(path: str | Path, *, overwrite: bool = False) -> Iterator[Axes]:
+def picture(path: str | Path, *, overwrite: bool = False, on_dark: bool = False) -> Iterator[Axes]:
     """Give new axes and write them to a picture file when the block ends well.
 
     The figure is unknown to pyplot, so nothing has to be closed.
@@ -93,6 +150,8 @@ def picture(path: str | Path, *, overwrite: bool = False) -> Iterator[Axes]:
         Where to write; the ending (``.png``, ``.svg``, ``.pdf``) says how.
     overwrite : bool, default False
         Whether a picture that is there may be replaced.
+    on_dark : bool, default False
+        Whether the paper is dark.
 
     Raises
     ------
@@ -102,5 +161,7 @@ def picture(path: str | Path, *, overwrite: bool = False) -> Iterator[Axes]:
     with rc_context(STYLE):
         figure = Figure(layout="constrained")
         yield figure.subplots()
+        if on_dark:
+            dark(figure)
         with atomic_path(path, overwrite=overwrite) as temporary:
             figure.savefig(temporary, format=Path(path).suffix.lstrip(".") or "png")

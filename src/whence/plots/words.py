@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
+from unicodedata import bidirectional
 
 import polars as pl
 from matplotlib import font_manager, rcParams
@@ -61,10 +62,16 @@ def short(names: Iterable[object], places: Sequence[int | None] | None = None) -
         return cut
     width = max((len(str(place)) for place in places if place is not None), default=0)
     return [
-        # Figure spaces are as wide as digits.
-        text if place is None else f"{str(place).rjust(width, chr(0x2007))}  {text}"
+        # Figure spaces are as wide as digits; the mark keeps the number on the left of titles that
+        # are written from the right to the left.
+        text if place is None else f"{_mark(text)}{str(place).rjust(width, chr(0x2007))}  {text}"
         for text, place in zip(cut, places)
     ]
+
+
+def _mark(text: str) -> str:
+    """A mark that writing goes to the right, before a title that has letters of the other way."""
+    return "\u200e" if any(bidirectional(one) in ("R", "AL") for one in text) else ""
 
 
 def drawable(name: object) -> str:
