@@ -1,7 +1,13 @@
-"""TimeSHAP on a value that ``benchmarks/explanation.py`` has written down; run by it.
+r"""TimeSHAP on a value that ``benchmarks/explanation.py`` has written down; run by it.
 
 ``python explanation_timeshap.py FILE SAMPLES SEED …`` prints one line of JSON: shares, oldest event
-first, CPU seconds and rows asked of each seed. Needs TimeSHAP 1.0.4, shap 0.42 and torch.
+first, CPU seconds and rows asked of each seed. TimeSHAP 1.0.4 needs an older shap than the one that
+Whence draws with, and so an environment of its own:
+
+    python -m venv timeshap
+    timeshap/bin/pip install timeshap==1.0.4 shap==0.42.1 torch "numpy<2" "pandas<2.1" \
+        "matplotlib<3.9"
+    python benchmarks/explanation.py --timeshap timeshap/bin/python
 """
 
 from __future__ import annotations

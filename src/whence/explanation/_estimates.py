@@ -103,6 +103,30 @@ def weighted_differences(values: FloatArray, weights: FloatArray) -> FloatArray:
     return phi - float(lost)
 
 
+def signed_weights(weights: FloatArray) -> FloatArray:
+    """With which factor the value of each coalition enters the share of each player.
+
+    Parameters
+    ----------
+    weights : float64 [R, n]
+        As of `weighted_differences`.
+
+    Returns
+    -------
+    float64 [n, 2**n, R]
+        Of coalitions with the player the weight of one fewer, of those without it minus their own.
+    """
+    n = weights.shape[1]
+    size = sizes(n).astype(np.int64)
+    has = (np.arange(1 << n)[None] >> np.arange(n)[:, None]) & 1 == 1
+    signed: FloatArray = np.where(
+        has[:, :, None],
+        weights.T[np.maximum(size - 1, 0)][None],
+        -weights.T[np.minimum(size, n - 1)][None],
+    )
+    return signed
+
+
 def chain_weights(chain: int, tail: int) -> tuple[FloatArray, FloatArray]:
     """Weights of tail coalitions where the order of the other players is known.
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whence.errors import ParameterError
-from whence.explanation._estimates import Estimate, chain_weights, sizes, weighted_differences
+from whence.explanation._estimates import Estimate, chain_weights, signed_weights, sizes
 from whence.explanation._exact import exact, tail_values
 from whence.explanation._games import Game
 
@@ -134,6 +134,6 @@ def _shares(game: Game, orders: IntArray, tail: int) -> FloatArray:
     by_coalition = step[:, sizes(tail)]
     added = np.einsum("ab,bra->ra", by_coalition, np.diff(table, axis=2))
     np.put_along_axis(shares, orders, added, axis=1)
-    for row in range(n_orders):
-        shares[row, chain:] = weighted_differences(table[:, row].T, tail_step)
+    signed = signed_weights(tail_step)
+    shares[:, chain:] = np.tensordot(table, signed, axes=([0, 2], [1, 2]))
     return shares
