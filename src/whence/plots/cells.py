@@ -68,9 +68,10 @@ def heatmap(table: Any, *, ax: Axes | None = None, title: str | None = None) -> 
         image = ax.imshow(
             grid, cmap=_DIVERGING, norm=TwoSlopeNorm(0.0, -largest, largest), aspect="auto"
         )
-        slanted = max(map(len, across)) > _UPRIGHT
-        ax.set_xticks(range(len(features)), across, fontfamily=fonts(),
-                      **({"rotation": 30, "ha": "right"} if slanted else {}))  # fmt: skip
+        ax.set_xticks(range(len(features)), across, fontfamily=fonts())
+        if max(map(len, across)) > _UPRIGHT:
+            for label in ax.get_xticklabels():
+                label.set(rotation=30, ha="right")
         down = short(names, [event for event in events if event is not None])
         down += ["other events"] if None in events else []
         ax.set_yticks(range(len(events)), down, fontfamily=fonts())

@@ -251,7 +251,8 @@ def groups(
                     f"{one['difference']:+.3f}", (max(one["first"], one["second"]), row), (4, 0),
                     textcoords="offset points", va="center", fontsize=8, color=INK,
                 )  # fmt: skip
-            ax.legend(loc="best", title="differences that are sure (95%) in figures")
+            ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0),
+                      title="figures: differences\nthat are sure (95%)")  # fmt: skip
         else:
             part = frame["part"].to_numpy()
             low, high = (
