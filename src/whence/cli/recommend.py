@@ -236,7 +236,7 @@ def _show(frame: pl.DataFrame, labels: list[str], users: list[str]) -> None:
 
     source, item = frame.columns[0], frame.columns[2]
     optional = [name for name in ("title", *_REASONS) if name in frame.columns]
-    words = [name for name in optional if name != "share"]
+    words = [name for name in optional if name != "share"] if "because" in optional else []
     shown = [name for name in frame.columns[1:] if name in ("rank", item, "score", *optional)]
     for label in dict.fromkeys(labels):
         part = frame.filter(frame[source].cast(pl.String) == label)
@@ -245,8 +245,8 @@ def _show(frame: pl.DataFrame, labels: list[str], users: list[str]) -> None:
             say("Nothing: the model may know only users of its training data, or too little here.")
             continue
         rows = [
-            ["" if cell is None else f"{cell:.4f}" if isinstance(cell, float) else cell
-             for cell in row]
+            ["" if cell is None else f"{cell:.4f}" if name in ("score", "share") else cell
+             for name, cell in zip(shown, row)]
             for row in part.select(shown).iter_rows()
         ]  # fmt: skip
         table(shown, rows, text=words)
