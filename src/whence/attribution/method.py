@@ -26,11 +26,14 @@ class Attributor(Configurable, ABC):
         The values, as headings and pictures name them.
     of_training : bool
         Whether the sources are training data, rather than the events of a query.
+    adds_up_over_queries : bool
+        Whether a score is a mean over the queries of the evaluation set.
     """
 
     name: ClassVar[str] = ""
     title: ClassVar[str] = ""
     of_training: ClassVar[bool] = True
+    adds_up_over_queries: ClassVar[bool] = False
 
     def __init_subclass__(
         cls,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +12,15 @@ import polars as pl
 
 from whence._html import ShownAsTable
 from whence._words import counted, plural_of
-from whence.attribution.method import METHODS
+from whence.attribution.method import METHODS, Attributor
 from whence.attribution.record import BACKENDS, OWN_COLUMNS
 from whence.attribution.text import summarise
 from whence.errors import ParameterError, UnsupportedError, check_choice, check_int, check_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from whence.engines import Run
 
 __all__ = ["Attribution", "as_backend"]
 
@@ -51,6 +53,8 @@ class Attribution(ShownAsTable):
         What a stochastic method needs to continue where it stopped.
     recompute : callable, optional
         ``recompute(q)`` gives the attribution of query q alone; behind `for_query`.
+    origin : tuple of (method, model), optional
+        What the values come from; behind `update`.
 
     Examples
     --------
@@ -70,6 +74,7 @@ class Attribution(ShownAsTable):
         backend: str = "polars",
         state: State | None = None,
         recompute: Callable[[int], Attribution] | None = None,
+        origin: tuple[Any, Any] | None = None,
     ) -> None:
         for column in (source, "score"):
             if column not in table.columns:
@@ -88,6 +93,7 @@ class Attribution(ShownAsTable):
         self.backend = backend
         self.state: dict[str, npt.NDArray[Any]] | None = None if state is None else dict(state)
         self._recompute = recompute
+        self.origin = origin
 
     def __len__(self) -> int:
         return self.frame.height
@@ -198,6 +204,71 @@ class Attribution(ShownAsTable):
             )
         last = self.metadata.get("n_queries")
         return self._recompute(check_int("query", query, 0, None if last is None else last - 1))
+
+    @property
+    def parts(self) -> list[str]:
+        """Names of the parts of the evaluation set, as `update` added them; ["1"] of one."""
+        return [str(part["name"]) for part in self.metadata.get("parts") or [{"name": "1"}]]
+
+    def update(
+        self,
+        data: Any = None,
+        *,
+        part: str | None = None,
+        without: str | Iterable[str] = (),
+        model: Any = None,
+        method: Attributor | None = None,
+        run: Run | None = None,
+    ) -> Attribution:
+        """Add an evaluation set, such as those of a new day, and take out others.
+
+        Only the new part is valued. What is in the result is, bit for bit, what
+        `Valuation.attribute_parts` gives for the same parts in the same order.
+
+        Parameters
+        ----------
+        data : Interactions, data frame or Queries, optional
+            The new part of the evaluation set; nothing is added if absent.
+        part : str, optional
+            What it is called; a running number by default.
+        without : str or iterable of str
+            Names of parts to take out, so that a window moves on.
+        model : recommender, optional
+            Needed for values that were loaded from a file: the model that they are of.
+        method : Attributor, optional
+            That of the values by default; needed for values from a file where the metric is a
+            function or counts sustainable items.
+        run : Run, optional
+            How the work is done.
+
+        Returns
+        -------
+        Attribution
+            Of the mean over all queries of its parts. Single queries cannot be looked at.
+
+        Raises
+        ------
+        UnsupportedError
+            If the values are no means over queries, or the file does not hold what each part adds.
+        ParameterError
+            If the model was fitted on other training data, which changes all values; or a name is
+            taken or not known.
+
+        Examples
+        --------
+        >>> import whence
+        >>> data = whence.make_sessions(n_sessions=200, n_validation=60, n_test=40, seed=1)
+        >>> model = whence.VMISKNN(k=50, m=100).fit(data.train)
+        >>> values = whence.LeaveOneOut("mrr@20").attribute(model, data.validation)
+        >>> both = values.update(data.test, part="later")
+        >>> both.parts
+        ['1', 'later']
+        >>> both.update(without="later").frame.equals(values.frame)
+        True
+        """
+        from whence.attribution.parts import update
+
+        return update(self, data, part=part, without=without, model=model, method=method, run=run)
 
     def prune(
         self,

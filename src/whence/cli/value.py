@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -45,18 +45,54 @@ def value(
     source: options.ConfigFile = None,
     threads: options.Threads = None,
     resume: options.Resume = False,
+    part: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of this evaluation set, such as its day.",
+            rich_help_panel="Run",
+            show_default=False,
+        ),
+    ] = None,
+    update: Annotated[
+        bool,
+        typer.Option(
+            "--update",
+            help="Add an evaluation set (--valid) to finished values.",
+            rich_help_panel="Run",
+        ),
+    ] = False,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="With --update: take a part out of finished values; may be repeated.",
+            metavar="PART",
+            rich_help_panel="Run",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Value the training data: which of it makes the recommendations better or worse.
 
     For example: whence value --data ratings.csv --model itemknn --method loo --output values
+
+    Later: whence value values --update --valid tuesday.csv --without monday
     """
     from whence.cli._fitting import check_metrics, check_parts, fit, queries_of_validation
     from whence.cli._output import Results, check_free, question_of, sections_of
     from whence.cli._runs import config_of_environment, found_config
+    from whence.cli._value_parts import check_parts_of, update_values
     from whence.config import read_parts
     from whence.errors import ConfigError
 
     file, before = found_config(source)
+    if update or without:
+        if not update:
+            raise ConfigError("--without goes with --update; add it.")
+        found, folder = update_values(
+            given, file, before, part, without or (), threads=threads, resume=resume
+        )
+        show(found)
+        return
     config = given.config(file or config_of_environment(given))
     folder = Path(config.output.directory or (resume and before) or DEFAULT_OUTPUT)
     overwrite = config.output.overwrite
@@ -75,6 +111,8 @@ def value(
     method._check_params()
     method.check_model(model)
     check_parts(config, parts, model)
+    if part is not None:
+        check_parts_of(method)
     asked = parts.validation
     if "unknown" in method.parameter_types():
         asked = queries_of_validation(config, parts, model)
@@ -100,7 +138,10 @@ def value(
         _write_parts(parts, folder)
         fit(config, parts, model=model, folder=folder / "model", resume=resume, threads=threads)
         with working("Valuing", threads=threads, folder=folder, resume=resume) as run:
-            values = method.attribute(model, asked, run=run, **more)
+            if part is None:
+                values = method.attribute(model, asked, run=run, **more)
+            else:
+                values = method.attribute_parts(model, {part: asked}, run=run)
         write(values, folder)
         show(values)
         if values.metadata.get("stopped") == "interrupted":

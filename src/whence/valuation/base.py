@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -62,6 +62,7 @@ class Valuation(Attributor):
         Number of threads; every core by default. Results do not depend on it.
     """
 
+    adds_up_over_queries = True
     fine: ClassVar[bool] = False
     """Whether items and single interactions can be valued."""
 
@@ -73,6 +74,39 @@ class Valuation(Attributor):
     unknown: Literal["ignore", "drop"] = "ignore"
     target: Literal["rest", "next"] = "rest"
     threads: PositiveInt | None = None
+
+    def attribute_parts(
+        self, model: Any, parts: Mapping[str, Any], *, run: Run | None = None
+    ) -> Attribution:
+        """Value training data by an evaluation set in parts, such as days.
+
+        Each part is valued by itself, with random numbers of its own, and to the precision that
+        the method asks for; a value is the mean over the queries of all. `Attribution.update`
+        adds parts later, and takes out others.
+
+        Parameters
+        ----------
+        model : recommender
+            As in `attribute`.
+        parts : mapping of str to Interactions, data frame or Queries
+            Evaluation sets by name.
+        run : Run, optional
+            How the work is done. In its folder are kept the parts that are done.
+
+        Returns
+        -------
+        Attribution
+            With ``metadata["parts"]``: the queries of each part, what they are worth, and how
+            precise its values are.
+
+        Raises
+        ------
+        ParameterError
+            If there is no part.
+        """
+        from whence.attribution.parts import attribute_parts
+
+        return attribute_parts(self, model, parts, run)
 
     def _ask(
         self, model: Any, data: Any, run: Run | None, train: Interactions | None = None
@@ -184,6 +218,7 @@ class Valuation(Attributor):
             backend=question.train.backend,
             state=state,
             recompute=recompute,
+            origin=(self, question.model),
         )
 
 

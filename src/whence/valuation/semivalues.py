@@ -189,6 +189,11 @@ class Semivalue(CoalitionWeights, Valuation):
         if previous is None:
             return Estimate.nothing(n_players, n_queries)
         then = dict(previous.metadata)
+        if then.get("parts") is not None:
+            raise ParameterError(
+                "These values are of several parts of an evaluation set, which cannot be drawn "
+                "further; value the parts again with a smaller tolerance."
+            )
         now = self._answer(question, {"score": np.zeros(n_players)}).metadata
         for part in ("method", "metric", "model", "model_params", "by", "seed", "fingerprint"):
             if then.get(part) != now[part]:

@@ -1,0 +1,339 @@
+"""How time and memory grow with the clicks and with the queries: generated data, and Diginetica.
+
+    python benchmarks/scale.py FOLDER [--sizes 1e6 1e7 3e7] [--tenth 1e6 1e7]
+    python benchmarks/scale.py FOLDER --write
+
+FOLDER keeps the generated files and what is measured, a line each in ``scale.jsonl``; what is
+there is not measured again, so that it can be broken off. Every measurement is a process of its
+own: its CPU seconds, and the most memory that it held. Diginetica is read from ``WHENCE_DATA`` or
+``../shared/data`` where it is there. ``--write`` puts the tables into
+``benchmarks/SCALE_RESULTS.md`` and the plot into ``docs/images/scale.png``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = Path(os.environ.get("WHENCE_DATA", ROOT.parent / "shared" / "data"))
+DIGINETICA = "diginetica"
+TASKS = ("whole", "queries", "tenth")
+QUERIES = (12_500, 25_000, 50_000, 100_000)
+N_VALIDATION = 140_000  # clicks, of which come 100,000 queries and more
+PIECE = 540  # seconds of wall clock after which sampling is broken off, to go on
+K, M = 100, 500
+
+
+def generated(folder, size):
+    """Files of training and validation clicks."""
+    import polars as pl
+
+    import whence
+
+    train, valid = folder / f"train-{size}.parquet", folder / f"valid-{size}.parquet"
+    if not valid.exists():
+        whole = folder / f"whole-{size}.parquet"
+        whence.generate_file(whole, "diginetica", size + N_VALIDATION, seed=1, overwrite=True)
+        rows = pl.scan_parquet(whole).with_row_index("row")
+        # The last sessions are the validation, whole.
+        late = rows.filter(pl.col("row") >= size).select(pl.col("session_id").unique())
+        late = late.collect()["session_id"].implode()
+        last = pl.col("session_id").is_in(late)
+        rows.filter(~last).drop("row").sink_parquet(train)
+        rows.filter(last).drop("row").sink_parquet(valid)
+        whole.unlink()
+    return train, valid
+
+
+def files_of(folder, name):
+    """Training and validation clicks of a data set."""
+    if name == DIGINETICA:
+        return DATA / "diginetica/train_sessions.txt.gz", DATA / "diginetica/test_sessions.txt.gz"
+    return generated(folder, int(name))
+
+
+def resident():
+    """Bytes that the process holds now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+class Clock:
+    """Notes CPU seconds, wall seconds and memory of what is done in between."""
+
+    def __init__(self):
+        self.found = {}
+        self.again()
+
+    def again(self):
+        """Begin anew."""
+        self.began = time.process_time(), time.monotonic()
+
+    def note(self, name):
+        """Note what was used since the last note."""
+        cpu, wall = time.process_time() - self.began[0], time.monotonic() - self.began[1]
+        self.found[name] = {"cpu": cpu, "wall": wall, "resident": resident()}
+        self.again()
+
+
+def warmed():
+    """Whence, its kernels compiled."""
+    import whence
+
+    data = whence.make_sessions(60, n_validation=20, n_test=2, n_items=120, seed=1)
+    model = whence.VMISKNN(k=K, m=M).fit(data.train)
+    whence.evaluate(model, data.validation, "mrr@20")
+    whence.LeaveOneOut("mrr@20").attribute(model, data.validation)
+    whence.Shapley("mrr@20", exact=2).attribute(model, data.validation)
+    return whence
+
+
+def some(queries, n):
+    """The first queries, of the sizes that are asked."""
+    import numpy as np
+
+    return queries.take(np.arange(min(n, len(queries))))
+
+
+def measure(folder, name, task, threads):
+    """Do one task; print what it took as JSON."""
+    import warnings
+
+    warnings.simplefilter("ignore")
+    whence = warmed()
+    train, valid = files_of(folder, name)
+    clock, base = Clock(), resident()
+    data = whence.read_interactions(train, side_tables=False)
+    clock.note("read")
+    model = whence.VMISKNN(k=K, m=M).fit(data)
+    clock.note("fit")
+    queries = whence.make_queries(model, whence.read_interactions(valid))
+    found = clock.found
+    facts = {"clicks": data.n_rows, "sources": data.n_sources, "items": data.n_items}
+    clock.note("queries")
+    run = whence.Run(threads=threads)
+    if task == "whole":
+        result = whence.evaluate(model, some(queries, 10_000), "mrr@20", threads=threads)
+        facts["mrr"] = float(result)
+        clock.note("evaluate")
+        whence.LeaveOneOut("mrr@20").attribute(model, some(queries, QUERIES[-1]), run=run)
+        clock.note("leave one out")
+    elif task == "queries":
+        for n in QUERIES:
+            method = whence.Shapley("mrr@20", tolerance=0, max_permutations=10)
+            method.allocation = "uniform"
+            clock.again()
+            method.attribute(model, some(queries, n), run=run)
+            clock.note(f"shapley {n}")
+    else:
+        last = time.monotonic() + PIECE
+
+        def stop(*_):
+            if time.monotonic() > last:
+                raise KeyboardInterrupt
+
+        method = whence.Shapley("mrr@20", tolerance=0.1, max_permutations=5000)
+        run = run.changed(folder=folder / f"tenth-{name}", resume=True, progress=stop)
+        values = method.attribute(model, some(queries, QUERIES[-1]), run=run)
+        clock.note("tenth")
+        keys = ("stopped", "relative_error", "mean_permutations", "n_exact_queries")
+        facts |= {key: values.metadata[key] for key in keys}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps({"name": name, "task": task, "base": base, "peak": peak, **facts, **found}))
+
+
+def measured(folder):
+    """What was measured before, by name and task; pieces of one task are added up."""
+    path, found = folder / "scale.jsonl", {}
+    for line in path.read_text().splitlines() if path.exists() else []:
+        entry = json.loads(line)
+        key = entry["name"], entry["task"]
+        if key in found and found[key].get("stopped") == "interrupted":
+            for kind in ("cpu", "wall"):
+                entry["tenth"][kind] += found[key]["tenth"][kind]
+            entry["peak"] = max(entry["peak"], found[key]["peak"])
+        found[key] = entry
+    return found
+
+
+def drive(folder, names, tasks, tenth, threads):
+    """Measure what is not measured yet, each in a process of its own."""
+    for name in names:
+        for task in tasks:
+            if task == "tenth" and name not in tenth:
+                continue
+            while True:
+                before = measured(folder).get((name, task))
+                if before and before.get("stopped") != "interrupted":
+                    break
+                files_of(folder, name)
+                command = [sys.executable, __file__, str(folder), "--measure", name, task]
+                done = subprocess.run(
+                    [*command, "--threads", str(threads)], stdout=subprocess.PIPE, text=True,
+                    check=True,
+                )  # fmt: skip
+                with (folder / "scale.jsonl").open("a") as file:
+                    file.write(done.stdout.splitlines()[-1] + "\n")
+                print(done.stdout.splitlines()[-1][:400], flush=True)
+
+
+def slope(xs, ys):
+    """Of log y against log x, by least squares, and its standard error."""
+    import numpy as np
+
+    x, y = np.log(xs), np.log(ys)
+    x, y = x - x.mean(), y - y.mean()
+    found = float((x * y).sum() / (x * x).sum())
+    rest = float(np.square(y - found * x).sum()) / max(len(x) - 2, 1)
+    return found, float(np.sqrt(rest / (x * x).sum()))
+
+
+def write(folder):
+    """The tables and the plot."""
+    found = measured(folder)
+    names = list(dict.fromkeys(name for name, _ in found))
+    names.sort(key=lambda name: (name == DIGINETICA, found[name, "whole"]["clicks"]))
+    gigabytes = 1e9
+    lines = [
+        "# Scale",
+        "",
+        "Written by `benchmarks/scale.py`. Clicks are generated like Diginetica's, 30 days of them, "
+        "Diginetica is itself;",
+        f"VMIS-kNN with k = {K}, m = {M}, mrr@20; CPU seconds of a machine that does other work, "
+        "kernels compiled before.",
+        "Memory is that held afterwards beyond what Whence holds without data, and the most of the "
+        "whole process.",
+        "",
+        "| clicks | sessions | items | read | fit | evaluate 10,000 queries | leave-one-out, 100,000 "
+        "queries | memory read, GB | and fitted | peak |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name in names:
+        entry = found[name, "whole"]
+        seconds = [
+            f"{entry[part]['cpu']:.1f}" for part in ("read", "fit", "evaluate", "leave one out")
+        ]
+        held = [(entry[part]["resident"] - entry["base"]) / gigabytes for part in ("read", "fit")]
+        label = f"{entry['clicks']:,}" + (" (Diginetica)" if name == DIGINETICA else "")
+        cells = [label, f"{entry['sources']:,}", f"{entry['items']:,}", *seconds]
+        cells += [f"{one:.2f}" for one in (*held, entry["peak"] / gigabytes)]
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        'Shapley, 10 permutations of every query (`allocation="uniform"`), CPU seconds by the number '
+        "of queries, and the slope of",
+        "log time against log queries with its standard error:",
+        "",
+        "| clicks | " + " | ".join(f"{n:,}" for n in QUERIES) + " | slope |",
+        "|---|" + "---|" * (len(QUERIES) + 1),
+    ]
+    for name in names:
+        entry = found.get((name, "queries"))
+        if entry:
+            seconds = [entry[f"shapley {n}"]["cpu"] for n in QUERIES]
+            steepness, error = slope(QUERIES, seconds)
+            cells = [f"{entry['clicks']:,}", *(f"{one:.1f}" for one in seconds)]
+            lines.append(f"| {' | '.join(cells)} | {steepness:.2f} ± {error:.2f} |")
+    made = [name for name in names if name != DIGINETICA]
+    if len(made) > 2:
+        sizes = [found[name, "whole"]["clicks"] for name in made]
+        parts = [("read", "whole"), ("fit", "whole"), ("leave one out", "whole")]
+        parts += [(f"shapley {QUERIES[-1]}", "queries")]
+        said = []
+        for part, task in parts:
+            if all((name, task) in found for name in made):
+                steepness, error = slope(sizes, [found[name, task][part]["cpu"] for name in made])
+                said.append(f"{part.replace(' 100000', '')} {steepness:.2f} ± {error:.2f}")
+        lines += ["", f"Against the clicks, queries fixed, the slopes are: {'; '.join(said)}."]
+    lines += [
+        "",
+        "Shapley to 10% (the mean standard error, of the mean |value|) with 100,000 queries:",
+        "",
+        "| clicks | CPU seconds | permutations of a query, mean | error reached | peak, GB |",
+        "|---|---|---|---|---|",
+    ]
+    for name in names:
+        entry = found.get((name, "tenth"))
+        if entry:
+            lines.append(
+                f"| {entry['clicks']:,} | {entry['tenth']['cpu']:,.0f} | "
+                f"{entry['mean_permutations']:,.0f} | {entry['relative_error']:.1%} | "
+                f"{entry['peak'] / gigabytes:.1f} |"
+            )
+    (ROOT / "benchmarks" / "SCALE_RESULTS.md").write_text("\n".join(lines) + "\n")
+    plot(found, made)
+
+
+def plot(found, made):
+    """CPU seconds against clicks, and against queries."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    from whence.plots.style import styled
+
+    with styled():
+        figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+        clicks = [found[name, "whole"]["clicks"] for name in made]
+        for part, words in (
+            ("read", "read"), ("fit", "fit"), ("leave one out", "leave-one-out, 100,000 queries"),
+        ):  # fmt: skip
+            left.plot(clicks, [found[n, "whole"][part]["cpu"] for n in made], "o-", label=words)
+        for name in made:
+            if (name, "queries") in found:
+                entry = found[name, "queries"]
+                times = [entry[f"shapley {n}"]["cpu"] for n in QUERIES]
+                right.plot(
+                    QUERIES, times, "o-", label=f"{entry['clicks'] / 1e6:.0f} million clicks"
+                )
+        left.set_xlabel("clicks")
+        right.set_xlabel("queries")
+        right.set_title("Shapley, 10 permutations")
+        left.set_title("Everything else")
+        for axes in (left, right):
+            axes.set_xscale("log")
+            axes.set_yscale("log")
+            axes.set_ylabel("CPU seconds")
+            axes.legend()
+        figure.savefig(ROOT / "docs" / "images" / "scale.png", dpi=150)
+        plt.close(figure)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--sizes", nargs="*", type=float, default=[1e6, 1e7, 3e7])
+    parser.add_argument("--tenth", nargs="*", type=float, default=[1e6, 1e7])
+    parser.add_argument("--tasks", nargs="*", choices=TASKS, default=TASKS)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--measure", nargs=2, metavar=("NAME", "TASK"))
+    parser.add_argument("--write", action="store_true")
+    given = parser.parse_args()
+    given.folder.mkdir(parents=True, exist_ok=True)
+    if given.measure:
+        measure(given.folder, *given.measure, given.threads)
+    elif given.write:
+        write(given.folder)
+    else:
+        names = [str(int(size)) for size in given.sizes]
+        if (DATA / "diginetica").is_dir():
+            names.append(DIGINETICA)
+        drive(
+            given.folder,
+            names,
+            given.tasks,
+            [str(int(size)) for size in given.tenth],
+            given.threads,
+        )
+
+
+if __name__ == "__main__":
+    main()
