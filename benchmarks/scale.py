@@ -195,42 +195,44 @@ def slope(xs, ys):
     return found, float(np.sqrt(rest / (x * x).sum()))
 
 
+HEAD = """# Scale
+
+Written by `benchmarks/scale.py`. Clicks are generated like Diginetica's, in 30 days; Diginetica is
+itself. VMIS-kNN with k = {K}, m = {M}, mrr@20. CPU seconds of a machine that does other work,
+kernels compiled before; 10,000 queries are evaluated, 100,000 are of the leave-one-out values.
+Memory in GB is that held afterwards beyond what Whence holds without data, and the most of all.
+
+| clicks | sessions | items | read | fit | evaluate | leave-one-out | read, GB | and fitted | most |
+|---|---|---|---|---|---|---|---|---|---|"""
+SHAPLEY = """
+Shapley, 10 permutations of every query (`allocation="uniform"`): CPU seconds by the number of
+queries, and the slope of log time against log queries, with its standard error.
+"""
+TENTH = """
+Shapley with 100,000 queries to 10% (the mean standard error, of the mean |value|):
+
+| clicks | CPU seconds | permutations of a query, mean | error reached | most memory, GB |
+|---|---|---|---|---|"""
+
+
 def write(folder):
     """The tables and the plot."""
     found = measured(folder)
     names = list(dict.fromkeys(name for name, _ in found))
     names.sort(key=lambda name: (name == DIGINETICA, found[name, "whole"]["clicks"]))
     gigabytes = 1e9
-    lines = [
-        "# Scale",
-        "",
-        "Written by `benchmarks/scale.py`. Clicks are generated like Diginetica's, 30 days of them, "
-        "Diginetica is itself;",
-        f"VMIS-kNN with k = {K}, m = {M}, mrr@20; CPU seconds of a machine that does other work, "
-        "kernels compiled before.",
-        "Memory is that held afterwards beyond what Whence holds without data, and the most of the "
-        "whole process.",
-        "",
-        "| clicks | sessions | items | read | fit | evaluate 10,000 queries | leave-one-out, 100,000 "
-        "queries | memory read, GB | and fitted | peak |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
+    lines = [HEAD.format(K=K, M=M)]
     for name in names:
         entry = found[name, "whole"]
-        seconds = [
-            f"{entry[part]['cpu']:.1f}" for part in ("read", "fit", "evaluate", "leave one out")
-        ]
+        parts = ("read", "fit", "evaluate", "leave one out")
+        seconds = [f"{entry[part]['cpu']:.1f}" for part in parts]
         held = [(entry[part]["resident"] - entry["base"]) / gigabytes for part in ("read", "fit")]
         label = f"{entry['clicks']:,}" + (" (Diginetica)" if name == DIGINETICA else "")
         cells = [label, f"{entry['sources']:,}", f"{entry['items']:,}", *seconds]
         cells += [f"{one:.2f}" for one in (*held, entry["peak"] / gigabytes)]
         lines.append("| " + " | ".join(cells) + " |")
     lines += [
-        "",
-        'Shapley, 10 permutations of every query (`allocation="uniform"`), CPU seconds by the number '
-        "of queries, and the slope of",
-        "log time against log queries with its standard error:",
-        "",
+        SHAPLEY,
         "| clicks | " + " | ".join(f"{n:,}" for n in QUERIES) + " | slope |",
         "|---|" + "---|" * (len(QUERIES) + 1),
     ]
@@ -252,13 +254,7 @@ def write(folder):
                 steepness, error = slope(sizes, [found[name, task][part]["cpu"] for name in made])
                 said.append(f"{part.replace(' 100000', '')} {steepness:.2f} ± {error:.2f}")
         lines += ["", f"Against the clicks, queries fixed, the slopes are: {'; '.join(said)}."]
-    lines += [
-        "",
-        "Shapley to 10% (the mean standard error, of the mean |value|) with 100,000 queries:",
-        "",
-        "| clicks | CPU seconds | permutations of a query, mean | error reached | peak, GB |",
-        "|---|---|---|---|---|",
-    ]
+    lines.append(TENTH)
     for name in names:
         entry = found.get((name, "tenth"))
         if entry:

@@ -110,8 +110,6 @@ def added(like: Attribution, parts: Sequence[Part]) -> Attribution:
     parts : sequence of Part
         In the order in which they are added.
     """
-    from whence.attribution import Attribution
-
     n_queries = sum(part.facts["n_queries"] for part in parts)
     columns: dict[str, npt.NDArray[Any]] = {}
     for name in [one for one in like.frame.columns if one in (*_MEANS, *_ERRORS, *_COUNTS)]:
@@ -133,7 +131,7 @@ def added(like: Attribution, parts: Sequence[Part]) -> Attribution:
     metadata = {name: value for name, value in like.metadata.items() if name not in _OF_ALL}
     metadata |= _facts_of_all(parts, columns, n_queries)
     metadata["fingerprint"] = {**(like.metadata.get("fingerprint") or {}), "validation": None}
-    return Attribution(
+    return type(like)(
         like.frame.with_columns(pl.Series(name, column) for name, column in columns.items()),
         source=like.source,
         metadata=metadata,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ def update_values(
     folder: Path | None,
     part: str | None,
     without: Sequence[str],
+    write: Callable[[Attribution, Path], None],
     *,
     threads: int | None,
     resume: bool,
@@ -45,6 +46,8 @@ def update_values(
         Name of the new part; that of its file by default.
     without : sequence of str
         Names of the parts to take out.
+    write : callable
+        Writes values into a folder.
     threads, resume
         As in every command.
 
@@ -79,7 +82,7 @@ def update_values(
     values = Attribution.load(path)
     with claimed(folder):
         if not adds:
-            return _written(values.update(without=without), folder), folder
+            return _written(values.update(without=without), folder, write), folder
         own = folder / "data" / "train.csv"
         if own.is_file():  # the file was split then
             given.keys["data.train"] = str(own)
@@ -106,12 +109,13 @@ def update_values(
                 f"{terminal.again()}"
             )
             raise typer.Exit(130)
-        return _written(found, folder), folder
+        return _written(found, folder, write), folder
 
 
-def _written(values: Attribution, folder: Path) -> Attribution:
+def _written(
+    values: Attribution, folder: Path, write: Callable[[Attribution, Path], None]
+) -> Attribution:
     from whence.cli._output import SUMMARY, write_json
-    from whence.cli.value import write
 
     write(values, folder)
     write_json(values.metadata, folder / SUMMARY)

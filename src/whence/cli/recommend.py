@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ from whence.parameters import PositiveInt
 if TYPE_CHECKING:
     import polars as pl
 
+_USERS_AT_A_TIME = 20_000
 _REASONS = ("because", "because_title", "share")
 """Columns of why an item is recommended."""
 
@@ -94,6 +96,9 @@ def recommend(
         among = external_ids(read_table(items))
     if users is not None:
         asked += ids_in(users, model.train_.columns.source)
+    if every and output is not None and not (asked or history or reasons):
+        _stream(model, k, among, output, overwrite)
+        return
     if every:
         asked += [str(one) for one in model.vocabulary.sources.to_list()]
     lists = _for_users(model, asked, k, among) if asked else []
@@ -108,6 +113,38 @@ def recommend(
         say(f"{counted(frame.height, 'recommendation')} for {len(lists):,} are in {output}.")
     else:
         _show(frame, [label for label, _, _ in lists], asked)
+
+
+def _stream(model: Any, k: int, among: Any, output: Path, overwrite: bool) -> None:
+    """Recommend to everybody, some users at a time, and write each part when it is made."""
+    import polars as pl
+
+    from whence.cli._terminal import working
+    from whence.data import write_interactions
+    from whence.data.writers import STREAMED, write_parts
+
+    sources, written = model.vocabulary.sources, 0
+
+    def typed(frame: pl.DataFrame) -> pl.DataFrame:
+        return frame.with_columns(frame[frame.columns[0]].cast(sources.dtype))
+
+    def parts(report: Any) -> Iterator[pl.DataFrame]:
+        nonlocal written
+        for first in range(0, len(sources), _USERS_AT_A_TIME):
+            some = sources.slice(first, _USERS_AT_A_TIME)
+            items, scores = model.recommend(model.user_queries(some.to_list()), k, items=among)
+            frame = typed(_frame(model, list(zip(some.cast(pl.String).to_list(), items, scores))))
+            written += frame.height
+            yield frame
+            report(first + len(some), len(sources), "users")
+
+    with working("Recommending") as run:
+        made = parts(run.progress)
+        if output.suffix in STREAMED:
+            write_parts(made, typed(_frame(model, [])).schema, output, overwrite=overwrite)
+        else:
+            write_interactions(pl.concat(list(made)), output, overwrite=overwrite)
+    say(f"{counted(written, 'recommendation')} for {len(sources):,} are in {output}.")
 
 
 def _for_users(model: Any, asked: list[str], k: int, among: Any) -> list[tuple[str, Any, Any]]:
@@ -134,7 +171,10 @@ def _frame(model: Any, lists: list[tuple[str, Any, Any]]) -> pl.DataFrame:
     frame = pl.DataFrame(
         {
             source: pl.Series([label for label, items, _ in lists for _ in items], dtype=pl.String),
-            "rank": [rank for _, items, _ in lists for rank in range(1, len(items) + 1)],
+            "rank": pl.Series(
+                [rank for _, items, _ in lists for rank in range(1, len(items) + 1)],
+                dtype=pl.Int64,
+            ),
             item: pl.Series(
                 [one for _, items, _ in lists for one in items.tolist()],
                 dtype=model.vocabulary.items.dtype,

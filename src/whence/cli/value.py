@@ -89,7 +89,7 @@ def value(
         if not update:
             raise ConfigError("--without goes with --update; add it.")
         found, folder = update_values(
-            given, file, before, part, without or (), threads=threads, resume=resume
+            given, file, before, part, without or (), write, threads=threads, resume=resume
         )
         show(found)
         return

@@ -78,6 +78,8 @@ def canonical_order(
         if columns.time is None:
             return rows, np.arange(n, dtype=np.int64), None
         key = _key(table[columns.time])
+        if tie_seed is None and _ascends(key):  # as logs are: no copy is needed
+            return rows, dense(key), None
         rows = rows[_stable_argsort(key[rows])]
         return rows, dense(key[rows]), None
     return _basket_order(table, columns, columns.basket)
@@ -85,7 +87,7 @@ def canonical_order(
 
 def dense(ordered: NDArray[Any]) -> IntegerArray:
     """Return ranks 0, 1, ... of sorted values, equal for equal ones."""
-    steps = np.zeros(len(ordered), dtype=np.int64)
+    steps = np.zeros(len(ordered), dtype=np.bool_)
     steps[1:] = ordered[1:] != ordered[:-1]
     ranks: IntegerArray = np.cumsum(steps, dtype=np.int64)
     return ranks
@@ -144,8 +146,12 @@ def _key(times: pl.Series) -> NDArray[np.generic]:
     return _ranks(times)
 
 
+def _ascends(key: NDArray[np.generic]) -> bool:
+    return len(key) < 2 or bool(np.all(key[1:] >= key[:-1]))  # type: ignore[operator]
+
+
 def _stable_argsort(key: NDArray[np.generic]) -> IntegerArray:
-    if len(key) < 2 or bool(np.all(key[1:] >= key[:-1])):  # type: ignore[operator]
+    if _ascends(key):
         return np.arange(len(key), dtype=np.int64)
     return np.argsort(key, kind="stable").astype(np.int64)
 

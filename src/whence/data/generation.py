@@ -29,8 +29,8 @@ from whence.data._profiles import (
     shares_up_to,
 )
 from whence.data._published import PUBLISHED
-from whence.data.files import atomic_path
 from whence.data.interactions import Interactions
+from whence.data.writers import STREAMED, write_parts
 from whence.engines.progress import Progress, reporter
 from whence.errors import FileFormatError, ParameterError, check_int, check_path, did_you_mean
 
@@ -45,7 +45,6 @@ _ROWS_PER_PART = 500_000
 _REDRAWS = 8  # of an item that is there already and is had once only
 _FIT_ROWS = 200_000
 _HALVINGS = 7
-_WRITERS = {".parquet": "sink_parquet", ".csv": "sink_csv", ".tsv": "sink_csv"}
 
 
 @dataclass(frozen=True)
@@ -284,25 +283,20 @@ def generate_file(
     ParameterError
         As in `generate`.
     """
-    from polars.io.plugins import register_io_source
-
     path = check_path("path", path)
     check_generated(path, n_rows, n_items, days)
     generation = _generation(like, n_rows, n_items, days, seed)
 
-    def source(*_: Any) -> Iterator[pl.DataFrame]:
+    def told() -> Iterator[pl.DataFrame]:
         done = 0
         for part in generation.parts():
             yield part
             done += part.height
             report(done, n_rows, "rows")
 
-    options = {"separator": "\t"} if path.suffix == ".tsv" else {}
     schema = dict.fromkeys(generation.columns, pl.Int64)
-    with atomic_path(path, overwrite=overwrite) as temporary, reporter(progress) as report:
-        lazy = register_io_source(source, schema=schema)
-        getattr(lazy, _WRITERS[path.suffix])(temporary, maintain_order=True, **options)
-    return path
+    with reporter(progress) as report:
+        return write_parts(told(), schema, path, overwrite=overwrite)
 
 
 def check_generated(path: Path | None, n_rows: int, n_items: int | None, days: int) -> None:
@@ -313,7 +307,7 @@ def check_generated(path: Path | None, n_rows: int, n_items: int | None, days: i
     FileFormatError, ParameterError
         As in `generate_file`.
     """
-    if path is not None and path.suffix not in _WRITERS:
+    if path is not None and path.suffix not in STREAMED:
         raise FileFormatError(
             f"Generated data are written to a .parquet, .csv or .tsv file, not to {path.name!r}; "
             "change the ending."

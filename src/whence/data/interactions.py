@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from whence.data._describe import describe, one_line
 from whence.data._fingerprint import fingerprint
 from whence.data._frames import Native, to_polars
 from whence.data._headerless import column_names
+from whence.data._mapped import mapped
 from whence.data._numbering import renumber
 from whence.data._objects import is_plain
 from whence.data._order import canonical_order, check_times, dense
@@ -26,7 +28,7 @@ from whence.data._units import warn_of_times
 from whence.data._whole import Whole
 from whence.data.columns import Columns
 from whence.data.vocabulary import Vocabulary, check_ids, number_by_first_appearance
-from whence.errors import DataError, ParameterError, UnsupportedError
+from whence.errors import DataError, ParameterError, UnsupportedError, check_path
 
 __all__ = ["Columns", "Interactions", "Sequences", "Vocabulary"]
 
@@ -241,10 +243,12 @@ class Interactions:
         if columns.time is not None:
             check_times(table[columns.time], columns.time)
         rows, moments, basket_codes = canonical_order(table, columns, tie_seed)
-        source_ids = table[columns.source].gather(rows)
-        item_ids = table[columns.item].gather(rows)
+        source_ids, item_ids = table[columns.source], table[columns.item]
+        if (rows[1:] < rows[:-1]).any():
+            source_ids, item_ids = source_ids.gather(rows), item_ids.gather(rows)
         if vocabulary is None:
             sources, source_codes = number_by_first_appearance(source_ids)
+            source_codes = source_codes.astype(np.int32)
             items, item_codes = number_by_first_appearance(item_ids)
             vocabulary = Vocabulary(items.rename("item"), sources.rename("source"))
         else:
@@ -263,8 +267,8 @@ class Interactions:
             columns=columns,
             vocabulary=vocabulary,
             rows=rows,
-            source_codes=source_codes.astype(np.int32),
-            item_codes=item_codes.astype(np.int32),
+            source_codes=source_codes.astype(np.int32, copy=False),
+            item_codes=item_codes.astype(np.int32, copy=False),
             basket_codes=basket_codes,
             moments=moments,
             _native=native,
@@ -480,6 +484,16 @@ class Interactions:
         keep = np.ones(self.n_sources, dtype=np.bool_)
         keep[codes] = False
         return self.keep_sources(keep)
+
+    def memory_mapped(self, folder: str | Path) -> Interactions:
+        """Return the same interactions with their arrays in files that are mapped into memory.
+
+        Parameters
+        ----------
+        folder : path
+            For the files, which belong to these interactions as long as they are used.
+        """
+        return replace(self, **mapped(self, check_path("folder", folder)))
 
     def with_vocabulary(self, vocabulary: Vocabulary) -> Interactions:
         """Return the same rows with items and sources numbered by another vocabulary.

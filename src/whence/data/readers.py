@@ -12,12 +12,13 @@ import polars as pl
 from whence.data._folders import Found, find_files
 from whence.data._frames import Native
 from whence.data._headerless import column_names
+from whence.data._mapped import mapped_table
 from whence.data._ties import tie_seed
 from whence.data.columns import is_usual_name
 from whence.data.formats import format_to_read
 from whence.data.interactions import Interactions
 from whence.data.tables import read_files
-from whence.errors import ColumnError, DataError, ParameterError, UnsupportedError
+from whence.errors import ColumnError, DataError, ParameterError, UnsupportedError, check_path
 
 
 def read_interactions(
@@ -38,6 +39,7 @@ def read_interactions(
     ties: str = "order",
     seed: int = 42,
     side_tables: bool = True,
+    memory_map: str | Path | None = None,
 ) -> Interactions:
     """Read interactions from a file, a folder or a table.
 
@@ -93,6 +95,11 @@ def read_interactions(
         beside ``x.inter``, ``u.item`` and ``u.user`` beside ``u.data``, ``movies.dat`` and
         ``users.dat`` beside ``ratings.dat``, ``movies.csv`` beside ``ratings.csv``; in a folder,
         any of these.
+    memory_map : path, optional
+        A folder for what need not be in memory: the file (Parquet, Arrow, or CSV and TSV with a
+        header line) is copied into it part after part, without the columns that have no role, and
+        the rows and their numbers are mapped from there: read when they are needed, and given back
+        when something else needs the memory. For tables of a size with the memory or above.
 
     Returns
     -------
@@ -120,15 +127,27 @@ def read_interactions(
         "negatives": negatives,
     }
     if not is_path(source):
-        if separator is not None or format is not None:
-            raise ParameterError("separator and format are for files, and a table was given.")
+        if separator is not None or format is not None or memory_map is not None:
+            raise ParameterError(
+                "separator, format and memory_map are for files, and a table was given."
+            )
         return Interactions.from_frame(
             source, **given, kind=kind, columns=columns, time_format=time_format, ties=ties,
             seed=seed,
         )  # fmt: skip
     names, random = column_names(columns), tie_seed(ties, seed)
     found = _find(source, format)
-    table, typed = read_files(found, separator, format, names)
+    folder = None if memory_map is None else check_path("memory_map", memory_map)
+    if folder is None:
+        table, typed = read_files(found, separator, format, names)
+    elif names is not None or format is not None:
+        raise ParameterError(
+            "memory_map is for files whose names say their format and whose columns have names; "
+            "leave format and columns out."
+        )
+    else:
+        named = [name for name in given.values() if isinstance(name, str)]
+        table, typed = mapped_table(found.files, folder, named, separator), True
     try:
         data = Interactions._read(
             table, Native("polars"), given, kind, typed=typed, written=True,
@@ -138,6 +157,8 @@ def read_interactions(
         raise ColumnError(f"{found.data}: {error}{_perhaps_a_row(table, typed)}") from error
     except (DataError, UnsupportedError) as error:
         raise type(error)(f"{found.data}: {error}") from error
+    if folder is not None:
+        data = data.memory_mapped(folder)
     return with_side_tables(data, found) if side_tables else data
 
 

@@ -139,7 +139,7 @@ def number_by_first_appearance(ids: pl.Series) -> tuple[pl.Series, NDArray[np.in
         values = ids.to_numpy()
         low, high = int(values.min()), int(values.max())
         if high - low < max(2 * len(ids), _NARROW):  # a table over the range is soon filled
-            old, numbers = renumber(values.astype(np.int64) - low, high - low + 1)
+            old, numbers = renumber(values.astype(np.int64, copy=False) - low, high - low + 1)
             distinct = pl.Series(ids.name, old + low, dtype=ids.dtype)
             return distinct, numbers.astype(np.int64)
     distinct = ids.unique(maintain_order=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,48 @@ def write_interactions(
                 f"The table cannot be written as {chosen.name} ({error}); "
                 "leave such columns out, or write Parquet."
             ) from error
+    return path
+
+
+STREAMED = (".parquet", ".csv", ".tsv")
+"""Endings of files that `write_parts` writes."""
+
+
+def write_parts(
+    parts: Iterable[pl.DataFrame],
+    schema: Mapping[str, Any],
+    path: Path,
+    *,
+    overwrite: bool = False,
+) -> Path:
+    """Write tables one below the other, each when it is made, so that memory does not grow.
+
+    Parameters
+    ----------
+    parts : iterable of polars.DataFrame
+        Of the columns and types of the schema.
+    schema : mapping of str to polars type
+    path : Path
+        Ending in ``.parquet``, ``.csv`` or ``.tsv``.
+    overwrite : bool, default False
+
+    Raises
+    ------
+    OutputExistsError
+        The file exists and `overwrite` is False.
+    """
+    from polars.io.plugins import register_io_source
+
+    def source(*_: Any) -> Iterator[pl.DataFrame]:
+        yield from parts
+
+    with atomic_path(path, overwrite=overwrite) as temporary:
+        lazy = register_io_source(source, schema=dict(schema))
+        if path.suffix == ".parquet":
+            lazy.sink_parquet(temporary, maintain_order=True)
+        else:
+            separator = "\t" if path.suffix == ".tsv" else ","
+            lazy.sink_csv(temporary, maintain_order=True, separator=separator)
     return path
 
 

@@ -60,6 +60,7 @@ def index_sessions(train: Interactions) -> SessionIndex:
     pairs = position_of[train.source_codes] * train.n_items + train.item_codes
     pairs = sorted_distinct(pairs)
     positions, items = np.divmod(pairs, train.n_items)
+    del pairs
     by_item = np.sort(items * len(source_of) + positions)  # a third of a stable argsort
     frequency = np.bincount(items, minlength=train.n_items)
     return SessionIndex(
