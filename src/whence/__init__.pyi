@@ -43,6 +43,9 @@ from .curation import (
     simulate_willingness as simulate_willingness,
 )
 from .curation import (
+    sustainability as sustainability,
+)
+from .curation import (
     willingness_by_category as willingness_by_category,
 )
 from .data import (
@@ -475,6 +478,7 @@ __all__ = [
     "split_rows",
     "split_temporal",
     "split_time",
+    "sustainability",
     "to_optimum",
     "train_and_evaluate_for_sbr",
     "train_and_evaluate_for_sbr_files",

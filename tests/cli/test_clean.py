@@ -51,3 +51,13 @@ def test_bad_input_is_one_sentence(folder, line, words):
     result = whence_("clean", *line, code=2)
     assert words in " ".join(result.output.replace("│", " ").split())
     assert not (folder / "out").exists()
+
+
+def test_sustainability(folder):
+    items = pl.read_csv("train.csv")["item_id"].unique().sort()[:15]
+    pl.DataFrame({"item_id": items}).write_csv("green.csv")
+    said = whence_("sustainability", *SESSIONS, "--sustainable", "green.csv", "-o", "out").stdout
+    assert "recommendations" in said
+    assert pl.read_csv("out/shares.csv").height == 4
+    result = whence_("sustainability", *SESSIONS, code=2)
+    assert "--sustainable" in result.output

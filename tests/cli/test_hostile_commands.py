@@ -39,6 +39,7 @@ BASES = [
     ("trace", "run"),
     ("forget", "run", "--user", "1"),
     ("prune", "values", "train.csv", "--fraction", "0.1", "--output", "pruned.csv"),
+    ("sustainability", *SESSIONS, "--sustainable", "train.csv"),
     ("clean", "train.csv", "--values", "values", "--bots", "--output", "cleaned"),
     ("disclose", "--data", "ratings.csv", "--simulate", "0.5", "--seeds", "0"),
     ("tune", "tune.yaml", "--trials", "1"),

@@ -31,6 +31,7 @@ class _Main(Commands):
         "value": "whence.cli.value:value",
         "prune": "whence.cli.prune:prune",
         "clean": "whence.cli.clean:clean",
+        "sustainability": "whence.cli.sustainability:sustainability",
         "disclose": "whence.cli.disclose:disclose",
         "forget": "whence.cli.forget:forget",
         "trace": "whence.cli.trace:trace",

@@ -69,6 +69,12 @@ from .pruning import (
 from .pruning import (
     prune_curve as prune_curve,
 )
+from .sustainability import (
+    Sustainability as Sustainability,
+)
+from .sustainability import (
+    sustainability as sustainability,
+)
 
 __all__ = [
     "Attack",
@@ -81,6 +87,7 @@ __all__ = [
     "DisclosurePlan",
     "DisclosureProblem",
     "Forgotten",
+    "Sustainability",
     "best_fraction",
     "clean",
     "detection_curve",
@@ -93,5 +100,6 @@ __all__ = [
     "prune",
     "prune_curve",
     "simulate_willingness",
+    "sustainability",
     "willingness_by_category",
 ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -299,15 +300,13 @@ class _Measured(ListJob[tuple[int, int, int, int], list[dict[str, Any]]]):
         model = self.made(self.seed)
         asked = self._some(queries_of(model, train, self.validation), n_queries)
         how = Run(seed=self.seed, threads=threads)
+        measuring = partial(evaluate, model, asked, self.metric, threads=threads, **self.options)
         steps: list[tuple[str, Callable[[], Any]]] = [
-            (FIT, lambda: model.fit(train)),
-            (
-                EVALUATE,
-                lambda: evaluate(model, asked, self.metric, threads=threads, **self.options),
-            ),
+            (FIT, partial(model.fit, train)),
+            (EVALUATE, measuring),
         ]
         for name, method in self.methods:
-            steps.append((name, lambda method=method: method.attribute(model, asked, run=how)))
+            steps.append((name, partial(method.attribute, model, asked, run=how)))
         rows = []
         for step, work in steps:
             rows.append(
