@@ -68,6 +68,10 @@ class TrainingError(WhenceError, ArithmeticError):
     """Training diverged: the loss or a parameter is not finite."""
 
 
+class EngineError(WhenceError, RuntimeError):
+    """The machines or processes that were to do the work cannot do it."""
+
+
 class SizeError(WhenceError, MemoryError):
     """What is asked for does not fit into memory."""
 

@@ -246,6 +246,9 @@ def _built(function: Callable[..., Any], name: str, arguments: list[str]) -> Any
                 keys |= {one.name: one.name.replace("__", ".", 1) for one in made}
     places = [one for one in own if _is_argument(one)]
     parameters = [*places, *more, *(one for one in own if one not in places), *_COMMON]
+    elsewhere = name not in _HERE and any(one.name == "threads" for one in own)
+    if elsewhere:
+        parameters += _ELSEWHERE
     if keys:
         parameters.append(_SET)
     whole = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in parameters]
@@ -253,9 +256,13 @@ def _built(function: Callable[..., Any], name: str, arguments: list[str]) -> Any
     def run(**values: Any) -> Any:
         terminal.quiet, terminal.verbose = values.pop("quiet_"), values.pop("verbose_")
         terminal.start()
+        engine, address = (
+            (values.pop(one.name) for one in _ELSEWHERE) if elsewhere else (None, None)
+        )
         for one in whole:
             if one.name in values:
                 _check(one, values[one.name])
+        terminal.work_by(engine, address)
         if "given" in inspect.signature(function).parameters:
             values = {**{one.name: values[one.name] for one in own}, "given": _given(values, keys)}
         return function(**values)
@@ -367,6 +374,20 @@ _COMMON = [
     _parameter("quiet_", bool, ("--quiet", "-q"), "No progress and no notes.", "Run", False),
     _parameter("verbose_", bool, ("--verbose",), "Say more of what is done.", "Run", False),
 ]
+_ELSEWHERE = [
+    _parameter(
+        "engine_", Literal["threads", "ray"] | None, ("--engine",),
+        "What works: threads of this process, or Ray's processes, with so many threads for a task. "
+        "Results do not depend on it.", "Run", None,
+    ),
+    _parameter(
+        "address_", str | None, ("--address",),
+        "host:port of the Ray cluster that this machine is part of, or auto; this machine alone "
+        "if absent.", "Run", None,
+    ),
+]  # fmt: skip
+_HERE = ("train", "tune", "forget", "demo")
+"""Commands whose work is done in this process, whatever else there is."""
 
 
 # Classes

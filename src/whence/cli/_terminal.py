@@ -141,6 +141,8 @@ class _Terminal:
 
     def __init__(self) -> None:
         self.quiet, self.verbose = False, False
+        self.engine: dict[str, Any] = {}
+        """What works, as `whence.Run` takes it."""
         self.wording = Wording()
         self.arguments: list[str] = []
         self._told: set[str] = set()
@@ -154,6 +156,27 @@ class _Terminal:
         if self.verbose:
             log.addHandler(_Said())
             log.setLevel(logging.INFO)
+
+    def work_by(self, engine: str | None, address: str | None) -> None:
+        """Let an engine do the work of this command.
+
+        Raises
+        ------
+        EngineError, UnsupportedError, ParameterError
+            If it cannot.
+        """
+        self.engine = {}
+        if engine is None and address is None:
+            return
+        from whence.engines import Run
+        from whence.engines.cluster import machines
+
+        if engine is None and address is not None:
+            engine = "ray"
+        self.engine = {"engine": engine, "address": address}
+        Run(**self.engine)
+        if engine == "ray":
+            self.note(f"Ray works on {machines(address)}.")
 
     def note(self, message: object) -> None:
         """Print a note on standard error, each only once."""
@@ -212,7 +235,7 @@ def working(title: str, *, silent: bool = False, **how: Any) -> Iterator[Run]:
     from whence.engines import Run, reporter
 
     with reporter(not (terminal.quiet or silent), title) as report:
-        yield Run(progress=report, **how)
+        yield Run(progress=report, **{**terminal.engine, **how})
 
 
 def harmless(text: object, *, lines: bool = True) -> str:

@@ -113,7 +113,7 @@ def prune_curve(
         "options": told_apart(options),
     }
     with Checkpoints(run, identity) as kept:
-        parts = run_job(job, fractions, run.changed(threads=1), message="fitting again", kept=kept)
+        parts = run_job(job, fractions, run, message="fitting again", kept=kept)
     return pl.DataFrame([row for part in parts for row in part])
 
 
@@ -132,6 +132,8 @@ class Refits(ListJob[float, list[dict[str, Any]]]):
     options : dict
         Of the evaluation.
     """
+
+    alone = True
 
     model: Any
     attribution: Attribution

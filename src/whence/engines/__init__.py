@@ -1,6 +1,7 @@
-"""Where and how work runs: jobs, threads of this machine, progress, checkpoints, memory."""
+"""Where and how work runs: jobs, threads, processes, Ray, progress, checkpoints, memory."""
 
 from whence.engines.checkpoints import Checkpoints, claimed, identity_of, keeping
+from whence.engines.cluster import RayCluster
 from whence.engines.jobs import ENGINES, Engine, Interrupted, Job, ListJob, cut, run
 from whence.engines.memory import kept_memory
 from whence.engines.processes import Processes
@@ -19,6 +20,7 @@ __all__ = [
     "ListJob",
     "Processes",
     "Progress",
+    "RayCluster",
     "Report",
     "Run",
     "Shared",

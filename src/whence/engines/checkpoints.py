@@ -101,6 +101,12 @@ class Checkpoints:
         self.is_finished = True
         """Whether what was kept is removed on leaving without an error."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process, which does a part of the work, keeps nothing."""
+        from whence.engines.runs import Run
+
+        return Checkpoints, (Run(), {})
+
     def __enter__(self) -> Checkpoints:
         if self._folder is not None:
             self._made = [p for p in (self._folder, *self._folder.parents) if not p.exists()]

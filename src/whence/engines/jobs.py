@@ -11,13 +11,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from whence.engines.progress import reporter
 from whence.engines.threads import map_ordered
+from whence.errors import ParameterError
 from whence.registry import Registry
 
 if TYPE_CHECKING:
@@ -48,6 +49,19 @@ class Job(ABC, Generic[Shard, Part, Total]):
 
     Subclasses are frozen dataclasses at module level: what the shards share are their fields.
     """
+
+    lasting: ClassVar[tuple[str, ...]] = ()
+    """Names of fields that further jobs have, too, and that never change: other machines get them
+    once."""
+
+    @property
+    def alone(self) -> bool:
+        """Whether a process does one shard at a time.
+
+        Either the work of a shard uses threads itself, or it needs what a process has one of, such
+        as the random state of torch.
+        """
+        return False
 
     @abstractmethod
     def run(self, shard: Shard) -> Part:
@@ -95,6 +109,18 @@ class ListJob(Job[Shard, Part, list[Part]]):
 class Engine(ABC):
     """Where the shards of a job are worked on."""
 
+    def check(self, run: Run) -> None:
+        """Refuse what a run says if this engine cannot do it, before any work begins.
+
+        Raises
+        ------
+        ParameterError
+        """
+        if run.address is not None:
+            raise ParameterError(
+                "An address is that of a Ray cluster; give engine='ray' with it, or leave it out."
+            )
+
     @abstractmethod
     def parts(
         self, job: Job[Shard, Part, Any], shards: Sequence[Shard], run: Run
@@ -109,7 +135,7 @@ class Threads(Engine):
         self, job: Job[Shard, Part, Any], shards: Sequence[Shard], run: Run
     ) -> Generator[Part, None, None]:
         """Yield the part of each shard; see `Engine.parts`."""
-        return map_ordered(job.run, shards, run.threads)
+        return map_ordered(job.run, shards, 1 if job.alone else run.threads)
 
 
 ENGINES: Registry[Engine] = Registry("engine", group="whence.engines")

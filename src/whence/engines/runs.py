@@ -37,8 +37,12 @@ class Run:
         Go on with the unfinished work in `folder`; the result is the same, bit for bit, as if it
         had never been broken off.
     engine : str
-        Where work runs: "threads" of this process, or "processes" of this machine, which retrain
-        several models at once.
+        Where work runs: "threads" of this process, "processes" of this machine, which retrain
+        several models at once, or "ray": the processors of a cluster, or of this machine.
+        Results do not depend on it.
+    address : str, optional
+        Of the Ray cluster, such as "10.0.0.1:6379"; "auto" for the one that this machine is part
+        of. By default Ray is started on this machine alone, until the process ends.
     callbacks : sequence of callable
         Called with the record of each epoch of training (a dict).
 
@@ -58,6 +62,7 @@ class Run:
     folder: str | Path | None = None
     resume: bool = False
     engine: str = "threads"
+    address: str | None = None
     callbacks: Sequence[Callback] = ()
 
     def __post_init__(self) -> None:
@@ -74,7 +79,17 @@ class Run:
             raise ParameterError("resume=True needs a folder; say which with folder='...'.")
         from whence.engines.jobs import ENGINES
 
-        ENGINES[self.engine]
+        ENGINES[self.engine].check(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process does a part of the work: in threads, silently, and keeps nothing."""
+        return _elsewhere, (self.seed, self.threads)
+
+    def __copy__(self) -> Run:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Run:
+        return self
 
     @property
     def n_threads(self) -> int:
@@ -101,3 +116,7 @@ def settled(run: Run | None, method: Any) -> Run:
     seed = getattr(method, "seed", DEFAULT_SEED) if run.seed is None else run.seed
     threads = getattr(method, "threads", None) if run.threads is None else run.threads
     return run.changed(seed=seed, threads=threads)
+
+
+def _elsewhere(seed: int | None, threads: int | None) -> Run:
+    return Run(seed=seed, threads=threads)

@@ -1,9 +1,14 @@
-"""What the whole process is in while any of its threads needs it."""
+"""What threads of a process share, and what each has of its own."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 
 class Shared:
@@ -31,3 +36,47 @@ class Shared:
             self.inside -= 1
             if self.inside == 0:
                 self._close()
+
+
+class PerThread(threading.local):
+    """Attributes that each thread has of its own; in another process there are none yet."""
+
+    def __reduce__(self) -> tuple[type[PerThread], tuple[()]]:
+        return PerThread, ()
+
+
+class Lock:
+    """A lock that is sent to another process open."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
+
+    def __reduce__(self) -> tuple[type[Lock], tuple[()]]:
+        return Lock, ()
+
+
+class Scratch:
+    """Zeros to write on, in each process its own.
+
+    Parameters
+    ----------
+    n : int
+    dtype
+    """
+
+    def __init__(self, n: int, dtype: npt.DTypeLike = np.float64) -> None:
+        self._n, self._dtype = n, dtype
+
+    @cached_property
+    def array(self) -> npt.NDArray[Any]:
+        """The zeros, and what was written."""
+        return np.zeros(self._n, self._dtype)
+
+    def __reduce__(self) -> tuple[type[Scratch], tuple[int, npt.DTypeLike]]:
+        return Scratch, (self._n, self._dtype)

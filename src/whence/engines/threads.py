@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 from whence.errors import check_int
@@ -13,9 +14,23 @@ from whence.errors import check_int
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
+_most: int | None = None
+"""Threads that this process is to use where none are asked for."""
+
+
+@contextmanager
+def at_most(threads: int) -> Iterator[None]:
+    """Let this process use so many threads where none are asked for."""
+    global _most
+    before, _most = _most, threads
+    try:
+        yield
+    finally:
+        _most = before
+
 
 def thread_count(threads: int | None) -> int:
-    """Return the number of threads to use: the one asked for, else every core allowed.
+    """Return the number of threads to use: the one asked for, else one for every core allowed.
 
     Raises
     ------
@@ -24,6 +39,8 @@ def thread_count(threads: int | None) -> int:
     """
     if threads is not None:
         return check_int("threads", threads, minimum=1)
+    if _most is not None:
+        return _most
     if hasattr(os, "sched_getaffinity"):
         return max(1, len(os.sched_getaffinity(0)))
     return max(1, os.cpu_count() or 1)

@@ -184,7 +184,7 @@ class CorruptionExperiment(Configurable):
         ]
         job = _Findings(self, interactions, clean, later)
         with Checkpoints(run, {**settings, "shards": shards}) as kept:
-            rows = run_job(job, shards, run.changed(threads=1), message="valuing", kept=kept)
+            rows = run_job(job, shards, run, message="valuing", kept=kept)
         return CorruptionResult(pl.DataFrame(rows, infer_schema_length=None), settings)
 
     def _chosen(self, model: Any) -> tuple[Sequence[Method], Sequence[Method]]:
@@ -232,6 +232,8 @@ class _Findings(ListJob[tuple[AttackKind, int, str], dict[str, Any]]):
     later : two of Interactions, optional
         For validation and for tests, where they are not the last rows of the data.
     """
+
+    alone = True
 
     experiment: CorruptionExperiment
     data: Interactions

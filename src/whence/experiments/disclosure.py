@@ -139,7 +139,7 @@ class DisclosureExperiment(Configurable):
         }
         with Checkpoints(run, identity) as kept:
             job = _Fits(tuple(self.metrics), experiment=self, data=interactions, kept=kept)
-            rows = run_job(job, arms, run.changed(threads=1), message="retraining", kept=kept)
+            rows = run_job(job, arms, run, message="retraining", kept=kept)
         return DisclosureResult(pl.DataFrame(rows, infer_schema_length=None), settings)
 
     def _settings(self, seed: int) -> Disclosure:

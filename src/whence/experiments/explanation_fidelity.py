@@ -141,7 +141,7 @@ class ExplanationFidelityExperiment(Configurable):
                 for number in range(len(self.maskings))
                 for first in range(0, len(histories), _AT_ONCE)
             ]
-            parts = run_job(job, shards, run.changed(threads=1), message="explaining", kept=kept)
+            parts = run_job(job, shards, run, message="explaining", kept=kept)
         left_out = {
             f"{part['masking']}, {method}": why
             for part in parts
@@ -219,6 +219,8 @@ class _Measuring(ListJob[tuple[int, int], dict[str, Any]]):
     model : Recommender
     histories : dict
     """
+
+    alone = True
 
     experiment: ExplanationFidelityExperiment
     seed: int

@@ -113,7 +113,7 @@ class ForgettingExperiment(Configurable):
             "metric": self.metric,
         }
         with Checkpoints(run, {**settings, "shards": shards}) as kept:
-            parts = run_job(job, shards, run.changed(threads=1), message="forgetting", kept=kept)
+            parts = run_job(job, shards, run, message="forgetting", kept=kept)
         rows = [row for part in parts for row in part]
         return ForgettingResult(pl.DataFrame(rows, infer_schema_length=None), settings)
 
@@ -152,6 +152,8 @@ class _Requests(ListJob[Shard, list[dict[str, Any]]]):
     train, test : Interactions
     how : Run
     """
+
+    alone = True
 
     experiment: ForgettingExperiment
     train: Interactions

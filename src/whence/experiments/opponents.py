@@ -165,7 +165,7 @@ class OpponentsExperiment(Configurable):
         job = _Fits(self, asked, metrics)
         shards = [(int(seed), arm) for seed in self.seeds for arm in self.arms]
         with Checkpoints(run, {**settings, "fits": shards}) as kept:
-            rows = run_job(job, shards, run.changed(threads=1), message="fitting", kept=kept)
+            rows = run_job(job, shards, run, message="fitting", kept=kept)
         exclude_seen = getattr(self._make(0), "exclude_seen", None)
         popularity = Popularity(exclude_seen=exclude_seen).fit(asked.train)
         popular = evaluate(popularity, asked.test, metrics)
@@ -225,6 +225,8 @@ class _Fits(ListJob[tuple[int, Arm], dict[str, Any]]):
     asked : Asked
     metrics : list of str
     """
+
+    alone = True
 
     experiment: OpponentsExperiment
     asked: Asked

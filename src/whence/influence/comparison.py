@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from whence.engines.sharing import PerThread
 from whence.influence import screening
 from whence.influence._kernels import add_row_sums, keep_largest
 from whence.influence.capture import Batch
@@ -122,7 +122,7 @@ class Comparison:
     half: bool = False
     batch_size: int | None = None
     _rates: list[float] = field(default_factory=list)
-    _memory: threading.local = field(default_factory=threading.local)
+    _memory: PerThread = field(default_factory=PerThread)
 
     def __post_init__(self) -> None:
         rates = [state.rate for state in self.states]

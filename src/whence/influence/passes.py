@@ -23,6 +23,8 @@ SIDES = {"top": 1.0, "bottom": -1.0}
 class Pass(Job[int, tuple[int, Part], Total]):
     """A pass over the training examples; a shard is the first number of a chunk of them."""
 
+    lasting = ("comparison",)
+
     comparison: Comparison
 
     def work(self, shard: int) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import threading
 import warnings
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -11,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from whence.engines.sharing import PerThread
 from whence.errors import WhenceWarning
 from whence.influence.capture import Batch, Blocks, NoRuleError, gradients
 from whence.influence.checkpoints import State
@@ -40,7 +40,7 @@ class PerExample:
     names: list[str]
     method: Method = "auto"
     alone: list[str] = field(default_factory=list)
-    _twins: threading.local = field(default_factory=threading.local)
+    _twins: PerThread = field(default_factory=PerThread)
 
     def prepare(self, state: State, batch: Batch) -> None:
         """Find out what has rules, and compare these with back-propagation on an example.

@@ -93,6 +93,9 @@ class Refits:
 class Coalitions(ListJob[int, float]):
     """Values of coalitions in their order; a shard is the number of one of them."""
 
+    lasting = ("refits",)
+    alone = True
+
     refits: Refits
 
     def members(self, number: int) -> IntArray:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from threading import Lock
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from whence.engines.sharing import Lock, Scratch
 from whence.evaluation import Metric, Queries
 from whence.evaluation.answers import external_targets
 from whence.evaluation.metrics import values_from_ids
@@ -142,6 +143,10 @@ class CustomGames(Games):
         self._targets = external_targets(queries, model.vocabulary)
         self._lock = Lock()
         self._prepare(candidates)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All: the candidates are found with the model."""
+        return self.__dict__
 
     @abstractmethod
     def candidates(self, query: int) -> Candidates:
@@ -289,7 +294,7 @@ class CustomSessionGames(CustomGames):
         limits = {FIXED: self.m, ALL: everyone, ONE_MORE: self.m + 1}
         self.limit = min(limits[candidates], everyone)
         self._arrays = self.queries.arrays
-        self._seen = np.zeros(model.n_items, dtype=np.int64)
+        self._seen = Scratch(model.n_items, dtype=np.int64)
         self._calls = 0
 
     def candidates(self, query: int) -> Candidates:
@@ -301,7 +306,7 @@ class CustomSessionGames(CustomGames):
         recency = np.empty(length, dtype=np.int32)
         self._calls += 1
         n_distinct = distinct_recent(
-            queries.history_items, start, end, self._seen, self._calls, items, recency
+            queries.history_items, start, end, self._seen.array, self._calls, items, recency
         )
         found, sims, weights = gather_candidates(
             items[:n_distinct], recency[:n_distinct], length, index, self.limit
@@ -339,7 +344,7 @@ class CustomUserGames(CustomGames):
         self.limit = min(limits[candidates], everyone)
         self.k, self.m = min(model.k, everyone), everyone
         self.n_neighbours = self.k
-        self._shared, self._distance = np.zeros(everyone), np.zeros(everyone)
+        self._shared, self._distance = Scratch(everyone), Scratch(everyone)
 
     def candidates(self, query: int) -> Candidates:
         """The nearest other users; none where the query's user has no history."""
@@ -351,7 +356,7 @@ class CustomUserGames(CustomGames):
         if window.stop > window.start:
             n = nearest_users(
                 own.items[window], own.values[window], user, self.model.similarity == "euclidean",
-                self.limit, index, self._shared, self._distance, nearest,
+                self.limit, index, self._shared.array, self._distance.array, nearest,
             )  # fmt: skip
         else:
             user = -1

@@ -72,6 +72,10 @@ class Games(ABC):
         self.utility = utility_of(metric, queries, model.vocabulary)
         self._prepare(candidates)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What other processes need: the arrays, without the model and all that it learned from."""
+        return {**self.__dict__, "model": None}
+
     @abstractmethod
     def _prepare(self, candidates: str) -> None:
         """Pack the model's arrays, and set `limit`."""

@@ -30,6 +30,8 @@ class LeaveOut(Accumulation):
 
     estimates = False
 
+    lasting = ("games",)
+
     games: Games
     plan: Plan
 

@@ -62,9 +62,7 @@ class _Values:
     def __init__(self, refits: Refits, run: Run, kept: Checkpoints) -> None:
         self.refits = refits
         self.kept = kept
-        # One fit at a time: training may draw from generators that the process has one of, and
-        # models use the threads themselves.
-        self.run = run.changed(threads=1)
+        self.run = run
         self.n_fits = 0
         self._ends: tuple[float, float] | None = None
         self._known: dict[bytes, float] = {}

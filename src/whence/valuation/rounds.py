@@ -189,6 +189,8 @@ class Round(Accumulation):
         Replicates of each query before, and in this round.
     """
 
+    lasting = ("games",)
+
     games: Games
     plan: Plan
     table: WeightTable

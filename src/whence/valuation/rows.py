@@ -29,6 +29,15 @@ from whence.valuation.games import FIXED
 from whence.valuation.sources import INTERACTION, ITEM
 
 FINE = (ITEM, INTERACTION)
+_KERNELS: dict[str, Callable[..., None]] = {
+    kernel.__name__: kernel
+    for kernel in (
+        _vmis_rows_kernels.leave_out_clicks,
+        _vmis_rows_kernels.leave_out_items,
+        _tifu_rows_kernels.leave_out_interactions,
+        _tifu_items_kernels.leave_out_items_of_users,
+    )
+}
 
 
 @dataclass(frozen=True)
@@ -37,20 +46,21 @@ class LeaveRowsOut(Accumulation):
 
     Attributes
     ----------
-    kernel : callable
-        Adds the values of queries [first, last), and writes what they are worth with everything.
+    kernel : str
+        Name of what adds the values of queries [first, last), and writes what they are worth with
+        everything.
     arrays : tuple
         What it takes.
     """
 
     estimates = False
 
-    kernel: Callable[..., None]
+    kernel: str
     arrays: tuple[Any, ...]
 
     def fill(self, shard: Block, accumulator: Accumulator) -> None:
         """Add the values of a block of queries."""
-        self.kernel(*shard, *self.arrays, accumulator.exact, accumulator.value_all)
+        _KERNELS[self.kernel](*shard, *self.arrays, accumulator.exact, accumulator.value_all)
 
 
 def leave_rows_out(question: Question) -> LeaveRowsOut:
@@ -71,7 +81,6 @@ def leave_rows_out(question: Question) -> LeaveRowsOut:
             f"RetrainingLeaveOneOut(by={by!r})."
         )
     games = make_games(model, queries, question.metric, FIXED, "LeaveOneOut")
-    kernel: Callable[..., None]
     arrays: tuple[Any, ...]
     if isinstance(model, VMISKNN):
         kernel = _vmis_rows_kernels.leave_out_clicks
@@ -85,4 +94,4 @@ def leave_rows_out(question: Question) -> LeaveRowsOut:
             variants = variants_without_items
         vectors: Any = games.arrays
         arrays = games.queries.arrays, vectors_of(vectors), variants(model), games.utility
-    return LeaveRowsOut(len(question.sources), len(queries), kernel, arrays)
+    return LeaveRowsOut(len(question.sources), len(queries), kernel.__name__, arrays)

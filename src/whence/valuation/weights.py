@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from threading import Lock
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from whence.engines.sharing import Lock
 from whence.errors import ParameterError
 from whence.valuation._solve_kernels import Weights
 

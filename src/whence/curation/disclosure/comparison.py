@@ -137,6 +137,8 @@ class Retrained(ListJob[Arm, dict[str, Any]], ABC):
         Ranking metrics beside the loss.
     """
 
+    alone = True
+
     metrics: Sequence[str]
     _now: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
@@ -250,7 +252,7 @@ def compare_strategies(
     asked = {"arms": told_apart(arms), "test": data_identity(test), "metrics": list(metrics)}
     with keeping(problem.run, problem.identity("comparison", **asked), problem.kept) as kept:
         rows = run_job(
-            job, arms, problem.run.changed(threads=1), message="retraining", kept=kept,
+            job, arms, problem.run, message="retraining", kept=kept,
             stage=f"comparison {identity_of(asked)}",
         )  # fmt: skip
     runs = pl.DataFrame(rows, infer_schema_length=None)

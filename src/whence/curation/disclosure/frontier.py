@@ -74,7 +74,7 @@ def frontier(
     }
     with keeping(problem.run, problem.identity("frontier", **asked), problem.kept) as kept:
         parts = run_job(
-            job, shards, problem.run.changed(threads=1), message="frontier", kept=kept,
+            job, shards, problem.run, message="frontier", kept=kept,
             stage=f"frontier {identity_of(asked)}",
         )  # fmt: skip
     return pl.DataFrame([row for part in parts for row in part])
@@ -93,6 +93,8 @@ class Points(ListJob[float, list[dict[str, Any]]]):
     yardstick : Yardstick, optional
         Retrained models are measured with it.
     """
+
+    alone = True
 
     problem: DisclosureProblem
     strategies: tuple[str, ...]

@@ -92,7 +92,7 @@ class MeasuredAtOptimum(Measured):
         job = Believed(self, measured, unseen, worth, [share * worth / usual for share in LAMS])
         shards = list(product(range(len(halves)), range(len(FACTORS)), range(len(LAMS))))
         found = run_job(
-            job, shards, self.run.changed(threads=1), message="how much influences are worth",
+            job, shards, self.run, message="how much influences are worth",
             kept=self.kept, stage=f"{self.stage}halves",
         )  # fmt: skip
         rewards = np.zeros(len(FACTORS))
@@ -154,6 +154,8 @@ class Believed(ListJob[tuple[int, int, int], float]):
         See `Calibration`.
     lams : list of float
     """
+
+    alone = True
 
     measured: MeasuredAtOptimum
     influences: list[FloatArray]

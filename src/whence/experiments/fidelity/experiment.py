@@ -215,7 +215,7 @@ class FidelityExperiment(Configurable):
         wanted = [(seed, one) for seed in seeds for one in (NOTHING, *removals)]
         wanted += [(subject.seed, more) for _, *two in pairs for more in two]
         known = load_known(kept)
-        retrain(subject, wanted, known, kept, _workers(run), "retraining")
+        retrain(subject, wanted, known, kept, run, "retraining")
         return Measured(removals, seeds, pairs, known, subject.outcome == "loss")
 
     def _pairs_of(self, removals: list[Removal]) -> list[tuple[Removal, Removal, Removal]]:
@@ -293,9 +293,7 @@ class FidelityExperiment(Configurable):
                 for query, units in enumerate(one.strongest if one.strongest is not None else ())
             ]
         wanted = [(subject.seed, gone) for one in predicted for gone in one.gone]
-        retrain(
-            subject, wanted, measured.known, kept, _workers(run), "retraining without proponents"
-        )
+        retrain(subject, wanted, measured.known, kept, run, "retraining without proponents")
 
     def _settings(self, subject: Subject) -> dict[str, Any]:
         model = subject.base
@@ -316,8 +314,3 @@ class FidelityExperiment(Configurable):
             "optimum": self.optimum,
             "seed": subject.seed,
         }
-
-
-def _workers(run: Run) -> Run:
-    """Torch has one random state in a process, so that models there are trained in turn."""
-    return run.changed(threads=1) if run.engine == "threads" else run

@@ -289,6 +289,8 @@ Known = dict[str, FloatArray]
 class _Retrainings(Job[tuple[int, IntArray], tuple[str, FloatArray], Known]):
     """Outcomes after training without some units; a shard is a seed and the units."""
 
+    alone = True
+
     subject: Subject
     known: Known = field(repr=False)
     kept: Checkpoints = field(repr=False)

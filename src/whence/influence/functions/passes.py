@@ -148,10 +148,7 @@ class Problem:
     ) -> FloatArray:
         starts = range(0, count, _PER_SOLVE)
         blocks = [np.arange(a, min(a + _PER_SOLVE, count)) for a in starts]
-        run = self.run
-        if not isinstance(self.objective, FactorObjective):
-            run = run.changed(threads=1)  # the module is one; torch has threads of its own
-        return engines.run(job, blocks, run, message="solving", kept=kept, stage="blocks")
+        return engines.run(job, blocks, self.run, message="solving", kept=kept, stage="blocks")
 
     def _along(self, rows: FloatArray) -> FloatArray:
         """∇Y of each query times each row, float64 [Q, R]."""
@@ -207,7 +204,14 @@ class Problem:
 class _OfProblem(Job[IntArray, tuple[Any, FloatArray], FloatArray]):
     """Something of a problem; a shard is a block of queries, or of removals."""
 
+    lasting = ("problem",)
+
     problem: Problem
+
+    @property
+    def alone(self) -> bool:
+        """Whether it is a module, of which there is one, and torch has threads of its own."""
+        return not isinstance(self.problem.objective, FactorObjective)
 
     def add(self, total: FloatArray, part: tuple[Any, FloatArray]) -> FloatArray:
         where, values = part

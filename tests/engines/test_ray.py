@@ -1,0 +1,240 @@
+"""Work by Ray: the same bits as by threads, whatever is lost on the way."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import socket
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+from long_work import TORCH, WORK, digest
+
+from whence.engines import Checkpoints, Interrupted, Job, ListJob, Run, run
+from whence.engines import _connection as connections
+from whence.engines import checkpoints as keeping
+from whence.engines._sending import pack, unpack
+from whence.engines.cluster import tasks_of
+from whence.errors import DataWarning, EngineError, ParameterError, UnsupportedError
+
+ray = pytest.importorskip("ray")
+_QUICK = ("shapley", "leave-one-out by item", "tracin per query")
+
+
+@dataclass(frozen=True)
+class Sums(Job):
+    """Noise summed in shards; in floating point the order of the sum shows."""
+
+    lasting = ("weights",)
+
+    weights: np.ndarray = field(default_factory=lambda: np.linspace(0.1, 3.0, 5000))
+    marker: str = ""
+    dies_at: int = -1
+    dies_again: bool = False
+    warns: bool = False
+
+    def run(self, shard):
+        if shard == self.dies_at and (self.dies_again or not Path(self.marker).exists()):
+            Path(self.marker).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.warns:
+            warnings.warn("Something about the data.", DataWarning, stacklevel=1)
+        noise = np.random.default_rng(shard).normal(size=len(self.weights))
+        return noise * self.weights
+
+    def start(self):
+        return np.zeros(len(self.weights))
+
+    def add(self, total, part):
+        part *= 0.5  # it is the total's
+        total += part
+        return total
+
+
+@dataclass(frozen=True)
+class Failing(ListJob):
+    def run(self, shard):
+        raise ParameterError("choose another shard.")
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two nodes on this machine, of one processor each, that only this machine reaches."""
+    from ray._private import ray_constants
+    from ray.cluster_utils import Cluster
+
+    patch = pytest.MonkeyPatch()
+    for name, value in (("RAY_AUTH_MODE", "disabled"), ("RAY_USAGE_STATS_ENABLED", "0")):
+        patch.setenv(name, value)
+    patch.setattr(ray_constants, "ENABLE_RAY_CLUSTER", False)
+    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    found.add_node(num_cpus=1)
+    yield found
+    connections.disconnect()
+    found.shutdown()
+    patch.undo()
+
+
+@pytest.fixture
+def by_ray(cluster):
+    return Run(engine="ray", address=cluster.address, threads=1)
+
+
+@pytest.fixture(autouse=True)
+def _save_always(monkeypatch):
+    monkeypatch.setattr(keeping, "_SECONDS", 0.0)
+    monkeypatch.setattr(keeping, "_LONGEST_SHARE", float("inf"))
+
+
+def names():
+    every = [*WORK, *TORCH]
+    return [pytest.param(one, marks=() if one in _QUICK else pytest.mark.slow) for one in every]
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_engine_does_not_matter(name, by_ray):
+    if name in TORCH:
+        pytest.importorskip("torch")
+    method = {**WORK, **TORCH}[name]
+    assert digest(method(by_ray)) == digest(method(Run(threads=2)))
+
+
+def test_what_is_interrupted_goes_on_with_another_engine(by_ray, tmp_path):
+    seen = []
+
+    def press(done, total, message):
+        seen.append(done)
+        if done >= 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted), Checkpoints(Run(folder=tmp_path), {}) as kept:
+        run(Sums(), range(40), by_ray.changed(progress=press), kept=kept)
+    with Checkpoints(Run(folder=tmp_path, resume=True), {}) as kept:
+        assert kept.load("work")["done"] == 20
+        found = run(Sums(), range(40), Run(threads=2), kept=kept)
+    assert found.tobytes() == run(Sums(), range(40), Run(threads=1)).tobytes()
+
+
+def test_a_worker_that_is_killed_loses_nothing(by_ray, tmp_path):
+    job = Sums(marker=str(tmp_path / "died"), dies_at=7)
+    found = run(job, range(12), by_ray)
+    assert Path(job.marker).exists()
+    assert found.tobytes() == run(Sums(), range(12), Run(threads=1)).tobytes()
+
+
+def test_what_fails_three_times_is_said_and_the_rest_is_kept(by_ray, tmp_path):
+    job = Sums(marker=str(tmp_path / "died"), dies_at=30, dies_again=True)
+    with (
+        pytest.raises(EngineError, match=r"Parts \d+ to \d+ of 40 of the work failed 3 times"),
+        Checkpoints(Run(folder=tmp_path), {}) as kept,
+    ):
+        run(job, range(40), by_ray, kept=kept)
+    with Checkpoints(Run(folder=tmp_path, resume=True), {}) as kept:
+        assert kept.load("work")["done"] > 0
+        found = run(Sums(), range(40), by_ray, kept=kept)
+    assert found.tobytes() == run(Sums(), range(40), Run(threads=1)).tobytes()
+
+
+def test_errors_and_warnings_of_the_work_are_those_of_threads(by_ray):
+    with pytest.raises(ParameterError, match="choose another shard"):
+        run(Failing(), range(3), by_ray)
+    with pytest.warns(DataWarning, match="Something about the data") as heard:
+        run(Sums(warns=True), range(8), by_ray)
+    assert len(heard) == 1
+
+
+@pytest.mark.slow
+def test_a_node_that_is_killed_loses_nothing(cluster, by_ray):
+    lost = cluster.add_node(num_cpus=1)
+    killed = []
+
+    def kill(done, total, message):
+        if done >= 5 and not killed:
+            killed.append(done)
+            cluster.remove_node(lost, allow_graceful=False)
+
+    found = run(Sums(), range(60), by_ray.changed(progress=kill))
+    assert killed
+    assert found.tobytes() == run(Sums(), range(60), Run(threads=1)).tobytes()
+
+
+# Without Ray
+
+
+def test_shards_of_a_task():
+    for n, threads, places in ((1, 1, 2), (64, 1, 2), (64, 2, 1), (64, 32, 20), (7, 4, 3)):
+        tasks = tasks_of(Sums(), range(n), threads, places)
+        assert [one for a, b in tasks for one in range(a, b)] == list(range(n))
+        assert len(tasks) == min(n, len(tasks))
+        if n >= places:
+            assert len(tasks) >= places
+
+
+def test_arrays_are_shared_and_come_back_alone():
+    arrays = {"a": np.arange(6.0).reshape(2, 3), "none": np.empty(0), "b": np.arange(3)}
+    packed = pack(arrays)
+    for one in packed[1:]:
+        one.flags.writeable = False
+    shared, own = unpack(packed), unpack(packed, own=True)
+    assert np.shares_memory(shared["a"], packed[1])
+    assert not np.shares_memory(own["a"], packed[1])
+    for found in (shared, own):
+        assert {name: one.tolist() for name, one in found.items()} == {
+            name: one.tolist() for name, one in arrays.items()
+        }
+        assert all(one.flags.writeable for one in found.values())
+    with pytest.raises(UnsupportedError, match="cannot be handed to other processes"):
+        pack(socket.socket())
+
+
+def test_a_run_is_another_one_elsewhere(tmp_path):
+    here = Run(seed=3, threads=2, folder=tmp_path, progress=lambda *_: None, engine="ray")
+    there = pickle.loads(pickle.dumps(here))
+    assert there == Run(seed=3, threads=2)
+
+
+def test_what_cannot_be_is_refused_before_work_begins(monkeypatch):
+    with pytest.raises(ParameterError, match="engine='ray'"):
+        Run(address="auto")
+    with pytest.raises(ParameterError, match="host:port"):
+        Run(engine="ray", address="ray://somewhere:10001")
+    with pytest.raises(ParameterError, match="host:port"):
+        run(Sums(), range(2), Run(engine="ray", address="nowhere"))
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+    with pytest.raises(EngineError, match=f"Nothing answers at {address}"):
+        run(Sums(), range(2), Run(engine="ray", address=address))
+    monkeypatch.setattr("whence.engines.cluster.find_spec", lambda name: None)
+    with pytest.raises(UnsupportedError, match=r"pip install 'whence\[ray\]'"):
+        Run(engine="ray")
+
+
+@pytest.mark.parametrize("package", ["Python", "Whence", "NumPy", "Numba"])
+def test_other_versions_are_refused(package):
+    ask = connections._asked_elsewhere()
+    same = connections._versions()
+    assert ask(same, None) is None
+    assert ask(same, ("os.path", "basename"), "a/b") == "b"
+    said = ask({**same, package: "0.0"}, None)
+    assert f"has {package} {same[package]}, and this one 0.0" in said
+    assert "Node " in ask({**same, "Nothing": "1"}, None)
+
+
+def test_what_ray_says_becomes_one_sentence():
+    errors = ray.exceptions
+    for error, said in (
+        (errors.OutOfMemoryError("..."), "ran out of memory"),
+        (errors.ObjectStoreFullError("..."), "object store is full"),
+        (errors.OutOfDiskError("..."), "disk of a node is full"),
+        (errors.WorkerCrashedError(), "went away each time"),
+        (errors.RaySystemError("First.\nSecond."), "First"),
+    ):
+        with pytest.raises(EngineError, match=said) as caught, connections._in_words("Part 1"):
+            raise error
+        assert "\n" not in str(caught.value)
+        assert "resume=True" in str(caught.value)
