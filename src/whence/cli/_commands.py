@@ -256,13 +256,11 @@ def _built(function: Callable[..., Any], name: str, arguments: list[str]) -> Any
     def run(**values: Any) -> Any:
         terminal.quiet, terminal.verbose = values.pop("quiet_"), values.pop("verbose_")
         terminal.start()
-        engine, address = (
-            (values.pop(one.name) for one in _ELSEWHERE) if elsewhere else (None, None)
-        )
+        how = [values.pop(one.name) for one in _ELSEWHERE] if elsewhere else [None, None]
         for one in whole:
             if one.name in values:
                 _check(one, values[one.name])
-        terminal.work_by(engine, address)
+        terminal.work_by(*how)
         if "given" in inspect.signature(function).parameters:
             values = {**{one.name: values[one.name] for one in own}, "given": _given(values, keys)}
         return function(**values)

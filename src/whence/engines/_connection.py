@@ -67,10 +67,8 @@ class Connection:
         self._folder: Path | None = None
         self._spoke: Callable[..., None] | None = None
         with _as_before():
-            import ray
-
-            self._ray = ray
-            self._is_own = not ray.is_initialized()
+            self._ray: Any = importlib.import_module("ray")
+            self._is_own = not self._ray.is_initialized()
             if self._is_own and address is None:
                 self._start()
             elif self._is_own:
@@ -177,14 +175,13 @@ class Connection:
 
     def _check_versions(self) -> None:
         ray = self._ray
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
+        strategies: Any = importlib.import_module("ray.util.scheduling_strategies")
         names = {node["NodeID"]: node["NodeName"] for node in ray.nodes() if node["Alive"]}
         ask = ray.remote(num_cpus=0, max_retries=ATTEMPTS - 1)(_asked_elsewhere())
         answers = [
-            ask.options(scheduling_strategy=NodeAffinitySchedulingStrategy(one, soft=False)).remote(
-                _versions(), None
-            )
+            ask.options(
+                scheduling_strategy=strategies.NodeAffinitySchedulingStrategy(one, soft=False)
+            ).remote(_versions(), None)
             for one in names
         ]
         for name, answer in zip(names.values(), answers):
@@ -203,8 +200,7 @@ class Connection:
 
     def _start(self) -> None:
         """Start Ray on this machine, for this process alone, where only this machine reaches it."""
-        from ray._private import ray_constants
-
+        ray_constants: Any = importlib.import_module("ray._private.ray_constants")
         _remove_what_is_left()
         self._folder = Path(_new_folder())
         token = {}
@@ -359,9 +355,7 @@ class _Said:
 @contextmanager
 def _in_words(what: str) -> Iterator[None]:
     """Say what failed in Ray in one sentence; errors of the work itself are raised as they are."""
-    import ray
-
-    errors = ray.exceptions
+    errors: Any = importlib.import_module("ray.exceptions")
     kept = "what was done is kept if the run has a folder; go on with resume=True"
     try:
         yield
@@ -448,10 +442,9 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 def _look_at_environment() -> None:
     """Let Ray, which has looked when it was imported, look again."""
     with suppress(ImportError, AttributeError):  # of versions that need not
-        from ray._raylet import AuthenticationTokenLoader, Config
-
-        Config.initialize("")
-        AuthenticationTokenLoader.instance().reset_cache()
+        raylet: Any = importlib.import_module("ray._raylet")
+        raylet.Config.initialize("")
+        raylet.AuthenticationTokenLoader.instance().reset_cache()
 
 
 def _new_folder() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import pickle
 from collections.abc import Sequence
 from typing import Any
@@ -26,8 +27,7 @@ def pack(value: Any) -> Packed:
     UnsupportedError
         If it cannot be sent.
     """
-    from ray import cloudpickle
-
+    cloudpickle: Any = importlib.import_module("ray.cloudpickle")
     buffers: list[pickle.PickleBuffer] = []
     try:
         content = cloudpickle.dumps(value, protocol=5, buffer_callback=buffers.append)
@@ -59,6 +59,6 @@ def unpack(packed: Sequence[Any], *, own: bool = False) -> Any:
 def _writable(array: npt.NDArray[np.uint8]) -> Any:
     if not array.size:
         return bytearray()
-    memory = (ctypes.c_uint8 * array.size).from_address(array.ctypes.data)
+    memory: Any = (ctypes.c_uint8 * array.size).from_address(array.ctypes.data)
     memory.owner = array
     return memory

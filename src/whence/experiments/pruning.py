@@ -199,8 +199,7 @@ class PruneExperiment(Configurable):
                 for name in (NOTHING, *names)
                 for share in ((0.0,) if name == NOTHING else shares)
             ]
-            how = run.changed(threads=1)
-            chosen_on = run_job(fits, work, how, message="choosing", kept=kept, stage="choice")
+            chosen_on = run_job(fits, work, run, message="choosing", kept=kept, stage="choice")
             chosen = self._chosen(chosen_on, measures, names, parts)
             on_test = replace(fits, asked=dict.fromkeys(parts, tested), k=k, _base={})
             wanted = [
@@ -209,7 +208,7 @@ class PruneExperiment(Configurable):
                 if name == NOTHING or self.aim is not None or share == chosen[seed, name]
             ]
             wanted += [(seed, f"{RANDOM} {name}", share) for (seed, name), share in chosen.items()]
-            found = run_job(on_test, wanted, how, message="testing", kept=kept, stage="test")
+            found = run_job(on_test, wanted, run, message="testing", kept=kept, stage="test")
         settings = {
             "model": type(model).__name__,
             "metrics": list(measures.metrics),
@@ -287,6 +286,8 @@ class _Fits(ListJob[tuple[int, str, float], dict[str, Any]]):
     first : int
         The seed whose lists are kept.
     """
+
+    alone = True
 
     made: Makes
     removal: Removal

@@ -180,10 +180,7 @@ class RemovalExperiment(Configurable):
                 for name in (NOTHING, *(one.name for one in rankings))
                 for step in ((0,) if name == NOTHING else range(1, self.steps + 1))
             ]
-            found = run_job(
-                job, work, run.changed(threads=1), message="fitting again", kept=kept,
-                stage="curves",
-            )  # fmt: skip
+            found = run_job(job, work, run, message="fitting again", kept=kept, stage="curves")
         table = values_table(values, train, self.by)
         counts = askers_of(parts["test"])
         settings = {
@@ -238,6 +235,8 @@ class _Curves(Job[Curve, dict[str, Any], dict[str, Any]]):
         That are removed, 0 first.
     of : str
     """
+
+    alone = True
 
     made: Callable[[int], Any]
     removal: Removal

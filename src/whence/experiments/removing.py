@@ -178,9 +178,7 @@ def values_of(
         Who is valued.
     """
     job = _Values(made, train, asked, build, run.changed(folder=None, resume=False), by)
-    parts = run_job(
-        job, shards, run.changed(threads=1), message="valuing", kept=kept, stage="values"
-    )
+    parts = run_job(job, shards, run, message="valuing", kept=kept, stage="values")
     return [Valued(*shard, part["scores"], part["errors"]) for shard, part in zip(shards, parts)]
 
 
@@ -255,6 +253,8 @@ def sources_of(train: Interactions, by: str | None) -> tuple[str, pl.Series, Int
 @dataclass(frozen=True)
 class _Values(ListJob[tuple[int, str, str], dict[str, Any]]):
     """Values; a shard is a seed, a method and a metric."""
+
+    alone = True
 
     made: Makes
     train: Interactions
