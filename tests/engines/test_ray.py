@@ -67,12 +67,13 @@ def cluster():
     from ray._private import ray_constants
     from ray.cluster_utils import Cluster
 
-    patch = pytest.MonkeyPatch()
+    patch, ended_by = pytest.MonkeyPatch(), signal.getsignal(signal.SIGTERM)
     for name, value in (("RAY_AUTH_MODE", "disabled"), ("RAY_USAGE_STATS_ENABLED", "0")):
         patch.setenv(name, value)
     patch.setattr(ray_constants, "ENABLE_RAY_CLUSTER", False)
     found = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     found.add_node(num_cpus=1)
+    signal.signal(signal.SIGTERM, ended_by)
     yield found
     connections.disconnect()
     found.shutdown()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from whence.influence.credit import check_credit
 from whence.influence.replay.adjoint import Trajectory
 from whence.influence.replay.forward import shares_of_groups, through_training
 from whence.influence.replay.outcomes import Outcome, Several, outcome_of
+from whence.influence.replay.passes import Passes, Take, gone_through, stage_of
 from whence.influence.replay.replayed import Replayed, check_replayable
 from whence.influence.replay.smoothness import warn_of_kinks
 from whence.influence.result import Influence
@@ -133,10 +134,13 @@ class Replay(Attributor, name="replay", title="Replayed training"):
             self._working("attribute", replayed) as kept,
             reporter(replayed.run.progress) as report,
         ):
-            scores = np.stack([
-                self._of_run(replayed, number, None, part_of(report, number, self.runs), kept)[0]
-                for number in range(self.runs)
-            ])  # fmt: skip
+            scores = np.zeros((self.runs, replayed.n))
+
+            def take(number: int, _: Any, values: FloatArray) -> None:
+                scores[number] = values[0]
+
+            passes = [(number, None) for number in range(self.runs)]
+            gone_through(Passes(self, replayed, take, report, kept, passes))
         return self._answer(replayed, scores)
 
     def attribute_each(
@@ -162,9 +166,12 @@ class Replay(Attributor, name="replay", title="Replayed training"):
             raise ParameterError("outcomes is empty; give one at least.")
         replayed = self._replayed(model, Several(parts), run)
         by_run = np.zeros((self.runs, len(parts), replayed.n))
+
+        def take(number: int, chosen: Any, values: FloatArray) -> None:
+            by_run[number, slice(*chosen)] = values
+
         with self._working("attribute_each", replayed) as kept:
-            for number, chosen, values in self._blocks(replayed, kept):
-                by_run[number, chosen] = values
+            self._in_blocks(replayed, kept, take)
         return [
             self._answer(replayed.about(one), by_run[:, place]) for place, one in enumerate(parts)
         ]
@@ -227,24 +234,24 @@ class Replay(Attributor, name="replay", title="Replayed training"):
         """
         replayed = self._asked(model, data, run)
         out = np.zeros((replayed.n, len(replayed.outcome)))
+
+        def take(_: int, chosen: Any, values: FloatArray) -> None:
+            out[:, slice(*chosen)] += values.T / self.runs
+
         with self._working("matrix", replayed) as kept:
-            for _, chosen, values in self._blocks(replayed, kept):
-                out[:, chosen] += values.T / self.runs
+            self._in_blocks(replayed, kept, take)
         return out
 
-    def _blocks(
-        self, replayed: Replayed, kept: Checkpoints
-    ) -> Iterator[tuple[int, slice, FloatArray]]:
-        """Number of the run, some single outcomes, and the values for them, float64 [k, n]."""
+    def _in_blocks(self, replayed: Replayed, kept: Checkpoints, take: Take) -> None:
+        """Have the values for all single outcomes, run by run."""
         n, step = len(replayed.outcome), _MOST_OUTCOMES
-        starts = range(0, n, step)
+        passes = [
+            (number, (start, min(start + step, n)))
+            for number in range(self.runs)
+            for start in range(0, n, step)
+        ]
         with reporter(replayed.run.progress) as report:
-            for number in range(self.runs):
-                for place, start in enumerate(starts):
-                    chosen = start, min(start + step, n)
-                    told = part_of(report, number * len(starts) + place, self.runs * len(starts))
-                    values = self._of_run(replayed, number, chosen, told, kept)
-                    yield number, slice(*chosen), values
+            gone_through(Passes(self, replayed, take, report, kept, passes))
 
     def _asked(self, model: Any, data: Any, run: Run | None) -> Replayed:
         """Check a call."""
@@ -271,7 +278,7 @@ class Replay(Attributor, name="replay", title="Replayed training"):
         kept: Checkpoints | None = None,
     ) -> FloatArray:
         """Values of one run for the mean of the outcomes, or for some of them, float64 [K, n]."""
-        stage = f"run-{number}" + ("" if outcomes is None else f"-{outcomes[0]}")
+        stage = stage_of(number, outcomes)
         done = None if kept is None else kept.load(stage)
         if done is not None:
             return np.asarray(done)
