@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from long_work import TORCH, WORK, digest
+from long_work import TORCH, WORK, clicks, digest, few, neighbours
 
+import whence
 from whence.engines import Checkpoints, Interrupted, Job, ListJob, Run, run
 from whence.engines import _connection as connections
 from whence.engines import checkpoints as keeping
@@ -102,6 +103,26 @@ def test_the_engine_does_not_matter(name, by_ray):
         pytest.importorskip("torch")
     method = {**WORK, **TORCH}[name]
     assert digest(method(by_ray)) == digest(method(Run(threads=2)))
+
+
+def test_models_are_evaluated_alike(by_ray, monkeypatch):
+    monkeypatch.setattr("whence.evaluation._shards._QUERIES", 64)
+    model, data = neighbours(), clicks()
+    for metrics in (["mrr@5", "coverage@5"], ["auc"]):
+        found = whence.evaluate(model, data.validation, metrics, run=by_ray)
+        assert found.scores == whence.evaluate(model, data.validation, metrics).scores
+
+
+@pytest.mark.slow
+def test_runs_of_training_are_gone_through_alike(by_ray, tmp_path):
+    pytest.importorskip("torch")
+    data = few()
+    small = whence.GRU4Rec(embedding_dim=4, hidden_dim=4, dropout=0.0, epochs=2, torch_threads=1)
+    model = whence.smooth(small).fit(data.train)
+    for method in ("attribute", "matrix"):
+        replay = getattr(whence.Replay(runs=3), method)
+        found = replay(model, data.validation, run=by_ray.changed(folder=tmp_path / method))
+        assert digest(found) == digest(replay(model, data.validation))
 
 
 def test_what_is_interrupted_goes_on_with_another_engine(by_ray, tmp_path):

@@ -171,10 +171,8 @@ def evaluate_all(
         history = data.get("validation", parts.validation) if name == "test" else None
         if history is not None and not _asks_users(model, part, config):
             history = None
-        with working(f"Evaluating on {name} data"):
-            results[name] = evaluate(
-                model, part, wanted, history=history, threads=threads, **options
-            )
+        with working(f"Evaluating on {name} data", threads=threads) as run:
+            results[name] = evaluate(model, part, wanted, history=history, run=run, **options)
     return results
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whence.data import Interactions, Vocabulary
+from whence.engines import Run
 from whence.errors import (
     DataError,
     DataWarning,
@@ -21,6 +22,7 @@ from whence.errors import (
     check_list,
 )
 from whence.evaluation._names import external_ids
+from whence.evaluation._shards import rank_by
 from whence.evaluation.answers import (
     RATING_METRICS,
     Answers,
@@ -70,6 +72,7 @@ def evaluate(
     seed: int = 42,
     train: Any = None,
     threads: int | None = None,
+    run: Run | None = None,
 ) -> Evaluation:
     """Evaluate a recommender on validation data.
 
@@ -116,6 +119,8 @@ def evaluate(
         are treated as unknown. Without it every item of `data` counts as known.
     threads : int, optional
         Number of threads; the values do not depend on it.
+    run : Run, optional
+        Where lists are made: by the engine of the run. Negatives are ranked in this process.
 
     Returns
     -------
@@ -158,7 +163,9 @@ def evaluate(
         errors = rating_errors(model, asked.data, asked.vocabulary, unknown)
     ranking, vocabulary = Ranking(asked.queries, np.empty((0, 0), np.int32)), asked.vocabulary
     if len(rated) < len(resolved):
-        ranking, vocabulary = _rank(model, asked, resolved, negatives, eligible, seed, threads)
+        run = Run(threads=threads) if run is None else run
+        run = run if threads is None else run.changed(threads=threads)
+        ranking, vocabulary = _rank(model, asked, resolved, negatives, eligible, seed, run)
     answers = Answers(ranking, errors, vocabulary, asked, eligible)
     found = evaluation_of(resolved, answers, negatives, seed)
     return with_cautions(found, model, answers, "query" if per == "query" else "source")
@@ -179,7 +186,8 @@ def value_of(
     """
     asked = _ask(model, queries, train, None, {})
     resolved = (metric.for_kind(queries.kind),)
-    ranking, vocabulary = _rank(model, asked, resolved, None, None, 0, threads)
+    run = Run(threads=threads)
+    ranking, vocabulary = _rank(model, asked, resolved, None, None, 0, run)
     return float(evaluation_of(resolved, Answers(ranking, None, vocabulary, asked, None), None, 0))
 
 
@@ -315,9 +323,10 @@ def _rank(
     negatives: Any,
     eligible: npt.NDArray[np.bool_] | None,
     seed: int,
-    threads: int | None,
+    run: Run,
 ) -> tuple[Ranking, Vocabulary]:
     """Lists of the model, and the vocabulary that their numbers belong to."""
+    threads = run.threads
     k = max(metric.k for metric in metrics)
     auc = any(metric.base == "auc" for metric in metrics)
     if not hasattr(model, "recommend_codes"):
@@ -329,6 +338,8 @@ def _rank(
         lists, vocabulary = foreign_lists(model, asked.queries, asked.vocabulary, k)
         return Ranking(asked.queries, lists), vocabulary
     k = min(k, len(asked.vocabulary.items))
+    if negatives is None and run.engine != "threads":
+        return rank_by(run, model, asked.queries, k, auc, eligible), asked.vocabulary
     if negatives is None:
         ranking = rank_catalogue(
             model, asked.queries, k, auc=auc, eligible=eligible, threads=threads
