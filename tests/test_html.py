@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html import escape
+
 import polars as pl
 import pytest
 
@@ -76,3 +78,21 @@ def test_plans_and_results_of_experiments():
     assert "<th>vs_none</th>" in rest
     for kind in (DisclosureResult, ExplanationFidelityResult):
         assert repr(kind(pl.DataFrame(fits), {})) == f"<{kind.__name__} of 4 rows>"
+
+
+def test_interactions_show_their_rows():
+    data = whence.Interactions.from_frame(pl.DataFrame({"session": ["<i>", "b"], "item": [1, 2]}))
+    first, _, rest = data._repr_html_().partition("\n")
+    assert first == "<p>Interactions: 2 rows, 2 sessions, 2 items</p>"
+    assert "<th>session</th>" in rest
+    assert "<i>" not in rest
+
+
+def test_what_is_said_in_sentences_is_shown_in_them():
+    frame = pl.DataFrame({"user": [1, 1, 2, 2, 3], "item": ["a", "b", "a", "c", "b"]})
+    model = whence.EASE(l2=1.0).fit(frame)
+    forgotten = whence.forget(model, users=[2])
+    assert forgotten._repr_html_().startswith("<p>Forgotten: 2 rows, 1 users")
+    explanation = whence.explain(model, ["a", "b"], k=1)
+    found = explanation.counterfactual()
+    assert found._repr_html_() == f"<p>{escape(str(found))}</p>"

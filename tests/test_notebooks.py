@@ -81,3 +81,21 @@ def test_a_cell_that_shows_something_else_is_found(tmp_path):
     outputs = run_cell("print('one')\n1 + 1", {})
     assert shown(outputs) == "one\n\n2"
     assert difference("one\n\n3", shown(outputs)) is not None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_with_real_data(path, data_dir, tmp_path, monkeypatch):
+    """Where a notebook can take a public data set, all of it runs on that."""
+    cells = [
+        "".join(cell["source"])
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
+        if cell["cell_type"] == "code"
+    ]
+    if "REAL = False" not in cells[0]:
+        pytest.skip("it has generated data only")
+    (tmp_path / "data").symlink_to(data_dir)
+    monkeypatch.chdir(tmp_path)
+    namespace = {}
+    outputs = [run_cell(cell.replace("REAL = False", "REAL = True"), namespace) for cell in cells]
+    assert any(outputs)

@@ -8,6 +8,14 @@ from typing import Any
 import polars as pl
 
 
+class ShownAsText:
+    """A result that a notebook shows in the sentences that printing shows."""
+
+    def _repr_html_(self) -> str:
+        said = str(self).removeprefix("<").removesuffix(">")
+        return "\n".join(f"<p>{escape(line)}</p>" for line in said.splitlines())
+
+
 class ShownAsTable:
     """A result that a notebook shows as one line of heading and its table, as polars shows it."""
 

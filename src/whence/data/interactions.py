@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from whence._html import ShownAsTable
 from whence.data._describe import describe, one_line
 from whence.data._fingerprint import fingerprint
 from whence.data._frames import Native, to_polars
@@ -34,7 +35,7 @@ __all__ = ["Columns", "Interactions", "Sequences", "Vocabulary"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Interactions:
+class Interactions(ShownAsTable):
     """Sessions of items, or baskets of users; made by `from_frame` and never changed.
 
     All rows have one canonical order: a stable sort by timestamp, and without a time column the

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from whence._html import ShownAsText
 from whence.errors import DataError, check_int
 from whence.explanation._exact import AUTO
 from whence.explanation._problems import Problem, solve, with_target
@@ -23,7 +24,7 @@ _BLOCK = 4096
 
 
 @dataclass(frozen=True)
-class Counterfactual:
+class Counterfactual(ShownAsText):
     """A set of events whose removal drops an item out of the top k.
 
     Attributes

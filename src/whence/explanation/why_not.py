@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from whence._html import ShownAsText
 from whence.errors import DataError, check_int
 from whence.explanation._exact import AUTO
 from whence.explanation._problems import Problem, solve, with_target
@@ -24,7 +25,7 @@ _TRIED = 4096
 
 
 @dataclass(frozen=True)
-class WhyNot:
+class WhyNot(ShownAsText):
     """Why an item is not among the k that are recommended.
 
     Attributes

@@ -69,29 +69,35 @@ def _pictures(folder: Folder) -> list[Block]:
 
 
 def _removal(folder: Folder) -> list[Block]:
-    """The metric as more and more is removed, a line for each order of removal."""
+    """The metric as more and more is removed, and what lies between the curves."""
     frame = folder.table("curves.csv")
-    if frame is None:
+    if frame is None or not {"order", "fraction", "value", "low", "high"} <= set(frame.columns):
         return []
-    by = next((name for name in ("order", "ranking", "method") if name in frame.columns), None)
-    if by is None or not {"fraction", "value"} <= set(frame.columns):
-        return []
-    kinds = [name for name in ("metric", "data") if name in frame.columns]
-    blocks: list[Block] = []
-    for names, part in frame.group_by(kinds, maintain_order=True) if kinds else [((), frame)]:
-        said = dict(zip(kinds, names))
-        metric = str(said.get("metric", "metric"))
-        title = f"{metric} as training data are removed"
-        title += f", on {said['data']} data" if "data" in said else ""
-        blocks.append(
-            curves(
-                title, part.drop(kinds), "fraction", "value", by,
-                low="low" if "low" in part.columns else None,
-                high="high" if "high" in part.columns else None,
-                labels=("share removed", metric), share=True,
-            )
-        )  # fmt: skip
+    metric = _first_metric(folder)
+    return [
+        curves(
+            f"{metric} on test data as training data are removed", frame, "fraction", "value",
+            "order", low="low", high="high", labels=("share removed", metric), share=True,
+        ),
+        *_with_intervals(folder, ("order", "metric")),
+    ]  # fmt: skip
+
+
+def _prune(folder: Folder) -> list[Block]:
+    """What removing the chosen share is worth; the frontier, where there is an aim."""
+    blocks = _with_intervals(folder, ("order", "metric"))
+    frame, metric = folder.table("frontier.csv"), _first_metric(folder)
+    aim = folder.summary.get("settings", {}).get("aim")
+    if frame is not None and {aim, metric, "order"} <= set(frame.columns):
+        title = f"{aim} against {metric} on test data, over the share removed"
+        blocks.insert(0, curves(title, frame, str(aim), metric, "order", labels=(aim, metric)))
     return blocks
+
+
+def _first_metric(folder: Folder) -> str:
+    settings = folder.summary.get("settings")
+    metrics = settings.get("metrics") if isinstance(settings, dict) else None
+    return str(metrics[0]) if metrics else "metric"
 
 
 def _disclosure(folder: Folder) -> list[Block]:
@@ -104,11 +110,7 @@ def _disclosure(folder: Folder) -> list[Block]:
 
 def _corruption(folder: Folder) -> list[Block]:
     """How well each method finds what was planted, and what cleaning brings back."""
-    frame = folder.table("table.csv")
-    if frame is None:
-        return []
-    columns = [name for name in frame.columns if f"{name}_low" in frame.columns]
-    return _columns_with_intervals(frame, columns, ("attack", "method"))
+    return _with_intervals(folder, ("attack", "method"))
 
 
 def _forgetting(folder: Folder) -> list[Block]:
@@ -130,12 +132,14 @@ def _forgetting(folder: Folder) -> list[Block]:
     return blocks
 
 
-def _columns_with_intervals(
-    frame: pl.DataFrame, columns: Sequence[str], names: Sequence[str]
-) -> list[Block]:
+def _with_intervals(folder: Folder, names: Sequence[str]) -> list[Block]:
+    """A chart of each column of the table that has intervals; `names` say what a row is of."""
+    frame = folder.table("table.csv")
+    if frame is None:
+        return []
     blocks: list[Block] = []
     names = [name for name in names if name in frame.columns]
-    for column in columns:
+    for column in [name for name in frame.columns if f"{name}_low" in frame.columns]:
         part = frame.drop_nulls(column)
         if not part.height:
             continue
@@ -161,7 +165,7 @@ def _label(row: dict[str, Any], names: Sequence[str]) -> str:
 
 _CHARTS: dict[str, Callable[[Any], list[Block]]] = {
     "removal": _removal,
-    "prune": _removal,
+    "prune": _prune,
     "disclosure": _disclosure,
     "corruption": _corruption,
     "forgetting": _forgetting,
@@ -169,6 +173,7 @@ _CHARTS: dict[str, Callable[[Any], list[Block]]] = {
 _ABOUT = {
     "removal": "The metric of models fitted on less and less of the training data. Where values "
     "are right, the quality rises or stays as the lowest go, and falls as the highest go.",
+    "prune": "The share to remove is chosen on one part of the data and reported on another.",
     "corruption": "What was planted is looked for, and left out: how much of it is found, and what "
     "that brings back of the metric on test data.",
     "forgetting": "A model that has forgotten beside one trained without the data.",

@@ -105,8 +105,9 @@ class Folder:
         """The values of the training data; None where there are none."""
         from whence.attribution import Attribution
 
-        path = self.path / VALUES
-        return Attribution.load(path) if path.is_file() else None
+        path = self.path / VALUES  # experiments have tables of that name
+        is_there = self.command in ("value", "demo") and path.is_file()
+        return Attribution.load(path) if is_there else None
 
     def table(self, name: str) -> pl.DataFrame | None:
         """Read a table of the folder; None where there is none.

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from whence._html import ShownAsText
 from whence.curation.forgetting.audit import Audit, audit
 from whence.curation.forgetting.certificate import Certificate
 from whence.curation.forgetting.gone import Gone, Mask, asked_for, listed
@@ -20,7 +21,7 @@ from whence.errors import ParameterError, check_int
 
 
 @dataclass(frozen=True)
-class Forgotten:
+class Forgotten(ShownAsText):
     """A model that has forgotten rows of its training data.
 
     Attributes
