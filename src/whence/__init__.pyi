@@ -190,6 +190,9 @@ from .explanation import (
     explain as explain,
 )
 from .explanation import (
+    explain_files as explain_files,
+)
+from .explanation import (
     explain_many as explain_many,
 )
 from .illoominate import (
@@ -444,6 +447,7 @@ __all__ = [
     "detection_report",
     "evaluate",
     "explain",
+    "explain_files",
     "explain_many",
     "explore",
     "filter_core",

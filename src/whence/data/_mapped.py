@@ -100,7 +100,7 @@ def _by_column(path: Path, folder: Path) -> pl.DataFrame:
             fixed = pa.types.is_primitive(field.type) and not pa.types.is_boolean(field.type)
             if not fixed or any(part.null_count for part in parts) or not n_rows:
                 whole = pl.from_arrow(pa.chunked_array(parts, type=field.type))
-                columns[field.name] = whole.clone().rechunk()  # type: ignore[union-attr]
+                columns[field.name] = whole.clone().rechunk()
                 continue
             width = field.type.bit_width // 8
             own = folder / f"column-{number}.bin"

@@ -8,6 +8,7 @@ from whence.explanation.prunings import PruningStatistics, pruning_statistics
 from whence.explanation.reasons import because
 from whence.explanation.reports import GlobalReport, LocalReport, global_report, local_report
 from whence.explanation.result import Explanation
+from whence.explanation.shards import explain_files
 from whence.explanation.shortcuts import explain, explain_many
 from whence.explanation.standing_in import StandIns, stand_in_scores, stand_ins
 from whence.explanation.why_not import WhyNot
@@ -26,6 +27,7 @@ __all__ = [
     "average_sequence",
     "because",
     "explain",
+    "explain_files",
     "explain_many",
     "global_report",
     "histories_from",
