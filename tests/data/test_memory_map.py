@@ -10,6 +10,7 @@ import pytest
 
 import whence
 from whence.data import read_interactions
+from whence.data.vocabulary import number_by_first_appearance
 from whence.errors import FileFormatError, ParameterError, UnsupportedError
 
 pytest.importorskip("pyarrow")
@@ -137,3 +138,16 @@ def test_what_cannot_be_mapped(clicks, tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UnsupportedError, match="needs pyarrow"):
         read_interactions(path, memory_map=folder)
+
+
+@pytest.mark.parametrize("dtype", [pl.Int8, pl.UInt8, pl.Int16, pl.Int64, pl.UInt32])
+def test_numbers_by_first_appearance_are_the_same_in_narrow_integers(dtype, monkeypatch):
+    monkeypatch.setattr("whence.data._numbering._AT_A_TIME", 7)
+    low, high = (0, 200) if dtype in (pl.UInt8, pl.UInt32) else (-120, 120)
+    values = np.random.default_rng(1).integers(low, high, 400)
+    distinct, numbers = number_by_first_appearance(pl.Series("id", values, dtype=dtype))
+    order = list(dict.fromkeys(values.tolist()))
+    assert distinct.to_list() == order
+    assert distinct.dtype == dtype
+    assert numbers.tolist() == [order.index(value) for value in values]
+    assert numbers.dtype == np.int64

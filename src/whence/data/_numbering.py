@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+_AT_A_TIME = 10_000_000  # rows, so that memory does not grow with them
 Number = TypeVar("Number", bound=np.integer[Any])
 
 
@@ -29,7 +30,9 @@ def renumber(
     """
     n = len(codes)
     first = np.full(n_codes, n, dtype=np.int64)
-    first[codes[::-1]] = np.arange(n - 1, -1, -1)  # the last assignment is the first appearance
+    for end in range(n, 0, -_AT_A_TIME):  # the last assignment is the first appearance
+        start = max(0, end - _AT_A_TIME)
+        first[codes[start:end][::-1]] = np.arange(end - 1, start - 1, -1)
     present = np.flatnonzero(first < n)
     old: NDArray[np.int64] = present[np.argsort(first[present])]
     new = np.empty(n_codes, dtype=np.int32)

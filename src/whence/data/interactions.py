@@ -28,7 +28,7 @@ from whence.data._ties import count_ties, tie_seed, warn_of_order
 from whence.data._units import warn_of_times
 from whence.data._whole import Whole
 from whence.data.columns import Columns
-from whence.data.vocabulary import Vocabulary, check_ids, number_by_first_appearance
+from whence.data.vocabulary import Vocabulary, check_ids, numbered
 from whence.errors import DataError, ParameterError, UnsupportedError, check_path
 
 __all__ = ["Columns", "Interactions", "Sequences", "Vocabulary"]
@@ -248,9 +248,8 @@ class Interactions(ShownAsTable):
         if (rows[1:] < rows[:-1]).any():
             source_ids, item_ids = source_ids.gather(rows), item_ids.gather(rows)
         if vocabulary is None:
-            sources, source_codes = number_by_first_appearance(source_ids)
-            source_codes = source_codes.astype(np.int32)
-            items, item_codes = number_by_first_appearance(item_ids)
+            sources, source_codes = numbered(source_ids)
+            items, item_codes = numbered(item_ids)
             vocabulary = Vocabulary(items.rename("item"), sources.rename("source"))
         else:
             source_codes = vocabulary.source_codes(source_ids)

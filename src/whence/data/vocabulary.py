@@ -135,13 +135,20 @@ def check_ids(ids: pl.Series, name: str) -> None:
 
 def number_by_first_appearance(ids: pl.Series) -> tuple[pl.Series, NDArray[np.int64]]:
     """Return the distinct ids in order of appearance, and the number of each row's id."""
+    distinct, numbers = numbered(ids)
+    return distinct, numbers.astype(np.int64, copy=False)
+
+
+def numbered(ids: pl.Series) -> tuple[pl.Series, NDArray[np.integer[Any]]]:
+    """Return what `number_by_first_appearance` does, in integers as narrow as they are."""
     if isinstance(ids.dtype, _MACHINE_INTEGERS) and len(ids):
         values = ids.to_numpy()
         low, high = int(values.min()), int(values.max())
         if high - low < max(2 * len(ids), _NARROW):  # a table over the range is soon filled
-            old, numbers = renumber(values.astype(np.int64, copy=False) - low, high - low + 1)
-            distinct = pl.Series(ids.name, old + low, dtype=ids.dtype)
-            return distinct, numbers.astype(np.int64)
+            codes = np.empty(len(values), dtype=np.int32 if high - low < 2**31 else np.int64)
+            np.subtract(values, low, out=codes, dtype=np.int64, casting="unsafe")
+            old, numbers = renumber(codes, high - low + 1)
+            return pl.Series(ids.name, old + low, dtype=ids.dtype), numbers
     distinct = ids.unique(maintain_order=True)
     codes = _codes(_lookup(distinct), distinct, ids, "")
     return distinct, codes

@@ -68,11 +68,12 @@ def explain_files(
     >>> import polars as pl, tempfile, whence
     >>> data = whence.make_sessions(n_sessions=200, seed=1)
     >>> model = whence.VMISKNN(k=50, m=100).fit(data.train)
+    >>> histories = [data.train.item_ids.to_list()[n : n + 3] for n in range(10)]
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     _ = whence.explain_files(model, data.train, f"{folder}/why", shard=80, k=5)
+    ...     _ = whence.explain_files(model, histories, f"{folder}/why", shard=4, k=5)
     ...     shares = pl.read_parquet(f"{folder}/why/*.parquet")
     >>> shares["history"].n_unique()
-    200
+    10
     """
     check_int("shard", shard, minimum=1)
     folder = check_path("folder", folder)
