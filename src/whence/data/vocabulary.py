@@ -145,7 +145,8 @@ def numbered(ids: pl.Series) -> tuple[pl.Series, NDArray[np.integer[Any]]]:
         values = ids.to_numpy()
         low, high = int(values.min()), int(values.max())
         if high - low < max(2 * len(ids), _NARROW):  # a table over the range is soon filled
-            codes = np.empty(len(values), dtype=np.int32 if high - low < 2**31 else np.int64)
+            narrow = np.int32 if high - low < 2**31 else np.int64
+            codes: NDArray[np.integer[Any]] = np.empty(len(values), dtype=narrow)
             np.subtract(values, low, out=codes, dtype=np.int64, casting="unsafe")
             old, numbers = renumber(codes, high - low + 1)
             return pl.Series(ids.name, old + low, dtype=ids.dtype), numbers
