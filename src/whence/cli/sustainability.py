@@ -60,7 +60,7 @@ def sustainability(
     say()
     heading("Sustainable items that are recommended least, for how often they are in the data")
     few = found.items.filter("sustainable").head(_SHOWN)
-    table(list(few.columns), [[str(cell) for cell in row] for row in few.iter_rows()])
+    table(list(few.columns), [[*row[:-1], f"{row[-1]:.2f}"] for row in few.iter_rows()])
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         write_interactions(found.shares, folder / "shares.csv", overwrite=True)
