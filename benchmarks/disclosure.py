@@ -8,10 +8,10 @@ folder that has ``ml-100k`` and ``ml-1m`` (the files of GroupLens, and those of 
 Each seed is computed for itself, and may be in a process of its own (``only=2``); those that are
 there are put together. Tables are ``ml-100k`` and ``generated``, of factorisations of ratings, and
 of networks ``neumf`` (ML-100K), ``neumf-same`` (retrained from the start that was looked at),
-``neumf-steps`` (by a trust region), ``neumf-replay`` (smooth, by replayed training),
-``neumf-ndcg``, ``neumf-1m``, ``bprmf``, ``gru4rec`` and ``sasrec`` (150 users of ML-100K). Results
-of single fits are kept in OUTPUT, so that a run that was broken off goes on. Seconds are of the
-processor, in one process.
+``neumf-own`` (the same, by the influence of that run alone), ``neumf-steps`` (by a trust region),
+``neumf-replay`` (smooth, by replayed training), ``neumf-ndcg``, ``neumf-1m``, ``bprmf``,
+``gru4rec`` and ``sasrec`` (150 users of ML-100K). Results of single fits are kept in OUTPUT, so
+that a run that was broken off goes on. Seconds are of the processor, in one process.
 """
 
 from __future__ import annotations
@@ -127,6 +127,9 @@ def tables() -> dict[str, tuple[str, dict[str, Any]]]:
         "generated": ("", {}),
         "neumf": (films, {**NETWORKS, "model": neumf}),
         "neumf-same": (films, {**NETWORKS, **own, "model": neumf}),
+        "neumf-own": (
+            films, {**NETWORKS, **own, "model": neumf, "disclosure": whence.Disclosure(runs=1)}
+        ),
         "neumf-steps": (
             films, {**NETWORKS, **steps, "model": neumf, "disclosure": searched}
         ),

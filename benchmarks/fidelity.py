@@ -7,7 +7,7 @@ off goes on. The tables are printed as Markdown, and written into the folder of 
 ``--write`` those of all cases in the folder become ``benchmarks/FIDELITY_RESULTS.md``, with a
 summary.
 
-Cases: a model and ``ml`` (300 users of MovieLens 100K, for models of sequences 200), ``ml-all``
+Cases: a model and ``ml`` (300 users of MovieLens 100K, for models of sequences 60), ``ml-all``
 (all users, for NeuMF and BPRMF), or ``rsc15`` (1,500 sessions of Yoochoose), as in ``neumf-ml`` and
 ``gru4rec-rsc15``; ``smooth`` are the same sessions with training as `whence.smooth` makes it.
 """
@@ -67,7 +67,7 @@ SEVERAL = ("tracin", "influence-function:solver=ekfac")
 TITLES = {
     "neumf": "NeuMF", "bprmf": "BPRMF", "gru4rec": "GRU4Rec", "lstm": "LSTMRec",
     "sasrec": "SASRec", "ml": "300 users of MovieLens 100K", "ml-all": "MovieLens 100K",
-    "ml-sequences": "200 users of MovieLens 100K", "rsc15": "1,500 sessions of RSC15",
+    "ml-sequences": "60 users of MovieLens 100K", "rsc15": "1,500 sessions of RSC15",
     "smooth": "1,500 sessions of RSC15, smooth training",
 }  # fmt: skip
 SHOWN = {
@@ -78,14 +78,14 @@ SHOWN = {
 SIZES = {
     "ml": {"n_sources": 300, "masks": 24, "removals": 30, "queries": 40, "starts": 3,
            "runs": (1, 4), "proponents": 8, "pairs": 6},
-    "ml-sequences": {"n_sources": 200, "masks": 24, "removals": 0, "queries": 16, "starts": 2,
-                     "runs": (1, 4), "proponents": 0, "pairs": 6},
+    "ml-sequences": {"n_sources": 60, "keep": (0.5, 0.9), "masks": 24, "removals": 0, "queries": 16,
+                     "starts": 1, "runs": (1, 4), "proponents": 0, "pairs": 6},
     "ml-all": {"keep": (0.9, 0.99), "masks": 24, "removals": 0, "queries": 8, "starts": 0,
                "runs": (1,), "proponents": 0, "pairs": 6},
     "rsc15": {"n_sources": 1500, "masks": 24, "removals": 0, "queries": 16, "starts": 2,
               "runs": (1, 4), "proponents": 0, "pairs": 6},
 }  # fmt: skip
-SIZES["smooth"] = SIZES["rsc15"]
+SIZES["smooth"] = {**SIZES["rsc15"], "keep": (0.5, 0.9), "starts": 1, "pairs": 4}
 
 
 def data_of(name):
