@@ -79,8 +79,10 @@ def tables(folder):
     order = {kind: number for number, kind in enumerate(ATTACKS)}
     rows = rows_of(folder, "losses")
     rows = rows.sort(pl.col("attack").replace_strict(order), "seed", maintain_order=True)
+    counts = rows.group_by("attack", maintain_order=True).agg(pl.col("seed").n_unique())
+    seeds = ", ".join(f"{kind} {count}" for kind, count in counts.iter_rows())
     parts = [
-        f"{rows['seed'].n_unique()} seeds of the attack and of the model; 9,596 test queries.",
+        f"Seeds of the attack and of the model: {seeds}. 9,596 test queries.",
         CorruptionResult(rows, {"metrics": ("mrr@100", "recall@10")}).to_markdown(),
     ]
     if list(folder.glob("gradients-*.parquet")):
