@@ -27,6 +27,7 @@ from whence.errors import (
         (errors.OutputExistsError, FileExistsError),
         (errors.ConfigError, ValueError),
         (errors.SizeError, MemoryError),
+        (errors.EngineError, RuntimeError),
     ],
 )
 def test_errors_are_caught_as_ours_and_as_the_builtin_one(error, builtin):

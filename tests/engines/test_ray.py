@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import signal
 import socket
+import subprocess
+import sys
+import tempfile
+import time
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pytest
+from killing import kill_after
 from long_work import TORCH, WORK, clicks, digest, few, neighbours
 
 import whence
@@ -20,6 +26,7 @@ from whence.engines import _connection as connections
 from whence.engines import checkpoints as keeping
 from whence.engines._sending import pack, unpack
 from whence.engines.cluster import tasks_of
+from whence.engines.jobs import Threads
 from whence.errors import DataWarning, EngineError, ParameterError, UnsupportedError
 
 ray = pytest.importorskip("ray")
@@ -105,6 +112,26 @@ def test_the_engine_does_not_matter(name, by_ray):
     assert digest(method(by_ray)) == digest(method(Run(threads=2)))
 
 
+@pytest.mark.parametrize("name", names())
+def test_what_is_sent_is_left_as_it_is(name, monkeypatch):
+    """All processes of a node share it."""
+    if name in TORCH:
+        pytest.importorskip("torch")
+
+    def parts(self, job, shards, run):
+        content, *arrays = pack(job)
+        sent, before = [one.copy() for one in arrays], [one.tobytes() for one in arrays]
+        for array in sent:
+            array.flags.writeable = False
+        yield from map(unpack([content, *sent]).run, shards)
+        for array, was in zip(sent, before):
+            assert array.tobytes() == was
+
+    want = {**WORK, **TORCH}[name](Run(threads=2))
+    monkeypatch.setattr(Threads, "parts", parts)
+    assert digest({**WORK, **TORCH}[name](Run())) == digest(want)
+
+
 def test_models_are_evaluated_alike(by_ray, monkeypatch):
     monkeypatch.setattr("whence.evaluation._shards._QUERIES", 64)
     model, data = neighbours(), clicks()
@@ -182,6 +209,46 @@ def test_a_node_that_is_killed_loses_nothing(cluster, by_ray):
     found = run(Sums(), range(60), by_ray.changed(progress=kill))
     assert killed
     assert found.tobytes() == run(Sums(), range(60), Run(threads=1)).tobytes()
+
+
+def running(folder):
+    """Processes whose command names a folder."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if str(folder).encode() in place.read_bytes():
+                found.append(place.parent.name)
+    return found
+
+
+@pytest.mark.slow
+def test_the_process_that_asks_is_killed_and_nothing_is_left(tmp_path, monkeypatch):
+    with tempfile.TemporaryDirectory(prefix="w", dir="/tmp") as short:
+        monkeypatch.setenv("TMPDIR", short)
+        monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+        script = (
+            "from long_work import WORK, Run\n"
+            "WORK['shapley'](Run(folder=folder, engine='ray', threads=1))"
+        )
+        kill_after(2, script, tmp_path)
+        until = time.monotonic() + 60
+        while running(short) and time.monotonic() < until:
+            time.sleep(0.5)
+        assert running(short) == []
+        again = (
+            "import sys\nfrom long_work import WORK, Run, digest\n"
+            f"run = Run(folder={str(tmp_path)!r}, engine='ray', threads=1, resume=True)\n"
+            "print(digest(WORK['shapley'](run)))"
+        )
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        done = subprocess.run(
+            [sys.executable, "-c", again], env=environment, capture_output=True, text=True,
+            timeout=300, check=False,
+        )  # fmt: skip
+        assert done.stdout.split() == [digest(WORK["shapley"](Run(threads=1)))]
+        assert done.stderr == ""
+        assert list(Path(short).iterdir()) == []
+        assert running(short) == []
 
 
 # Without Ray

@@ -124,6 +124,10 @@ class Matrix(Pass[npt.NDArray[Any], npt.NDArray[Any]]):
     queries: QueryGradients
     out: npt.NDArray[Any]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process needs."""
+        return {**vars(self), "out": None}
+
     def run(self, shard: int) -> tuple[int, npt.NDArray[Any]]:
         """Score one chunk, float [m, Q]."""
         return shard, self.comparison.multiplied(self.queries, shard).values
