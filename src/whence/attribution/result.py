@@ -270,6 +270,46 @@ class Attribution(ShownAsTable):
 
         return update(self, data, part=part, without=without, model=model, method=method, run=run)
 
+    @property
+    def knows_queries(self) -> bool:
+        """Whether `for_query` can say what each source's share of one query is."""
+        return self._recompute is not None
+
+    def save_queries(
+        self, folder: str | Path, *, shard: int = 1000, run: Run | None = None
+    ) -> Path:
+        """Write what `for_query` gives for every query to Parquet files, some queries each.
+
+        Memory does not grow with the queries. Read together, as in
+        ``polars.scan_parquet("folder/*.parquet")``, they are one table, with ``query`` before the
+        columns of each.
+
+        Parameters
+        ----------
+        folder : path
+            For the files ``part-00000.parquet``, ...
+        shard : int, default 1000
+            Queries of one file.
+        run : Run, optional
+            With ``resume=True`` it goes on with what is in `folder`.
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        UnsupportedError
+            As in `for_query`.
+        OutputExistsError
+            The folder is not empty, and not to be gone on with.
+        ParameterError
+            What is in it is of other values.
+        """
+        from whence.attribution.by_query import save_queries
+
+        return save_queries(self, check_path("folder", folder), shard=shard, run=run)
+
     def prune(
         self,
         interactions: Any,
