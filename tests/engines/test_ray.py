@@ -280,6 +280,16 @@ def test_arrays_are_shared_and_come_back_alone():
         pack(socket.socket())
 
 
+def test_an_array_in_a_file_is_shared_as_others_are(tmp_path):
+    np.save(tmp_path / "a.npy", np.arange(1000.0))
+    packed = pack({"a": np.load(tmp_path / "a.npy", mmap_mode="r"), "f": lambda: 3})
+    assert [len(one) for one in packed[1:]] == [8000]
+    found = unpack(packed)
+    assert found["a"].tolist() == list(range(1000))
+    assert not found["a"].flags.writeable
+    assert found["f"]() == 3
+
+
 def test_a_run_is_another_one_elsewhere(tmp_path):
     here = Run(seed=3, threads=2, folder=tmp_path, progress=lambda *_: None, engine="ray")
     there = pickle.loads(pickle.dumps(here))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import io
 import pickle
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -27,16 +29,31 @@ def pack(value: Any) -> Packed:
     UnsupportedError
         If it cannot be sent.
     """
-    cloudpickle: Any = importlib.import_module("ray.cloudpickle")
     buffers: list[pickle.PickleBuffer] = []
     try:
-        content = cloudpickle.dumps(value, protocol=5, buffer_callback=buffers.append)
+        content = io.BytesIO()
+        _pickler()(content, protocol=5, buffer_callback=buffers.append).dump(value)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise UnsupportedError(
             f"This work cannot be handed to other processes ({error}); give objects and "
             "functions that can be pickled, or take engine='threads'."
         ) from error
-    return [content, *(np.frombuffer(one.raw(), np.uint8) for one in buffers)]
+    return [content.getvalue(), *(np.frombuffer(one.raw(), np.uint8) for one in buffers)]
+
+
+@cache
+def _pickler() -> Any:
+    cloudpickle: Any = importlib.import_module("ray.cloudpickle")
+
+    class Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
+        """Takes arrays in files for arrays, which they are not to other picklers."""
+
+        def reducer_override(self, value: Any) -> Any:
+            if type(value) is np.memmap:
+                return value.view(np.ndarray).__reduce_ex__(5)
+            return super().reducer_override(value)
+
+    return Pickler
 
 
 def unpack(packed: Sequence[Any], *, own: bool = False) -> Any:
