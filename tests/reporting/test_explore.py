@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 from types import SimpleNamespace
@@ -51,6 +52,12 @@ def test_removal_is_what_refitting_gives(sessions):
     drawn = of_kind(blocks, Chart).figure["data"][0]
     assert drawn["x"][0] == pytest.approx(compared.difference)
     assert drawn["error_x"]["array"][0] == pytest.approx(compared.high - compared.difference)
+
+
+def test_the_metric_is_that_of_the_run(folders, films):
+    metrics = json.loads((folders / "films" / "metrics.json").read_text())["test"]["scores"]
+    found = whence.evaluate(films.model, films.asked, films.metric)
+    assert float(found) == pytest.approx(metrics[films.metric.name], abs=1e-12)
 
 
 def test_those_that_are_removed_are_not_asked(films):

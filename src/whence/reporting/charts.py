@@ -161,7 +161,10 @@ def curves(
         if part.height:
             said.append(f"{name[0]}: from {cell(part[y][0])} to {cell(part[y][-1])}")
     drawn = figure(traces, *(labels or (x, y)))
-    drawn["layout"] |= {"legend": {"orientation": "h", "y": -0.25}, "showlegend": True}
+    drawn["layout"] |= {
+        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "traceorder": "normal"},
+        "showlegend": True,
+    }
     if share:
         drawn["layout"]["xaxis"]["tickformat"] = ".0%"
     return Chart(
@@ -325,4 +328,4 @@ def _median(values: Any) -> float:
     return float(np.median(values))
 
 
-DASHES = ("solid", "dash", "dashdot", "dot", "longdash", "longdashdot")
+DASHES = ("solid", "dash", "dashdot", "dot", "longdash")  # five, of six colours

@@ -69,10 +69,14 @@ class Explorer:
             self.model = (
                 load_model(path) if path.is_file() else config.build_model().fit(parts.train)
             )
-            asked = make_queries(
-                self.model, test, unknown=config.data.unknown_of_queries,
-                target=config.data.target, protocol=config.evaluation.protocol,
-            )  # fmt: skip
+            how: dict[str, Any] = {
+                "unknown": config.data.unknown_of_queries, "target": config.data.target,
+                "protocol": config.evaluation.protocol,
+            }  # fmt: skip
+            asked = make_queries(self.model, test, **how)
+            if asked.kind == "users" and parts.test is not None and parts.validation is not None:
+                # As whence train evaluates: what is known before the test data is history.
+                asked = make_queries(self.model, test, history=parts.validation, **how)
         if len(asked) > _ASKED:
             asked = asked.take(np.linspace(0, len(asked) - 1, _ASKED).astype(np.int64))
         self.asked = asked
