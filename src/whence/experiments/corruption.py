@@ -33,7 +33,8 @@ from whence.experiments.corruption_results import (
     Method,
 )
 from whence.experiments.histories import Asked, split_shares
-from whence.experiments.removing import build_method, queries_of, taken
+from whence.experiments.removing import queries_of, taken
+from whence.experiments.valuing import build_method
 from whence.models.identity import model_identity
 from whence.parameters import Configurable, NonNegative, PositiveInt, Seed, Share
 

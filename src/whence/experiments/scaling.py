@@ -24,16 +24,9 @@ from whence.engines import Checkpoints, ListJob, Run, settled
 from whence.engines import run as run_job
 from whence.errors import ParameterError
 from whence.evaluation import Queries, evaluate
-from whence.experiments.removing import (
-    Makes,
-    Measures,
-    build_method,
-    check_methods,
-    identity,
-    made_for,
-    queries_of,
-)
+from whence.experiments.removing import Measures, identity, made_for, queries_of
 from whence.experiments.results import t_interval
+from whence.experiments.valuing import Makes, build_method, check_methods
 from whence.parameters import Configurable, PositiveInt, Seed
 
 FIT, EVALUATE = "fit", "evaluate"
