@@ -24,6 +24,7 @@ def clean(
             help="Training data; or a folder that this command wrote, for --explain and --undo.",
         ),
     ],
+    *,
     values: Annotated[
         Path | None,
         typer.Option(
