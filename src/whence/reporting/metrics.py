@@ -28,10 +28,11 @@ _PLAIN = ("python", "whence")
 
 
 def sections(folders: Sequence[Folder]) -> list[Section]:
-    """Return a section for the models that were trained or evaluated."""
+    """Return a section for the models that were trained or evaluated, and one for each search."""
+    searches = [_search(one) for one in folders if one.command == "tune"]
     asked = [one for one in folders if _sets_of(one)]
     if not asked:
-        return []
+        return searches
     parts: list[Part] = [Part("How good they are", _comparison(asked))]
     for folder in asked:
         blocks: list[Block] = [Facts(_facts(folder))]
@@ -45,8 +46,19 @@ def sections(folders: Sequence[Folder]) -> list[Section]:
             parts,
             "A metric is a mean over queries. Its 95% interval treats sessions or users as "
             "independent of each other, and the queries of one of them not.",
-        )
+        ),
+        *searches,
     ]
+
+
+def _search(folder: Folder) -> Section:
+    """What ``whence tune`` has tried."""
+    told = folder.summary
+    blocks: list[Block] = [Facts([(name, told.get(name)) for name in ("metric", "trials", "best")])]
+    trials = folder.table("trials.csv")
+    if trials is not None:
+        blocks.append(Table("Settings that were tried, measured on validation data", trials))
+    return Section(f"Search: {folder.name}", [Part("Trials", blocks)])
 
 
 def _sets_of(folder: Folder) -> dict[str, dict[str, dict[str, Any]]]:
