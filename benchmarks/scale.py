@@ -26,6 +26,7 @@ DATA = Path(os.environ.get("WHENCE_DATA", ROOT.parent / "shared" / "data"))
 DIGINETICA = "diginetica"
 TASKS = ("whole", "queries", "tenth")
 QUERIES = (12_500, 25_000, 50_000, 100_000)
+N_LEFT_OUT = 100_000  # queries of the leave-one-out values, and of those to 10%
 N_VALIDATION = 140_000  # clicks, of which come 100,000 queries and more
 PIECE = 540  # seconds of wall clock after which sampling is broken off, to go on
 K, M = 100, 500
@@ -123,7 +124,7 @@ def measure(folder, name, task, threads):
         result = whence.evaluate(model, some(queries, 10_000), "mrr@20", threads=threads)
         facts["mrr"] = float(result)
         clock.note("evaluate")
-        whence.LeaveOneOut("mrr@20").attribute(model, some(queries, QUERIES[-1]), run=run)
+        whence.LeaveOneOut("mrr@20").attribute(model, some(queries, N_LEFT_OUT), run=run)
         clock.note("leave one out")
     elif task == "queries":
         for n in QUERIES:
@@ -141,7 +142,7 @@ def measure(folder, name, task, threads):
 
         method = whence.Shapley("mrr@20", tolerance=0.1, max_permutations=5000)
         run = run.changed(folder=folder / f"tenth-{name}", resume=True, progress=stop)
-        values = method.attribute(model, some(queries, QUERIES[-1]), run=run)
+        values = method.attribute(model, some(queries, N_LEFT_OUT), run=run)
         clock.note("tenth")
         keys = ("stopped", "relative_error", "mean_permutations", "n_exact_queries")
         facts |= {key: values.metadata[key] for key in keys}
