@@ -25,6 +25,7 @@ from whence.errors import (
     ParameterError,
     UnsupportedError,
 )
+from whence.valuation.rounds import cut
 
 
 @pytest.fixture(scope="module")
@@ -270,3 +271,9 @@ def test_a_model_without_games_or_training_data_is_refused(data):
         Shapley().attribute(Popularity().fit(data.train), data.validation)
     with pytest.raises(NotFittedError, match="fit"):
         Shapley().attribute(VMISKNN(), data.validation)
+
+
+def test_many_queries_are_cut_into_more_blocks():
+    """For the processors of a cluster; results of up to 131,072 queries keep their bits."""
+    sizes = {n: len(cut(np.ones(n))) for n in (1, 64, 2048, 131_072, 1_000_000, 2**24)}
+    assert sizes == {1: 1, 64: 2, 2048: 64, 131_072: 64, 1_000_000: 488, 2**24: 4096}

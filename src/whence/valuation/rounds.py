@@ -24,8 +24,9 @@ from whence.valuation.weights import WeightTable
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-_MOST_TASKS = 64
-_FEWEST_QUERIES = 32
+# Blocks of queries: of many queries more, for the processors of a cluster.
+_TASKS, _MOST_TASKS = 64, 4096
+_FEWEST_QUERIES, _MANY_QUERIES = 32, 2048
 # Work of one round, in steps of a walk (a few nanoseconds each): what an interruption may cost.
 _MOST_WORK = 1.5e9
 _STATE_VERSION = 1
@@ -278,7 +279,8 @@ class Sampler:
 
 def cut(work: FloatArray) -> list[Block]:
     """Cut queries into blocks of about equal work, whatever the number of threads."""
-    return engines.cut(work, int(np.clip(len(work) // _FEWEST_QUERIES, 1, _MOST_TASKS)))
+    few = int(np.clip(len(work) // _FEWEST_QUERIES, 1, _TASKS))
+    return engines.cut(work, max(few, min(len(work) // _MANY_QUERIES, _MOST_TASKS)))
 
 
 def next_units(
