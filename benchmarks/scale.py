@@ -118,6 +118,7 @@ def measure(folder, name, task, threads):
     queries = whence.make_queries(model, whence.read_interactions(valid))
     found = clock.found
     facts = {"clicks": data.n_rows, "sources": data.n_sources, "items": data.n_items}
+    facts["n_queries"] = len(queries)
     clock.note("queries")
     run = whence.Run(threads=threads)
     if task == "whole":
@@ -241,8 +242,12 @@ def write(folder):
         entry = found.get((name, "queries"))
         if entry:
             seconds = [entry[f"shapley {n}"]["cpu"] for n in QUERIES]
-            steepness, error = slope(QUERIES, seconds)
-            cells = [f"{entry['clicks']:,}", *(f"{one:.1f}" for one in seconds)]
+            asked = [min(n, entry["n_queries"]) for n in QUERIES]
+            steepness, error = slope(asked, seconds)
+            cells = [f"{one:.1f}" for one in seconds]
+            if asked[-1] < QUERIES[-1]:
+                cells[-1] += f" (of {asked[-1]:,})"
+            cells = [f"{entry['clicks']:,}", *cells]
             lines.append(f"| {' | '.join(cells)} | {steepness:.2f} ± {error:.2f} |")
     made = [name for name in names if name != DIGINETICA]
     if len(made) > 2:
@@ -255,7 +260,8 @@ def write(folder):
                 steepness, error = slope(sizes, [found[name, task][part]["cpu"] for name in made])
                 said.append(f"{part.replace(' 100000', '')} {steepness:.2f} ± {error:.2f}")
         lines += ["", f"Against the clicks, queries fixed, the slopes are: {'; '.join(said)}."]
-    lines.append(TENTH)
+    if any(task == "tenth" for _, task in found):
+        lines.append(TENTH)
     for name in names:
         entry = found.get((name, "tenth"))
         if entry:
@@ -275,9 +281,9 @@ def plot(found, made):
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
-    from whence.plots.style import styled
+    from whence.plots.style import STYLE
 
-    with styled():
+    with mpl.rc_context(STYLE):
         figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
         clicks = [found[name, "whole"]["clicks"] for name in made]
         for part, words in (
@@ -288,9 +294,8 @@ def plot(found, made):
             if (name, "queries") in found:
                 entry = found[name, "queries"]
                 times = [entry[f"shapley {n}"]["cpu"] for n in QUERIES]
-                right.plot(
-                    QUERIES, times, "o-", label=f"{entry['clicks'] / 1e6:.0f} million clicks"
-                )
+                words = f"{entry['clicks'] / 1e6:.0f} million clicks"
+                right.plot(QUERIES, times, "o-", label=words)
         left.set_xlabel("clicks")
         right.set_xlabel("queries")
         right.set_title("Shapley, 10 permutations")

@@ -14,6 +14,8 @@ def test_what_is_generated_is_written(tmp_path, monkeypatch):
     assert read_interactions("clicks.parquet").frame.equals(generate("rsc15", 3000, seed=3).frame)
     whence_("generate", "--like", "clicks.parquet", "-n", 500, "-o", "more.csv")
     assert read_interactions("more.csv").n_rows == 500
+    assert "--model tifu" in whence_("generate", "--like", "tafeng", "-n", 50, "-o", "b.csv").stdout
+    (tmp_path / "b.csv").unlink()
     for arguments, words in (
         (("-o", "clicks.parquet"), "clicks.parquet exists already"),
         (("-o", "x.json"), "change the ending"),

@@ -48,8 +48,8 @@ def generate(
 
     check_new(output, overwrite=overwrite)
     check_generated(output, n, n_items, days)
-    figures: object = like
-    if like not in PUBLISHED:
+    figures = PUBLISHED.get(like)
+    if figures is None:
         if not Path(like).expanduser().exists():
             raise FileFormatError(
                 f"--like {like} is neither one of {', '.join(PUBLISHED)} nor a file; name one of "
@@ -68,4 +68,5 @@ def generate(
             progress=run.progress,
         )
     say(f"{counted(n, 'row')} like {like}, all of them generated, are in {output}.")
-    say(f"Next: whence evaluate --data {output} --model vmis")
+    model = {"baskets": "tifu", "users": "itemknn"}.get(figures.kind, "vmis")
+    say(f"Next: whence evaluate --data {output} --model {model}")
