@@ -242,7 +242,7 @@ def write(folder):
         entry = found.get((name, "queries"))
         if entry:
             seconds = [entry[f"shapley {n}"]["cpu"] for n in QUERIES]
-            asked = [min(n, entry["n_queries"]) for n in QUERIES]
+            asked = [min(n, entry.get("n_queries", n)) for n in QUERIES]
             steepness, error = slope(asked, seconds)
             cells = [f"{one:.1f}" for one in seconds]
             if asked[-1] < QUERIES[-1]:
