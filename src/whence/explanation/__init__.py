@@ -3,6 +3,7 @@
 from whence.explanation.counterfactuals import Counterfactual
 from whence.explanation.explainer import Explainer
 from whence.explanation.frames import average_event, average_sequence, histories_from
+from whence.explanation.grouping import by_group
 from whence.explanation.many import Explanations
 from whence.explanation.prunings import PruningStatistics, pruning_statistics
 from whence.explanation.reasons import because
@@ -26,6 +27,7 @@ __all__ = [
     "average_event",
     "average_sequence",
     "because",
+    "by_group",
     "explain",
     "explain_files",
     "explain_many",

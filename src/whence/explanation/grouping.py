@@ -95,7 +95,22 @@ def parts(frame: pl.DataFrame, by: Groups) -> pl.DataFrame:
 
 
 def by_group(frame: pl.DataFrame, by: Groups) -> pl.DataFrame:
-    """Mean part of each group; see `Explanations.by_group`."""
+    """What part of the absolute shares of a history each group of events has, on average.
+
+    Parameters
+    ----------
+    frame : polars.DataFrame
+        As `Explanations.to_frame` gives it, or as `whence.explain_files` has written it.
+    by : str, mapping or callable
+        As in `Explanations.by_group`, which says what comes out.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such column.
+    DataError
+        If all shares are 0.
+    """
     table = parts(frame, by)
     return _ordered(_means(table, {"part": "part"}, ["net"]), by)
 
