@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -199,6 +200,7 @@ def _with_reasons(
 
     from whence.cli._ids import histories_of, history_of
     from whence.cli._terminal import working
+    from whence.errors import DataWarning
     from whence.explanation import because
 
     source, item = frame.columns[0], frame.columns[2]
@@ -213,7 +215,8 @@ def _with_reasons(
     asked = {label: asked[label] for label in listed}
     if not asked:
         return frame
-    with working("Finding reasons") as run:
+    with working("Finding reasons") as run, warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)  # lists, too, are of what the model looks at
         found = because(model, asked, run=run, recommended=listed)
     names = {name: name for name in _REASONS if name in found.columns}
     # The id of a reason would be a second column of the item's name.
