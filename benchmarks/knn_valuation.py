@@ -102,7 +102,7 @@ def shared_permutations(model, valid, n, seed):
     table = games.weigh(method, method.exact)
     estimate = rounds.Estimate.nothing(len(question.sources), len(question.queries))
     plan = method._plan(question, fresh=True)._replace(shared=True)
-    units = np.full(len(question.queries), n)
+    units = np.full(len(question.queries), n // games.readings)
     sampler = rounds.Sampler(games, table, question.run)
     return sampler.draw(plan, estimate, units, None).values[:, 0]
 

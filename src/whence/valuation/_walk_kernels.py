@@ -11,12 +11,6 @@ import numpy as np
 from numba import njit
 
 from whence.models.knn._sort_kernels import stable_argsort
-from whence.valuation._fast_walk_kernels import (
-    make_board,
-    pad_rows,
-    walk_many_targets,
-    walk_one_target,
-)
 from whence.valuation._game_kernels import (
     CHANGED,
     ENTRY_VALUE,
@@ -30,6 +24,15 @@ from whence.valuation._game_kernels import (
     value_of,
 )
 from whence.valuation._random_kernels import coin_flips, mix, shuffle, stream
+from whence.valuation._reading_kernels import (
+    READINGS,
+    counts,
+    make_reader,
+    read_permutation,
+    reading_chances,
+    reading_factors,
+    value_of_everyone,
+)
 
 _OPTIONS = {"nogil": True, "cache": True, "boundscheck": False}
 # Numba optimises a callee again for every caller above it: what has one caller is merged into it.
@@ -74,10 +77,10 @@ def _walk(order, players, relevant, weights, gained, game):
 
 
 @njit(**_MERGED)
-def _fits_fast_walk(game, players, zero):
-    """Whether the walks of `_fast_walk_kernels` can do it, the width of its sums included."""
+def _can_be_read(game, players, plan, zero):
+    """Whether `_reading_kernels` can do it, the width of its sums included."""
     n, k, m, step, _ = game.coalition.limits
-    if not players.singles or players.owner >= 0 or m < n:
+    if not players.singles or players.owner >= 0 or m < n or plan.shared:
         return False
     largest = np.int64(0)
     for e in range(game.coalition.entries.shape[1]):
@@ -122,6 +125,52 @@ def _close_replicate(gained, passes, sums, squares):
 
 
 @njit(**_MERGED)
+def _share_out(missing, active, gained):
+    """Spread what the gains lack of a sum known beforehand over the active players, evenly."""
+    n_active = 0
+    for player in range(np.uint32(len(gained))):
+        missing -= gained[player]
+        n_active += active[player]
+    for player in range(np.uint32(len(gained))):
+        if active[player]:
+            gained[player] += missing / n_active
+
+
+@njit(**_MERGED)
+def _read_in_permutations(
+    game, players, weights, plan, query, first, units, zero, gained, sums, squares
+):
+    """As `sample_in_permutations`, where the game can be read."""
+    n = len(players.ids)
+    order, relevant, active = np.empty(n, np.uint32), np.zeros(n, np.uint8), np.zeros(n, np.uint8)
+    reader = make_reader(game, zero)
+    for j in range(n):
+        relevant[j] = game.coalition.elements[RELEVANT, j]
+        active[j] = counts(j, reader)
+    chances, factors = np.empty(n + 1), np.empty(n)
+    reading_chances(n, reader.n_bringers, weights, chances)
+    reading_factors(n, weights, chances, factors)
+    passes = 2 if plan.antithetic else 1
+    everyone = passes * (value_of_everyone(reader) - reader.empty_value)
+    efficient = True
+    for size in range(n):
+        efficient &= weights[size] == 1.0
+    work = 0
+    for replicate in range(first, first + units):
+        _draw(order, players.ids, plan.seed, query, replicate, False)
+        start = stream(plan.seed, np.uint64(query), np.uint64(replicate))
+        point = np.float64(mix(start) >> np.uint64(11)) / 2.0**53
+        for _ in range(passes):
+            work += read_permutation(order, relevant, point, chances, factors, reader, gained)
+            _reverse(order)
+            point += 0.5 if point < 0.5 else -0.5
+        if efficient:
+            _share_out(everyone, active, gained)
+        _close_replicate(gained, passes, sums, squares)
+    return float(work)
+
+
+@njit(**_MERGED)
 def sample_in_permutations(game, players, weights, plan, query, first, units, zero, sums, squares):
     """Sample permutations and add up the marginal contributions of the players.
 
@@ -129,44 +178,41 @@ def sample_in_permutations(game, players, weights, plan, query, first, units, ze
     ----------
     weights : float64 (P,), factor of a contribution by size of the coalition
     first, units : int
-        Number of the first replicate, and how many. A replicate is one permutation, or a
-        permutation and its reverse where the plan is antithetic.
+        Number of the first replicate, and how many. A replicate is one permutation in which all
+        contributions are read `READINGS` times, or as many permutations in which each is met once;
+        and their reverses where the plan is antithetic.
     zero : int32 or int64 (0,)
-        What the fast walks compute in; where 32 bits are too few, the general walk is taken.
+        What is read in; where 32 bits are too few, or the game is of another kind, the players
+        join one by one.
     sums, squares : float64 (P,), zero at first
         Sum over replicates of the mean contribution of a replicate, and of its square.
 
     Returns
     -------
     float
-        Work done: steps and row entries.
+        Work done: about steps and row entries.
     """
     n = len(players.ids)
-    order = np.empty(n, np.uint32)
-    relevant = np.zeros(n, np.uint8)
+    gained = np.zeros(n)
+    if _can_be_read(game, players, plan, zero):
+        return _read_in_permutations(
+            game, players, weights, plan, query, first, units, zero, gained, sums, squares
+        )
+    order, relevant = np.empty(n, np.uint32), np.zeros(n, np.uint8)
     for j in range(n):
         for e in range(players.offsets[j], players.offsets[j + 1]):
             if game.coalition.elements[RELEVANT, players.members[e]]:
                 relevant[j] = 1
-    gained = np.zeros(n)
     passes = 2 if plan.antithetic else 1
-    fast = _fits_fast_walk(game, players, zero)
-    if fast:
-        rows = pad_rows(game, zero)
-        board = make_board(game, zero)
-        one_target = game.coalition.tracks.shape[1] == 1 and game.scoring[3] == 0.0
     for replicate in range(first, first + units):
-        _draw(order, players.ids, plan.seed, query, replicate, plan.shared)
-        for _ in range(passes):
-            if not fast:
+        for turn in range(READINGS):
+            number = replicate * READINGS + turn
+            _draw(order, players.ids, plan.seed, query, number, plan.shared)
+            for _ in range(passes):
                 _walk(order, players, relevant, weights, gained, game)
-            elif one_target:
-                walk_one_target(order, relevant, weights, gained, game, rows, board)
-            else:
-                walk_many_targets(order, relevant, weights, gained, game, rows, board)
-            _reverse(order)
-        _close_replicate(gained, passes, sums, squares)
-    return game.coalition.state[WORK] + float(n) * units * passes
+                _reverse(order)
+        _close_replicate(gained, READINGS * passes, sums, squares)
+    return game.coalition.state[WORK] + float(n) * units * READINGS * passes
 
 
 @njit(**_OPTIONS)

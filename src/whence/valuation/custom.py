@@ -132,6 +132,7 @@ class CustomGames(Games):
     The function is called by one thread at a time, and once for each different list of a query.
     """
 
+    readings = 1
     k: int
     m: int
 

@@ -17,6 +17,7 @@ from whence.evaluation import Metric, Queries
 from whence.evaluation.utility import utility_of
 from whence.models import TIFUKNN, VMISKNN, Recommender
 from whence.valuation import _tifu_kernels, _vmis_kernels
+from whence.valuation._reading_kernels import READINGS
 from whence.valuation._solve_kernels import Accumulator, Plan
 from whence.valuation.weights import PERMUTATIONS, SUBSETS, CoalitionWeights, WeightTable
 
@@ -55,10 +56,13 @@ class Games(ABC):
         Most elements of a game.
     n_neighbours : int
         Most neighbours of a query.
+    readings : int
+        How often a replicate of permutations sees each contribution, and once more in reverse.
     """
 
     samplers: ClassVar[Mapping[str, Callable[..., tuple[int, int]]]]
     remover: ClassVar[Callable[..., None]]
+    readings: ClassVar[int] = READINGS
     model: Any
     limit: int
     n_neighbours: int

@@ -29,7 +29,7 @@ _TASKS, _MOST_TASKS = 64, 4096
 _FEWEST_QUERIES, _MANY_QUERIES = 32, 2048
 # Work of one round, in steps of a walk (a few nanoseconds each): what an interruption may cost.
 _MOST_WORK = 1.5e9
-_STATE_VERSION = 1
+_STATE_VERSION = 2
 
 
 @dataclass
@@ -158,6 +158,11 @@ class Estimate:
             If it cannot be the state of so many players and queries.
         """
         nothing = cls.nothing(n_players, n_queries).to_state()
+        if list(state.get("version", ())) not in ([], [_STATE_VERSION]):
+            raise ParameterError(
+                "These values cannot be resumed: another version of Whence drew their permutations, "
+                "in another way; value again without them."
+            )
         n_rounds = np.size(state.get("weights", ()))
         for name, usual in nothing.items():
             array = state.get(name)

@@ -16,14 +16,15 @@ from whence.parameters import NonNegative, Positive, PositiveInt, Seed
 from whence.valuation._solve_kernels import Plan
 from whence.valuation.base import Question, Valuation
 from whence.valuation.families import check_games, make_games
+from whence.valuation.games import Games
 from whence.valuation.rounds import Estimate, Sampler, next_units
-from whence.valuation.weights import SUBSETS, CoalitionWeights, beta_size_weights
+from whence.valuation.weights import PERMUTATIONS, SUBSETS, CoalitionWeights, beta_size_weights
 
 FloatArray = npt.NDArray[np.float64]
 
 _PILOT_UNITS = 2
-_SMALL_BUDGET = 4000
-_ONE_ROUND = 2_000_000
+_SMALL_BUDGET = 8000
+_ONE_ROUND = 4_000_000
 
 
 class Semivalue(CoalitionWeights, Valuation):
@@ -40,8 +41,9 @@ class Semivalue(CoalitionWeights, Valuation):
         Stop when the mean standard error is at most this share of the mean absolute value.
         0: use the whole budget.
     max_permutations : int
-        Budget: the cost of this many permutations of all queries. Queries with more variance get
-        a larger part of it (see `allocation`).
+        Budget: the cost of this many permutations of all queries, in each of which the contribution
+        of every player is seen once; 16 at least, or 4 subsets. Queries with more variance get a
+        larger part of it (see `allocation`).
     seed : int
         Of the random numbers. They are keyed by (seed, query, replicate), so results do not
         depend on threads.
@@ -54,7 +56,7 @@ class Semivalue(CoalitionWeights, Valuation):
     exact : int
         Games with at most ``2**exact`` different coalitions are enumerated.
     antithetic : bool
-        Draw every permutation together with its reverse.
+        Draw every permutation together with its reverse, or subset with its complement.
     allocation : {"variance", "uniform"}
         Give a query replicates in proportion to the root of variance over cost, or all the same.
     """
@@ -130,6 +132,11 @@ class Semivalue(CoalitionWeights, Valuation):
 
     # Sampling
 
+    def _passes(self, games: Games) -> int:
+        """How often a replicate sees a contribution of each player."""
+        readings = games.readings if self.sampling == PERMUTATIONS else 1
+        return readings * (2 if self.antithetic else 1)
+
     def _plan(self, question: Question, fresh: bool) -> Plan:
         assert question.run.seed is not None
         return Plan(
@@ -146,12 +153,12 @@ class Semivalue(CoalitionWeights, Valuation):
         self, sampler: Sampler, question: Question, estimate: Estimate
     ) -> tuple[Estimate, str]:
         """Draw rounds until precise enough, out of budget or interrupted; say which."""
-        passes, n_queries = 2 if self.antithetic else 1, len(question.queries)
+        passes, n_queries = self._passes(sampler.games), len(question.queries)
         try:
             with reporter(sampler.run.progress) as report:
                 sampler = replace(sampler, run=sampler.run.changed(progress=report))
                 if not estimate.units:
-                    units = np.full(n_queries, self._pilot(n_queries))
+                    units = np.full(n_queries, self._pilot(n_queries, passes))
                     plan = self._plan(question, fresh=True)
                     estimate = sampler.draw(plan, estimate, units, None, "first round")
                 plan = self._plan(question, fresh=False)
@@ -173,16 +180,17 @@ class Semivalue(CoalitionWeights, Valuation):
             return estimate, "interrupted"
         return estimate, "exact"
 
-    def _pilot(self, n_queries: int) -> int:
+    def _pilot(self, n_queries: int, passes: int) -> int:
         """Replicates of the first round: more where few queries would leave variances unsure.
 
         Where nothing depends on what is found, there is only this one.
         """
-        passes = 2 if self.antithetic else 1
         most = max(2, self.max_permutations // passes)
-        if self.allocation == "uniform" and self.tolerance == 0 and n_queries * most < _ONE_ROUND:
+        once = self.allocation == "uniform" and self.tolerance == 0
+        if once and n_queries * most * passes < _ONE_ROUND:
             return most
-        return int(np.clip(_SMALL_BUDGET // n_queries, _PILOT_UNITS, min(most, 64)))
+        enough = _SMALL_BUDGET // (n_queries * passes)
+        return int(np.clip(enough, _PILOT_UNITS, min(most, 64)))
 
     def _begun(self, question: Question, previous: Attribution | None) -> Estimate:
         n_players, n_queries = len(question.sources), len(question.queries)
@@ -231,7 +239,7 @@ class Semivalue(CoalitionWeights, Valuation):
         }
         if self.own == "player" and question.queries.kind == "baskets":
             columns |= {"own_score": values[:, 1], "own_std_error": errors[:, 1]}
-        passes = 2 if self.antithetic else 1
+        passes = self._passes(sampler.games)
         n_sampled = int((estimate.status == 0).sum())
         return self._answer(
             question,
@@ -298,6 +306,9 @@ class Shapley(Semivalue, name="shapley", title="Data Shapley values"):
 
     Small games are enumerated. In the others, permutations are drawn independently for each
     query, which leaves the sums over queries far less noise than one permutation shared by all.
+    At some sizes of the coalition that a permutation fills up, everybody's contribution is read
+    at once, more often at small sizes, where most of the variance is: stratified sampling by
+    size, with the number of draws in proportion to the standard deviation (Neyman).
 
     See `Semivalue` for the parameters.
 
@@ -307,6 +318,8 @@ class Shapley(Semivalue, name="shapley", title="Data Shapley values"):
     Kersbergen, Sprangers, Karlas, de Rijke, Schelter: Scalable Data Debugging for
     Neighborhood-based Recommendation with Data Shapley Values. RecSys 2025 (KMC-Shapley, with
     ``candidates="fixed"``).
+    Maleki, Tran-Thanh, Hines, Rahwan, Rogers: Bounding the Estimation Error of Sampling-based
+    Shapley Value Approximation. 2013 (strata by size of the coalition).
 
     Examples
     --------
