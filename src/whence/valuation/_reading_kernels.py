@@ -61,8 +61,9 @@ EMPTY, KEYS, SHARED, SUSTAINABLE, TARGET, STATE, ROOM = 0, 1, 2, 3, 4, 5, 7
 TARGET_KEY, ABOVE, TRIED, LAST_KEY, LAST_COUNT, TARGET_ITEM = 0, 3, 2, 6, 8, 10
 
 # Columns of `ends`, by state and of what is tried: the least key of the list, the key below which
-# an item of it leaves it, and how many of it are how many of all.
-LEAST, LOWER, N_SUSTAINABLE, N_LISTED = 0, 1, 2, 3
+# an item of it leaves it, how many sustainable items it has and how many in all; by state, whether
+# the item of the least key is sustainable, and that which would follow if one left, or -1.
+LEAST, LOWER, N_SUSTAINABLE, N_LISTED, AT_LEAST, AT_LOWER = 0, 1, 2, 3, 4, 5
 
 
 class Reader(NamedTuple):
@@ -85,7 +86,7 @@ class Reader(NamedTuple):
         Without what everybody adds. Rows are filled up with nothing for items that do not exist,
         one for each place in a block: one for all would be written again before it can be read.
     cells : int (9, L + BLOCK); lanes : int (11, targets filled up to whole `LANES`)
-    ends : int64 (3, 4)
+    ends : int64 (3, 6)
     worth : float64, what a target adds to the value by the number of items above it
     """
 
@@ -199,7 +200,7 @@ def make_reader(game, zero):
             lanes[TARGET_ITEM, cells[TARGET, i]] = i
     return Reader(
         (min(k, n), step, length, mode, n_targets), sustainable_factor, empty_value, quiet, even,
-        elements, n_bringers, starts, entries, cells, lanes, np.zeros((3, 4), np.int64), worth,
+        elements, n_bringers, starts, entries, cells, lanes, np.zeros((3, 6), np.int64), worth,
     )  # fmt: skip
 
 
@@ -293,7 +294,7 @@ def _ranks_worth(row, n_targets, mode, lanes, worth):
 
 
 @njit(**_INNER)
-def _measure_list(row, least, step, length, cells, end):
+def _measure_list(row, least, step, length, tried, cells, end):
     """Find where the list ends, and count its sustainable items.
 
     Items with equal keys are not sustainable, so it does not matter which of them are in the list.
@@ -302,7 +303,8 @@ def _measure_list(row, least, step, length, cells, end):
     ----------
     row : int, of the keys in `cells`
     least : int, near the least key of the list, at least `step`
-    end : int64 (4,), written; see `ends`
+    tried : bool, whether only the counts are wanted
+    end : int64 (6,), written; see `ends`
     """
     n, one, most = np.uint32(cells.shape[1]), 1, cells.dtype.type(np.iinfo(cells.dtype).max)
     least = cells.dtype.type(least)
@@ -328,18 +330,39 @@ def _measure_list(row, least, step, length, cells, end):
         count = _count_above(cells.dtype.type(least - one), row, cells)
     end[LEAST] = step if count < length else least
     end[LOWER] = least if count > length else step
-    if count == length:
+    end[AT_LOWER] = 0 if count > length else -1
+    if count == length and not tried:
         largest = cells.dtype.type(-1)
         for i in range(n):
             key = cells[row, i]
             largest = max(largest, key if key < least else cells.dtype.type(-1))
         end[LOWER] = max(np.int64(largest), step)
+        end[AT_LOWER] = 0 if largest >= step else -1
+        smallest = most
+        for i in range(n):
+            smallest = min(smallest, cells[row, i] if cells[row, i] >= least else most)
+        end[LEAST] = smallest
     found = cells.dtype.type(0)
     for i in range(n):
         here = cells[SUSTAINABLE, i] if cells[row, i] >= least else cells.dtype.type(0)
         found = cells.dtype.type(found + here)
     end[N_SUSTAINABLE] = found
     end[N_LISTED] = min(np.int64(count), length)
+
+
+@njit(**_INNER)
+def _note_boundary(row, cells, end):
+    """Write `AT_LEAST` and `AT_LOWER`, of which it is known whether there is such an item."""
+    least, lower = cells.dtype.type(end[LEAST]), cells.dtype.type(end[LOWER])
+    zero = cells.dtype.type(0)
+    at_least, at_lower = zero, zero
+    for i in range(np.uint32(cells.shape[1])):
+        key = cells[row, i]
+        at_least = cells.dtype.type(at_least + (cells[SUSTAINABLE, i] if key == least else zero))
+        at_lower = cells.dtype.type(at_lower + (cells[SUSTAINABLE, i] if key == lower else zero))
+    end[AT_LEAST] = at_least
+    if end[AT_LOWER] == 0:
+        end[AT_LOWER] = at_lower
 
 
 @njit(**_INNER)
@@ -363,8 +386,11 @@ def _share(end):
 
 
 @njit(**_INNER)
-def _settle(state, limits, sustainable_factor, cells, lanes, ends, worth):
-    """Count for every target in a state; return what it is worth."""
+def _settle(state, near, limits, sustainable_factor, cells, lanes, ends, worth):
+    """Count for every target in a state, and measure the list; return what it is worth.
+
+    `near` is a state, or -1, whose list ends near.
+    """
     _, step, length, mode, n_targets = limits
     most = np.iinfo(cells.dtype).max
     row = STATE + state
@@ -374,7 +400,9 @@ def _settle(state, limits, sustainable_factor, cells, lanes, ends, worth):
         lanes[ABOVE + state, t] = _count_above(key, row, cells) if key >= step else UNLISTED
     value = _ranks_worth(ABOVE + state, n_targets, mode, lanes, worth)
     if sustainable_factor != 0.0:
-        _measure_list(row, _nth_largest(row, length, step, cells), step, length, cells, ends[state])
+        least = ends[near, LEAST] if near >= 0 else _nth_largest(row, length, step, cells)
+        _measure_list(row, least, step, length, False, cells, ends[state])
+        _note_boundary(row, cells, ends[state])
         value += sustainable_factor * _share(ends[state])
     return value
 
@@ -482,16 +510,19 @@ def _gain_of_many_targets(
                         if key >= step:
                             lanes[TARGET_KEY + TRIED, t] = key
                             lanes[ABOVE + TRIED, t] = _count_again(key, state, t, cells, lanes)
-        crosses = False
         least, lower = ends[state, LEAST], ends[state, LOWER]
+        bound = lower if state else least
+        crossing, sustainable, touches = 0, 0, False
         for block in range(start, end):
             for e in range(BLOCK):
-                old = cells[row, np.uint32(entries[0, block, e])]
+                item = np.uint32(entries[0, block, e])
+                old = cells[row, item]
                 new = cells.dtype.type(old + sign * entries[1, block, e])
-                if state:
-                    crosses |= old >= least and new < lower
-                else:
-                    crosses |= old < least and new >= least
+                joins, leaves = old < least and new >= least, old >= least and new < lower
+                crosses = leaves if state else joins
+                touches |= old == bound
+                crossing += crosses
+                sustainable += crosses and cells[SUSTAINABLE, item] != 0
                 for lane in range(0, lanes.shape[1], LANES):
                     for t in range(LANES):
                         key = lanes[TARGET_KEY + TRIED, lane + t]
@@ -500,12 +531,24 @@ def _gain_of_many_targets(
                         ) - cells.dtype.type(old > key)
         new_value = _ranks_worth(ABOVE + TRIED, n_targets, mode, lanes, worth)
         if sustainable_factor != 0.0:
-            tried = ends[state]
-            if crosses:
-                tried = ends[TRIED]
+            tried = ends[TRIED]
+            tried[N_SUSTAINABLE] = ends[state, N_SUSTAINABLE]
+            tried[N_LISTED] = ends[state, N_LISTED]
+            full = tried[N_LISTED] == length
+            one_for_one = full and not (state and ends[state, AT_LOWER] < 0)
+            overflows = tried[N_LISTED] + crossing > length and not state
+            if crossing == 1 and one_for_one and not touches:
+                # The item at the end makes room for one that joins, or that which follows takes
+                # the place of one that leaves, as it does not move itself.
+                at_end = ends[state, AT_LOWER] if state else ends[state, AT_LEAST]
+                tried[N_SUSTAINABLE] += at_end - sustainable if state else sustainable - at_end
+            elif crossing > 0 and (one_for_one or overflows):
                 _add_row(element, sign, row, starts, entries, cells)
-                _measure_list(row, least, step, length, cells, tried)
+                _measure_list(row, least, step, length, True, cells, tried)
                 _add_row(element, -sign, row, starts, entries, cells)
+            elif crossing > 0:
+                tried[N_SUSTAINABLE] += -sustainable if state else sustainable
+                tried[N_LISTED] += -crossing if state else crossing
             new_value += sustainable_factor * _share(tried)
         factor = -leave_factor if state else join_factor
         gained[element] += factor * (new_value - value)
@@ -535,7 +578,7 @@ def _compare(size, worst, joining, reader):
         cells[STATE + LEAVE, i] = cells[KEYS, i] + neighbours * cells[SHARED, i]
     value, joined, left = reader.empty_value, 0.0, reader.empty_value
     if size > 0:
-        value = 0.0 if joining else _settle(LEAVE, limits, factor, cells, lanes, ends, worth)
+        value = 0.0 if joining else _settle(LEAVE, -1, limits, factor, cells, lanes, ends, worth)
     if size < n:
         more = cells.dtype.type(size < k)
         for i in range(items):
@@ -547,10 +590,11 @@ def _compare(size, worst, joining, reader):
             for t in range(np.uint32(lanes.shape[1])):
                 lanes[TARGET_KEY + JOIN, t] = lanes[TARGET_KEY + LEAVE, t]
                 lanes[ABOVE + JOIN, t] = lanes[ABOVE + LEAVE, t]
-            for column in range(4):
+            for column in range(ends.shape[1]):
                 ends[JOIN, column] = ends[LEAVE, column]
         else:
-            joined = _settle(JOIN, limits, factor, cells, lanes, ends, worth)
+            near = 1 if size > 0 and not joining else -1
+            joined = _settle(JOIN, near, limits, factor, cells, lanes, ends, worth)
         _make_room(JOIN, limits, factor, cells, lanes, ends)
     if size > 0 and not joining:
         if size > k:
@@ -564,7 +608,7 @@ def _compare(size, worst, joining, reader):
         if size > 1:
             left = value
             if size > k or not even:
-                left = _settle(LEAVE, limits, factor, cells, lanes, ends, worth)
+                left = _settle(LEAVE, 1, limits, factor, cells, lanes, ends, worth)
         _make_room(LEAVE, limits, factor, cells, lanes, ends)
     return value, joined, left
 
@@ -594,7 +638,7 @@ def _read(size, worst, inside, join_factor, leave_factor, reader, gained):
     # Who is not among the neighbours, and would not be, has no effect.
     n, n_bringers = np.uint32(elements.shape[1]), np.uint32(reader.n_bringers)
     end = n if size < limits[0] else np.uint32(worst + 1)
-    work = cells.shape[1] * (4 + 3 * limits[4]) // 8
+    work = cells.shape[1] * (4 + 3 * limits[4] + (30 if factor != 0.0 else 0)) // 8
     n_chosen = np.uint32(0)
     if not joining:
         for place in range(n_bringers, n):
@@ -634,7 +678,7 @@ def _read(size, worst, inside, join_factor, leave_factor, reader, gained):
             chosen, n_others, value, join_factor, leave_factor, factor, limits, elements, starts,
             entries, cells, lanes, ends, worth, gained,
         )  # fmt: skip
-    return work + n_chosen * (4 + cells.shape[1] // 16)
+    return work + n_chosen * (4 + cells.shape[1] // 16 + 2 * limits[4])
 
 
 @njit(**_INLINE)
@@ -653,7 +697,7 @@ def value_of_everyone(reader):
     for element in range(np.uint32(k)):
         _add_row(element, 1, STATE, reader.starts, reader.entries, cells)
     return _settle(
-        JOIN, reader.limits, reader.sustainable_factor, cells, reader.lanes, reader.ends,
+        JOIN, -1, reader.limits, reader.sustainable_factor, cells, reader.lanes, reader.ends,
         reader.worth,
     )  # fmt: skip
 

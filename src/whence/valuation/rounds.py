@@ -160,7 +160,7 @@ class Estimate:
         nothing = cls.nothing(n_players, n_queries).to_state()
         if list(state.get("version", ())) not in ([], [_STATE_VERSION]):
             raise ParameterError(
-                "These values cannot be resumed: another version of Whence drew their permutations, "
+                "These values cannot be resumed: another version of Whence drew them, "
                 "in another way; value again without them."
             )
         n_rounds = np.size(state.get("weights", ()))
