@@ -25,6 +25,7 @@ from whence.errors import (
     ParameterError,
     UnsupportedError,
 )
+from whence.valuation.forecasts import Forecast
 from whence.valuation.rounds import cut
 
 
@@ -198,11 +199,37 @@ def test_resuming_from_a_file_goes_on_where_it_stopped(model, data, tmp_path):
 
 
 def test_progress_is_reported(model, data):
-    seen = []
-    run = Run(progress=lambda *told: seen.append(told))
-    Shapley().attribute(model, data.validation, run=run)
+    seen, records = [], []
+    run = Run(progress=lambda *told: seen.append(told), callbacks=[records.append])
+    Shapley(tolerance=0.02).attribute(model, data.validation, run=run)
     assert seen[0][2] == "first round"
-    assert all(0 <= done <= total for done, total, _ in seen)
+    assert "% of the mean |value|, " in seen[-1][2]
+    assert [record["round"] for record in records] == list(range(1, len(records) + 1))
+
+
+@pytest.mark.parametrize("allocation", ["variance", "uniform"])
+def test_after_the_first_round_it_is_known_what_comes(allocation, model, data):
+    """When sampling will stop, why, and how precise the values will be, by the end of it."""
+    for tolerance, permutations in ((0.02, 100_000), (0.001, 1200), (0, 1200)):
+        if allocation == "uniform" and tolerance == 0:
+            continue  # all in one round
+        records = []
+        method = Shapley(tolerance=tolerance, max_permutations=permutations, allocation=allocation)
+        values = method.attribute(model, data.validation, run=Run(callbacks=[records.append]))
+        first, facts = records[0]["forecast"], values.metadata
+        assert first["stopped"] == facts["stopped"]
+        assert first["relative_error"] == pytest.approx(facts["relative_error"], rel=0.15)
+        assert first["seconds"] is None or 0 <= first["seconds"] < 60
+
+
+def test_durations_are_said_in_words():
+    said = [str(Forecast(s, 0.1, "tolerance")) for s in (0.3, 42.0, 89.0, 250.0, 9000.0, 3e5)]
+    assert said == [
+        "less than a second to 10%", "about 42 seconds to 10%", "about 89 seconds to 10%",
+        "about 4 minutes to 10%", "about 2 hours to 10%", "about 3 days to 10%",
+    ]  # fmt: skip
+    allowed = str(Forecast(float("nan"), 0.123, "max_permutations"))
+    assert allowed == "unknown time to 12%, which is what the permutations allowed will give"
 
 
 def test_twins_are_worth_the_same_and_strangers_nothing():

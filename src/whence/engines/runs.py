@@ -12,7 +12,8 @@ from whence.engines.threads import thread_count
 from whence.errors import ParameterError, check_int
 
 Callback = Callable[[Mapping[str, Any]], object]
-"""Gets the record of each epoch: epoch, loss, learning rate, seconds, metrics."""
+"""Gets the record of each epoch: epoch, loss, learning rate, seconds, metrics; or of each round of
+sampled values: round, relative_error, forecast."""
 
 DEFAULT_SEED = 42
 
@@ -44,7 +45,8 @@ class Run:
         Of the Ray cluster, such as "10.0.0.1:6379"; "auto" for the one that this machine is part
         of. By default Ray is started on this machine alone, until the process ends.
     callbacks : sequence of callable
-        Called with the record of each epoch of training (a dict).
+        Called with the record of each epoch of training, and of each round of sampled values: what
+        it will take, and how precise it will be (a dict).
 
     Examples
     --------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -16,11 +17,14 @@ from whence.parameters import NonNegative, Positive, PositiveInt, Seed
 from whence.valuation._solve_kernels import Plan
 from whence.valuation.base import Question, Valuation
 from whence.valuation.families import check_games, make_games
+from whence.valuation.forecasts import Pace, forecast, record_of
 from whence.valuation.games import Games
 from whence.valuation.rounds import Estimate, Sampler, next_units
 from whence.valuation.weights import PERMUTATIONS, SUBSETS, CoalitionWeights, beta_size_weights
 
 FloatArray = npt.NDArray[np.float64]
+
+_LOGGER = logging.getLogger("whence")
 
 _PILOT_UNITS = 2
 _SMALL_BUDGET = 8000
@@ -156,7 +160,9 @@ class Semivalue(CoalitionWeights, Valuation):
         passes, n_queries = self._passes(sampler.games), len(question.queries)
         try:
             with reporter(sampler.run.progress) as report:
-                sampler = replace(sampler, run=sampler.run.changed(progress=report))
+                pace = Pace(report, float(estimate.work.sum()))
+                sampler = replace(sampler, run=sampler.run.changed(progress=pace))
+                by_variance = self.allocation == "variance"
                 if not estimate.units:
                     units = np.full(n_queries, self._pilot(n_queries, passes))
                     plan = self._plan(question, fresh=True)
@@ -167,12 +173,15 @@ class Semivalue(CoalitionWeights, Valuation):
                     if error <= self.tolerance:
                         return estimate, "tolerance"
                     budget = self.max_permutations / passes * float(estimate.unit_work.sum())
-                    share = next_units(
-                        estimate, budget, passes, self.tolerance, self.allocation == "variance"
-                    )
+                    share = next_units(estimate, budget, passes, self.tolerance, by_variance)
                     if share is None:
                         return estimate, "max_permutations"
-                    message = f"standard error {error:.1%} of the mean |value|"
+                    pace.end_of_round(float(estimate.work.sum()))
+                    ahead = forecast(estimate, pace, budget, self.tolerance, by_variance)
+                    message = f"standard error {error:.1%} of the mean |value|, {ahead}"
+                    _LOGGER.info("%s: %s", self.title, message)
+                    for callback in sampler.run.callbacks:
+                        callback(record_of(estimate, ahead))
                     estimate = sampler.draw(plan, estimate, *share, message)
         except KeyboardInterrupt:
             if not estimate.units:
