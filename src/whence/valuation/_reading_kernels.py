@@ -14,8 +14,8 @@ is gone), and that which one who leaves leaves behind, save for the own row (`LE
 place is there). In each, every item has its *room*: how far its key may move before it passes a
 target, or the end of the list. Where no entry of a row leaves its room, nothing needs counting.
 
-Numbers that index are unsigned (no test for negative ones), keys have 32 bits where they fit, and
-arrays are few, since each is seven words of every call.
+Numbers that index are unsigned (no test for negative ones), and arrays are few, since each is seven
+words of every call. Keys of 32 bits gain nothing.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ from whence.valuation._game_kernels import (
 _OPTIONS = {"nogil": True, "cache": True, "boundscheck": False}
 _INNER = {**_OPTIONS, "_nrt": False}
 _INLINE = {**_INNER, "inline": "always"}
+
+_MOST = np.iinfo(np.int64).max
 
 READINGS = 4
 """Of each permutation, on average."""
@@ -67,7 +69,7 @@ LEAST, LOWER, N_SUSTAINABLE, N_LISTED, AT_LEAST, AT_LOWER = 0, 1, 2, 3, 4, 5
 
 
 class Reader(NamedTuple):
-    """A game laid out for reading, in integers of the width wanted.
+    """A game laid out for reading.
 
     Attributes
     ----------
@@ -82,10 +84,10 @@ class Reader(NamedTuple):
         Whether present; the elements by rank, first those who bring a target; and place for some.
     n_bringers : int
     starts : uint32 (n + 1,), first block of each row
-    entries : int (2, blocks, BLOCK), items and values
+    entries : int64 (2, blocks, BLOCK), items and values
         Without what everybody adds. Rows are filled up with nothing for items that do not exist,
         one for each place in a block: one for all would be written again before it can be read.
-    cells : int (9, L + BLOCK); lanes : int (11, targets filled up to whole `LANES`)
+    cells : int64 (9, L + BLOCK); lanes : int64 (11, targets filled up to whole `LANES`)
     ends : int64 (3, 6)
     worth : float64, what a target adds to the value by the number of items above it
     """
@@ -131,7 +133,7 @@ def _lay_out_rows(game, shared):
         for e in range(offsets[element], offsets[element + 1]):
             length += entries[ENTRY_VALUE, e] != shared[entries[ENTRY_ITEM, e]]
         starts[element + 1] = starts[element] + (length + BLOCK - 1) // BLOCK
-    rows = np.zeros((2, starts[n], BLOCK), shared.dtype)
+    rows = np.zeros((2, starts[n], BLOCK), np.int64)
     for block in range(starts[n]):
         for lane in range(BLOCK):
             rows[0, block, lane] = n_local + lane
@@ -148,13 +150,13 @@ def _lay_out_rows(game, shared):
 
 
 @njit(**_OPTIONS)
-def make_reader(game, zero):
-    """Lay out a game whose keys fit into integers like `zero`."""
+def make_reader(game):
+    """Lay out a game."""
     n, k, _, step, _ = game.coalition.limits
     items, tracks = game.coalition.items, game.coalition.tracks
     mode, length, rank_factor, sustainable_factor, empty_value = game.scoring
     n_local, n_targets = items.shape[1], 0
-    cells = np.zeros((ROOM + 2, n_local + BLOCK), zero.dtype)
+    cells = np.zeros((ROOM + 2, n_local + BLOCK), np.int64)
     for i in range(n_local + BLOCK):
         cells[TARGET, i] = -1
         cells[EMPTY, i] = items[BASE, i] if i < n_local else -1
@@ -190,10 +192,10 @@ def make_reader(game, zero):
     for above in range(length):
         gain = 1.0 / (above + 1) if mode == AVERAGE_PRECISION else game.gains[above + 1]
         worth[above] = rank_factor * gain
-    lanes = np.empty((TARGET_ITEM + 1, (n_targets + LANES - 1) // LANES * LANES), zero.dtype)
+    lanes = np.empty((TARGET_ITEM + 1, (n_targets + LANES - 1) // LANES * LANES), np.int64)
     for row in range(3):
         for t in range(lanes.shape[1]):
-            lanes[TARGET_KEY + row, t] = np.iinfo(zero.dtype).max
+            lanes[TARGET_KEY + row, t] = _MOST
             lanes[ABOVE + row, t] = UNLISTED
     for i in range(n_local):
         if cells[TARGET, i] >= 0:
@@ -256,7 +258,7 @@ def _count_above(key, row, cells):
     """Number of keys in a row of `cells` above one."""
     count = key - key
     for i in range(np.uint32(cells.shape[1])):
-        count = cells.dtype.type(count + cells.dtype.type(cells[row, i] > key))
+        count = np.int64(count + np.int64(cells[row, i] > key))
     return count
 
 
@@ -306,9 +308,9 @@ def _measure_list(row, least, step, length, tried, cells, end):
     tried : bool, whether only the counts are wanted
     end : int64 (6,), written; see `ends`
     """
-    n, one, most = np.uint32(cells.shape[1]), 1, cells.dtype.type(np.iinfo(cells.dtype).max)
-    least = cells.dtype.type(least)
-    count = _count_above(cells.dtype.type(least - one), row, cells)
+    n, one, most = np.uint32(cells.shape[1]), 1, _MOST
+    least = np.int64(least)
+    count = _count_above(np.int64(least - one), row, cells)
     while count > length:
         smallest = most
         for i in range(n):
@@ -317,35 +319,35 @@ def _measure_list(row, least, step, length, tried, cells, end):
         least = smallest
         if fewer < length:
             break
-        least = cells.dtype.type(least + one)
+        least = np.int64(least + one)
         count = fewer
     while count < length:
-        largest = cells.dtype.type(-1)
+        largest = np.int64(-1)
         for i in range(n):
             key = cells[row, i]
-            largest = max(largest, key if key < least else cells.dtype.type(-1))
+            largest = max(largest, key if key < least else np.int64(-1))
         if largest < step:
             break
         least = largest
-        count = _count_above(cells.dtype.type(least - one), row, cells)
+        count = _count_above(np.int64(least - one), row, cells)
     end[LEAST] = step if count < length else least
     end[LOWER] = least if count > length else step
     end[AT_LOWER] = 0 if count > length else -1
     if count == length and not tried:
-        largest = cells.dtype.type(-1)
+        largest = np.int64(-1)
         for i in range(n):
             key = cells[row, i]
-            largest = max(largest, key if key < least else cells.dtype.type(-1))
+            largest = max(largest, key if key < least else np.int64(-1))
         end[LOWER] = max(np.int64(largest), step)
         end[AT_LOWER] = 0 if largest >= step else -1
         smallest = most
         for i in range(n):
             smallest = min(smallest, cells[row, i] if cells[row, i] >= least else most)
         end[LEAST] = smallest
-    found = cells.dtype.type(0)
+    found = np.int64(0)
     for i in range(n):
-        here = cells[SUSTAINABLE, i] if cells[row, i] >= least else cells.dtype.type(0)
-        found = cells.dtype.type(found + here)
+        here = cells[SUSTAINABLE, i] if cells[row, i] >= least else np.int64(0)
+        found = np.int64(found + here)
     end[N_SUSTAINABLE] = found
     end[N_LISTED] = min(np.int64(count), length)
 
@@ -353,13 +355,13 @@ def _measure_list(row, least, step, length, tried, cells, end):
 @njit(**_INNER)
 def _note_boundary(row, cells, end):
     """Write `AT_LEAST` and `AT_LOWER`, of which it is known whether there is such an item."""
-    least, lower = cells.dtype.type(end[LEAST]), cells.dtype.type(end[LOWER])
-    zero = cells.dtype.type(0)
+    least, lower = np.int64(end[LEAST]), np.int64(end[LOWER])
+    zero = np.int64(0)
     at_least, at_lower = zero, zero
     for i in range(np.uint32(cells.shape[1])):
         key = cells[row, i]
-        at_least = cells.dtype.type(at_least + (cells[SUSTAINABLE, i] if key == least else zero))
-        at_lower = cells.dtype.type(at_lower + (cells[SUSTAINABLE, i] if key == lower else zero))
+        at_least = np.int64(at_least + (cells[SUSTAINABLE, i] if key == least else zero))
+        at_lower = np.int64(at_lower + (cells[SUSTAINABLE, i] if key == lower else zero))
     end[AT_LEAST] = at_least
     if end[AT_LOWER] == 0:
         end[AT_LOWER] = at_lower
@@ -373,7 +375,7 @@ def _nth_largest(row, n, step, cells):
         high = max(high, np.int64(cells[row, i]) + 1)
     while high - low > 1:
         middle = (low + high) // 2
-        if _count_above(cells.dtype.type(middle - 1), row, cells) >= n:
+        if _count_above(np.int64(middle - 1), row, cells) >= n:
             low = middle
         else:
             high = middle
@@ -392,7 +394,7 @@ def _settle(state, near, limits, sustainable_factor, cells, lanes, ends, worth):
     `near` is a state, or -1, whose list ends near.
     """
     _, step, length, mode, n_targets = limits
-    most = np.iinfo(cells.dtype).max
+    most = _MOST
     row = STATE + state
     for t in range(np.uint32(n_targets)):
         key = cells[row, np.uint32(lanes[TARGET_ITEM, t])]
@@ -411,31 +413,28 @@ def _settle(state, near, limits, sustainable_factor, cells, lanes, ends, worth):
 def _make_room(state, limits, sustainable_factor, cells, lanes, ends):
     """How far each item may move in a state."""
     _, step, length, _, n_targets = limits
-    n, most = np.uint32(cells.shape[1]), cells.dtype.type(np.iinfo(cells.dtype).max)
+    n, most = np.uint32(cells.shape[1]), _MOST
     row, room = STATE + state, ROOM + state
     for i in range(n):
         cells[room, i] = most
     if sustainable_factor != 0.0:
-        least = cells.dtype.type(ends[state, LEAST])
-        lower = cells.dtype.type(ends[state, LOWER])
+        least = np.int64(ends[state, LEAST])
+        lower = np.int64(ends[state, LOWER])
         # An item whose key is the least of a full list is in it, or as good as in it.
-        bar = cells.dtype.type(least - 1) if least == step else least
+        bar = np.int64(least - 1) if least == step else least
         for i in range(n):
             key = cells[row, i]
             if state == JOIN:
-                cells[room, i] = cells.dtype.type(bar - key) if key < least else most
+                cells[room, i] = np.int64(bar - key) if key < least else most
             else:
-                cells[room, i] = cells.dtype.type(key - lower) if key >= least else most
+                cells[room, i] = np.int64(key - lower) if key >= least else most
     for t in range(np.uint32(n_targets)):
         key = lanes[TARGET_KEY + state, t]
         lanes[LAST_KEY + state, t] = -1
         if key == most or (state == JOIN and lanes[ABOVE + state, t] >= length):
             continue
         for i in range(n):
-            if state == JOIN:
-                left = cells.dtype.type(key - cells[row, i])
-            else:
-                left = cells.dtype.type(cells[row, i] - key)
+            left = key - cells[row, i] if state == JOIN else cells[row, i] - key
             cells[room, i] = min(cells[room, i], left if left > 0 else most)
 
 
@@ -459,23 +458,23 @@ def _gain_of_one_target(
         element = chosen[place]
         state = elements[0, element]
         start, end = starts[element], starts[np.uint32(element + 1)]
-        sign = cells.dtype.type(-1) if state else cells.dtype.type(1)
+        sign = np.int64(-1) if state else np.int64(1)
         key, above = lanes[TARGET_KEY + state, 0], lanes[ABOVE + state, 0]
         if place >= n_others:
             key = cells[STATE + state, np.uint32(lanes[TARGET_ITEM, 0])]
             for block in range(start, end):
                 for e in range(BLOCK):
                     if cells[TARGET, np.uint32(entries[0, block, e])] == 0:
-                        key = cells.dtype.type(key + sign * entries[1, block, e])
-            above = cells.dtype.type(UNLISTED)
+                        key = np.int64(key + sign * entries[1, block, e])
+            above = np.int64(UNLISTED)
             if key >= step:
                 above = _count_again(key, state, 0, cells, lanes)
         for block in range(start, end):
             for e in range(BLOCK):
                 old = cells[STATE + state, np.uint32(entries[0, block, e])]
-                new = cells.dtype.type(old + sign * entries[1, block, e])
-                above = cells.dtype.type(above + cells.dtype.type(new > key))
-                above = cells.dtype.type(above - cells.dtype.type(old > key))
+                new = np.int64(old + sign * entries[1, block, e])
+                above = np.int64(above + np.int64(new > key))
+                above = np.int64(above - np.int64(old > key))
         new_value = worth[min(np.int64(above), length)]
         factor = -leave_factor if state else join_factor
         gained[element] += factor * (new_value - value)
@@ -488,13 +487,13 @@ def _gain_of_many_targets(
 ):  # fmt: skip
     """Add the effects of the chosen elements, of which the first do not bring a target."""
     _, step, length, mode, n_targets = limits
-    most = cells.dtype.type(np.iinfo(cells.dtype).max)
+    most = _MOST
     for place in range(np.uint32(len(chosen))):
         element = chosen[place]
         state = elements[0, element]
         row = STATE + state
         start, end = starts[element], starts[np.uint32(element + 1)]
-        sign = cells.dtype.type(-1) if state else cells.dtype.type(1)
+        sign = np.int64(-1) if state else np.int64(1)
         for t in range(np.uint32(lanes.shape[1])):
             lanes[TARGET_KEY + TRIED, t] = lanes[TARGET_KEY + state, t]
             lanes[ABOVE + TRIED, t] = lanes[ABOVE + state, t]
@@ -504,7 +503,7 @@ def _gain_of_many_targets(
                     item = np.uint32(entries[0, block, e])
                     t = cells[TARGET, item]
                     if t >= 0:
-                        key = cells.dtype.type(cells[row, item] + sign * entries[1, block, e])
+                        key = np.int64(cells[row, item] + sign * entries[1, block, e])
                         lanes[TARGET_KEY + TRIED, t] = most
                         lanes[ABOVE + TRIED, t] = UNLISTED
                         if key >= step:
@@ -517,7 +516,7 @@ def _gain_of_many_targets(
             for e in range(BLOCK):
                 item = np.uint32(entries[0, block, e])
                 old = cells[row, item]
-                new = cells.dtype.type(old + sign * entries[1, block, e])
+                new = np.int64(old + sign * entries[1, block, e])
                 joins, leaves = old < least and new >= least, old >= least and new < lower
                 crosses = leaves if state else joins
                 touches |= old == bound
@@ -526,9 +525,7 @@ def _gain_of_many_targets(
                 for lane in range(0, lanes.shape[1], LANES):
                     for t in range(LANES):
                         key = lanes[TARGET_KEY + TRIED, lane + t]
-                        lanes[ABOVE + TRIED, lane + t] += cells.dtype.type(
-                            new > key
-                        ) - cells.dtype.type(old > key)
+                        lanes[ABOVE + TRIED, lane + t] += np.int64(new > key) - np.int64(old > key)
         new_value = _ranks_worth(ABOVE + TRIED, n_targets, mode, lanes, worth)
         if sustainable_factor != 0.0:
             tried = ends[TRIED]
@@ -573,14 +570,14 @@ def _compare(size, worst, joining, reader):
     elements, starts, entries = reader.elements, reader.starts, reader.entries
     cells, lanes, ends, worth = reader.cells, reader.lanes, reader.ends, reader.worth
     k, n, items = limits[0], np.uint32(elements.shape[1]), np.uint32(cells.shape[1])
-    neighbours = cells.dtype.type(min(size, k))
+    neighbours = np.int64(min(size, k))
     for i in range(items):
         cells[STATE + LEAVE, i] = cells[KEYS, i] + neighbours * cells[SHARED, i]
     value, joined, left = reader.empty_value, 0.0, reader.empty_value
     if size > 0:
         value = 0.0 if joining else _settle(LEAVE, -1, limits, factor, cells, lanes, ends, worth)
     if size < n:
-        more = cells.dtype.type(size < k)
+        more = np.int64(size < k)
         for i in range(items):
             cells[STATE + JOIN, i] = cells[STATE + LEAVE, i] + more * cells[SHARED, i]
         if size >= k:
@@ -693,7 +690,7 @@ def value_of_everyone(reader):
     """What is found when all are present."""
     cells, k = reader.cells, reader.limits[0]
     for i in range(np.uint32(cells.shape[1])):
-        cells[STATE, i] = cells[EMPTY, i] + cells.dtype.type(k) * cells[SHARED, i]
+        cells[STATE, i] = cells[EMPTY, i] + np.int64(k) * cells[SHARED, i]
     for element in range(np.uint32(k)):
         _add_row(element, 1, STATE, reader.starts, reader.entries, cells)
     return _settle(

@@ -254,15 +254,13 @@ def _add_sample(query, players, units, sums, squares, work, accumulator):
 
 
 @njit(**_MERGED)
-def sample_permutations(query, game, players, plan, weights, first, units, zero, accumulator):
+def sample_permutations(query, game, players, plan, weights, first, units, accumulator):
     """Semivalues of one query's players, from `units` replicates of permutations."""
     n_players = len(players.ids)
     sums, squares = np.zeros(n_players), np.zeros(n_players)
     start = weights.sample_starts[n_players]
     factors = weights.samples[start : start + n_players]
-    work = sample_in_permutations(
-        game, players, factors, plan, query, first, units, zero, sums, squares
-    )
+    work = sample_in_permutations(game, players, factors, plan, query, first, units, sums, squares)
     _add_sample(query, players, units, sums, squares, work, accumulator)
 
 

@@ -209,7 +209,7 @@ def solve_users(
         if not begin_query(query, game, players, plan, weights, accumulator) and units[query] > 0:
             sample_permutations(
                 query, game, players, plan, weights, first_replicate[query], units[query],
-                np.empty(0, np.int64), accumulator,
+                accumulator,
             )  # fmt: skip
     return last, 0
 

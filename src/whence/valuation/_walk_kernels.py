@@ -13,7 +13,6 @@ from numba import njit
 from whence.models.knn._sort_kernels import stable_argsort
 from whence.valuation._game_kernels import (
     CHANGED,
-    ENTRY_VALUE,
     N_PRESENT,
     RELEVANT,
     WORK,
@@ -77,15 +76,10 @@ def _walk(order, players, relevant, weights, gained, game):
 
 
 @njit(**_MERGED)
-def _can_be_read(game, players, plan, zero):
-    """Whether `_reading_kernels` can do it, the width of its sums included."""
-    n, k, m, step, _ = game.coalition.limits
-    if not players.singles or players.owner >= 0 or m < n or plan.shared:
-        return False
-    largest = np.int64(0)
-    for e in range(game.coalition.entries.shape[1]):
-        largest = max(largest, game.coalition.entries[ENTRY_VALUE, e])
-    return largest * min(n, k) + step < np.iinfo(zero.dtype).max
+def _can_be_read(game, players, plan):
+    """Whether `_reading_kernels` can do it."""
+    n, _, m, _, _ = game.coalition.limits
+    return players.singles and players.owner < 0 and m >= n and not plan.shared
 
 
 @njit(**_MERGED)
@@ -137,13 +131,11 @@ def _share_out(missing, active, gained):
 
 
 @njit(**_MERGED)
-def _read_in_permutations(
-    game, players, weights, plan, query, first, units, zero, gained, sums, squares
-):
+def _read_in_permutations(game, players, weights, plan, query, first, units, gained, sums, squares):
     """As `sample_in_permutations`, where the game can be read."""
     n = len(players.ids)
     order, relevant, active = np.empty(n, np.uint32), np.zeros(n, np.uint8), np.zeros(n, np.uint8)
-    reader = make_reader(game, zero)
+    reader = make_reader(game)
     for j in range(n):
         relevant[j] = game.coalition.elements[RELEVANT, j]
         active[j] = counts(j, reader)
@@ -171,7 +163,7 @@ def _read_in_permutations(
 
 
 @njit(**_MERGED)
-def sample_in_permutations(game, players, weights, plan, query, first, units, zero, sums, squares):
+def sample_in_permutations(game, players, weights, plan, query, first, units, sums, squares):
     """Sample permutations and add up the marginal contributions of the players.
 
     Parameters
@@ -179,11 +171,8 @@ def sample_in_permutations(game, players, weights, plan, query, first, units, ze
     weights : float64 (P,), factor of a contribution by size of the coalition
     first, units : int
         Number of the first replicate, and how many. A replicate is one permutation in which all
-        contributions are read `READINGS` times, or as many permutations in which each is met once;
-        and their reverses where the plan is antithetic.
-    zero : int32 or int64 (0,)
-        What is read in; where 32 bits are too few, or the game is of another kind, the players
-        join one by one.
+        contributions are read `READINGS` times; or, where the game is no such, as many
+        permutations in which each is met once; and their reverses where the plan is antithetic.
     sums, squares : float64 (P,), zero at first
         Sum over replicates of the mean contribution of a replicate, and of its square.
 
@@ -194,9 +183,9 @@ def sample_in_permutations(game, players, weights, plan, query, first, units, ze
     """
     n = len(players.ids)
     gained = np.zeros(n)
-    if _can_be_read(game, players, plan, zero):
+    if _can_be_read(game, players, plan):
         return _read_in_permutations(
-            game, players, weights, plan, query, first, units, zero, gained, sums, squares
+            game, players, weights, plan, query, first, units, gained, sums, squares
         )
     order, relevant = np.empty(n, np.uint32), np.zeros(n, np.uint8)
     for j in range(n):
