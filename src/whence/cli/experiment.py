@@ -286,6 +286,11 @@ def _parts(
                 "and all items are ranked; leave it out."
             )
     config.build_model()._check_params()
+    if config.attribution.model_fields_set:
+        terminal.note(
+            "The section attribution is left out: name methods with --method, and how closely they "
+            "are estimated with --tolerance."
+        )
     if generated and config.data.path is None and config.data.train is None:
         return config, None
     parts = read_parts(config)
