@@ -30,7 +30,7 @@ from whence.engines.jobs import Threads
 from whence.errors import DataWarning, EngineError, ParameterError, UnsupportedError
 
 ray = pytest.importorskip("ray")
-_QUICK = ("shapley", "leave-one-out by item", "tracin per query")
+_QUICK = ("shapley", "leave-one-out by item")
 
 
 @dataclass(frozen=True)
@@ -175,6 +175,7 @@ def test_a_worker_that_is_killed_loses_nothing(by_ray, tmp_path):
     assert found.tobytes() == run(Sums(), range(12), Run(threads=1)).tobytes()
 
 
+@pytest.mark.slow
 def test_what_fails_three_times_is_said_and_the_rest_is_kept(by_ray, tmp_path):
     job = Sums(marker=str(tmp_path / "died"), dies_at=30, dies_again=True)
     with (
