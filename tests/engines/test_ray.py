@@ -307,8 +307,13 @@ def test_what_cannot_be_is_refused_before_work_begins(monkeypatch):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{unused.getsockname()[1]}"
-    with pytest.raises(EngineError, match=f"Nothing answers at {address}"):
+    with pytest.raises(EngineError, match=f"No Ray cluster answers at {address}"):
         run(Sums(), range(2), Run(engine="ray", address=address))
+    monkeypatch.setattr(connections, "REACHING", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(EngineError, match="timed out"):
+            run(Sums(), range(2), Run(engine="ray", address=address))
     monkeypatch.setattr("whence.engines.cluster.find_spec", lambda name: None)
     with pytest.raises(UnsupportedError, match=r"pip install 'whence\[ray\]'"):
         Run(engine="ray")

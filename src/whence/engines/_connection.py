@@ -44,6 +44,9 @@ _QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_task_oom_retries": str(ATTEMPTS - 1),
 }
+# How HTTP/2 begins, by which Ray is spoken to, and the kind of what must come back.
+_SETTINGS = b"\x04"
+_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + _SETTINGS + b"\0" * 5
 _SAME = ("Whence", "NumPy", "Numba")
 
 
@@ -407,10 +410,13 @@ def _check_reachable(address: str) -> None:
             f"{address!r}."
         )
     try:
-        socket.create_connection((host, int(port)), timeout=REACHING).close()
+        with socket.create_connection((host, int(port)), timeout=REACHING) as line:
+            line.sendall(_GREETING)
+            if line.recv(9)[3:4] != _SETTINGS:
+                raise OSError("what answers is not Ray")
     except OSError as error:
         raise EngineError(
-            f"Nothing answers at {address} within {REACHING:.0f} seconds ({error}); is a cluster "
+            f"No Ray cluster answers at {address} within {REACHING:.0f} seconds ({error}); is one "
             "running there (ray start --head), and can this machine reach it?"
         ) from error
 
