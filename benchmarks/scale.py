@@ -299,12 +299,17 @@ def plot(found, made):
         left.set_xlabel("clicks")
         right.set_xlabel("queries")
         right.set_title("Shapley, 10 permutations")
-        left.set_title("Everything else")
+        left.set_title("Reading, fitting, leaving one out")
         for axes in (left, right):
             axes.set_xscale("log")
             axes.set_yscale("log")
             axes.set_ylabel("CPU seconds")
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.minorticks_off()
             axes.legend()
+        right.set_yticks([1, 2, 5, 10, 20, 50])
+        left.set_xticks(clicks, [f"{one / 1e6:.0f} million" for one in clicks])
+        right.set_xticks(QUERIES, [f"{n:,}" for n in QUERIES])
         figure.savefig(ROOT / "docs" / "images" / "scale.png", dpi=150)
         plt.close(figure)
 
