@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from itertools import product
 from pathlib import Path
 
+import numba.core.event
 import pytest
+from numba.core.compiler import Flags
+from numba.core.registry import cpu_target
 
 import whence
 from whence.engines import compiling
@@ -140,3 +145,41 @@ def test_it_is_settled_before_any_kernel(room):
     kernels = [name for name in names if name.endswith("_kernels")]
     assert KERNELS[room] in kernels
     assert all(names.index("whence.engines.compiling") < names.index(name) for name in kernels)
+
+
+def test_options_are_compared_as_numba_does():
+    def options(**some):
+        flags = Flags()
+        cpu_target.options.parse_as_flags(flags, some)
+        return flags
+
+    kinds = [{}, {"nogil": True}, {"_nrt": False}, {"nogil": True, "_nrt": False}, {"nogil": False}]
+    for one, other in product([options(**kind) for kind in kinds], repeat=2):
+        assert (one == other) == (one.values() == other.values())
+    assert options() != 1
+
+
+def test_garbage_is_collected_after_compiling():
+    @numba.njit
+    def add_one(x):
+        return x + 1
+
+    seen = []
+
+    class Listener(numba.core.event.Listener):
+        def on_start(self, event):
+            seen.append(gc.isenabled())
+
+        def on_end(self, event):
+            pass
+
+    with numba.core.event.install_listener("numba:compile", Listener()):
+        assert add_one(1) == 2
+    assert seen == [False]
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        assert add_one(1.0) == 2.0
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
