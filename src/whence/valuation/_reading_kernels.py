@@ -448,12 +448,11 @@ def _count_again(key, state, t, cells, lanes):
 
 
 @njit(**_INNER)
-def _gain_of_one_target(
-    chosen, n_others, value, join_factor, leave_factor, limits, elements, starts, entries, cells,
-    lanes, worth, gained,
-):  # fmt: skip
+def _gain_of_one_target(chosen, n_others, value, join_factor, leave_factor, reader, gained):
     """Add the effects of the chosen elements, of which the first do not bring the one target."""
-    _, step, length, _, _ = limits
+    _, step, length, _, _ = reader.limits
+    elements, starts, entries = reader.elements, reader.starts, reader.entries
+    cells, lanes, worth = reader.cells, reader.lanes, reader.worth
     for place in range(np.uint32(len(chosen))):
         element = chosen[place]
         state = elements[0, element]
@@ -481,12 +480,12 @@ def _gain_of_one_target(
 
 
 @njit(**_INNER)
-def _gain_of_many_targets(
-    chosen, n_others, value, join_factor, leave_factor, sustainable_factor, limits, elements,
-    starts, entries, cells, lanes, ends, worth, gained,
-):  # fmt: skip
+def _gain_of_many_targets(chosen, n_others, value, join_factor, leave_factor, reader, gained):
     """Add the effects of the chosen elements, of which the first do not bring a target."""
-    _, step, length, mode, n_targets = limits
+    _, step, length, mode, n_targets = reader.limits
+    elements, starts, entries = reader.elements, reader.starts, reader.entries
+    cells, lanes, ends, worth = reader.cells, reader.lanes, reader.ends, reader.worth
+    sustainable_factor = reader.sustainable_factor
     most = _MOST
     for place in range(np.uint32(len(chosen))):
         element = chosen[place]
@@ -628,7 +627,7 @@ def _read(size, worst, inside, join_factor, leave_factor, reader, gained):
     """
     limits, factor = reader.limits, reader.sustainable_factor
     elements, starts, entries = reader.elements, reader.starts, reader.entries
-    cells, lanes, ends, worth = reader.cells, reader.lanes, reader.ends, reader.worth
+    cells = reader.cells
     joining = reader.quiet and inside == 0
     value, joined, left = _compare(size, worst, joining, reader)
     join_gain, leave_gain = join_factor * (joined - value), leave_factor * (value - left)
@@ -666,15 +665,9 @@ def _read(size, worst, inside, join_factor, leave_factor, reader, gained):
             n_chosen = np.uint32(n_chosen + 1)
     chosen = elements[2, :n_chosen]
     if limits[4] == 1 and factor == 0.0:
-        _gain_of_one_target(
-            chosen, n_others, value, join_factor, leave_factor, limits, elements, starts, entries,
-            cells, lanes, worth, gained,
-        )  # fmt: skip
+        _gain_of_one_target(chosen, n_others, value, join_factor, leave_factor, reader, gained)
     else:
-        _gain_of_many_targets(
-            chosen, n_others, value, join_factor, leave_factor, factor, limits, elements, starts,
-            entries, cells, lanes, ends, worth, gained,
-        )  # fmt: skip
+        _gain_of_many_targets(chosen, n_others, value, join_factor, leave_factor, reader, gained)
     return work + n_chosen * (4 + cells.shape[1] // 16 + 2 * limits[4])
 
 
