@@ -142,7 +142,9 @@ def test_a_port_in_use(folders):
 @pytest.fixture(scope="module")
 def client(folders):
     testing = pytest.importorskip("starlette.testclient")
-    return testing.TestClient(application(read_one(folders / "films"), TOKEN))
+    return testing.TestClient(
+        application(read_one(folders / "films"), TOKEN), base_url="http://127.0.0.1"
+    )
 
 
 def test_only_who_has_the_word_is_served(client):

@@ -17,7 +17,7 @@ from whence.reporting.reports import contents
 HOST = "127.0.0.1"
 _QUESTIONS = ("remove", "why", "why-not", "forget")
 _LONGEST = 100_000
-_HOSTS = ("127.0.0.1", "localhost", "testserver")
+_HOSTS = (HOST, "localhost")
 
 
 def explore(
