@@ -147,7 +147,7 @@ def write(folder):
         "single losses, on one thread of a machine that did other work, too.",
         "Single losses, this run, a tenth left out:",
         summary(folder, "this run", "keep 0.9", runs[0]),
-        "Single losses, the expected run, half left out, values of four runs where there are any:",
+        "Single losses, the expected run, half left out, values of as many runs as there are:",
         summary(folder, "the expected run", "keep 0.5", runs[1]),
     ]
     for case in cases_in(folder):
