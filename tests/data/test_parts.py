@@ -38,7 +38,7 @@ def zstd(content):
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("x.csv.gz", gzip.compress(TEXT)),
+        ("x.csv.gz", gzip.compress(TEXT, mtime=0)),
         ("x.csv.bz2", bz2.compress(TEXT)),
         ("x.csv.xz", lzma.compress(TEXT)),
         ("x.csv.zst", zstd(TEXT)),
@@ -144,7 +144,7 @@ def test_ids_of_parts_have_one_type(tmp_path):
     ("content", "more"),
     [
         (TEXT, ""),
-        (gzip.compress(TEXT), ""),
+        (gzip.compress(TEXT, mtime=0), ""),
         (TEXT.partition(b"\n")[2], ", columns='user item time'"),
         (b'{"user": 1, "item": 7, "time": 2}\n{"user": 1, "item": 8, "time": 1}\n', ""),
     ],
