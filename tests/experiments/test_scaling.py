@@ -67,10 +67,11 @@ def test_the_exponent_is_that_of_the_power():
 
 
 def test_memory_is_the_peak_above_what_there_was():
-    found = measured(lambda: np.ones(4_000_000).sum())
+    # So large that it is new memory for certain, none that an earlier test has given back.
+    found = measured(lambda: np.ones(16_000_000).sum())
     if found["memory_mb"] is None:
         pytest.skip("this system does not tell the peak of memory")
-    assert 25 < found["memory_mb"] < 80
+    assert 110 < found["memory_mb"] < 180
     assert found["cpu_seconds"] >= 0
 
 
