@@ -51,7 +51,7 @@ def _about(values: Attribution) -> str:
     metric = values.metadata.get("metric")
     return (
         f"What each of the {values.noun} is worth to {metric or 'the outcome'}: above zero it "
-        "helps, below zero it harms. A value beyond two standard errors of zero is not noise."
+        "helps, below zero it harms. Within two standard errors of zero it may be noise."
     )
 
 
