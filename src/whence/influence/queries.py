@@ -12,6 +12,7 @@ import numpy.typing as npt
 import polars as pl
 import torch
 
+from whence._native import padded_windows, sample_negatives
 from whence.data import Interactions
 from whence.data.vocabulary import number_by_first_appearance
 from whence.errors import DataError, DataWarning, UnsupportedError, check_choice
@@ -19,7 +20,6 @@ from whence.evaluation import Queries, make_queries
 from whence.evaluation.queries import id_name_of, positions_of_windows
 from whence.influence.checkpoints import check_model
 from whence.models.training import Batch, PairExamples, RatingExamples, WindowExamples
-from whence.models.training._kernels import padded_windows, sample_negatives
 
 IntArray = npt.NDArray[np.int64]
 _QUERY_STREAM = np.uint64(0x51)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from whence.curation.forgetting import _kernels as kernels
+from whence import _native as kernels
 from whence.curation.forgetting.gone import CodeArray, Gone, IntArray, listed, spliced
 from whence.models._histories import incidence
 from whence.models.knn.itemknn import ItemKNN

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from whence._native import padded_windows
 from whence.data import Interactions
 from whence.errors import ParameterError
 from whence.evaluation.queries import Queries
@@ -20,7 +21,6 @@ from whence.models.training import (
     WindowExamples,
     losses,
 )
-from whence.models.training._kernels import padded_windows
 from whence.models.training.examples import IntArray, Negatives
 from whence.models.training.pairs import blocks_of
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
+from whence._native import padded_windows
 from whence.data import Interactions
 from whence.errors import DataError, FileFormatError, UnsupportedError
 from whence.evaluation.queries import Queries
@@ -31,7 +32,6 @@ from whence.models.adapters._recbole_loss import (
 )
 from whence.models.adapters.torch_module import present_checkpoint, refuse_strangers
 from whence.models.training import Batch, Checkpoint, DifferentiableRecommender, Examples
-from whence.models.training._kernels import padded_windows
 from whence.models.training.differentiable import Optimizer
 from whence.parameters import NonNegative, PositiveInt, Seed, Share, field
 

@@ -12,10 +12,10 @@ from scipy import sparse
 from torch import Tensor, nn
 from torch.nn import functional
 
+from whence import _native as kernels
 from whence.data import Interactions
 from whence.evaluation.queries import Queries
 from whence.models._histories import history_rows, incidence
-from whence.models.neural import _noise_kernels as kernels
 from whence.models.training import Batch, DifferentiableRecommender, Examples
 from whence.parameters import NonNegative, PositiveInt, field
 

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from whence._native import padded_windows
 from whence.data import Interactions
 from whence.errors import DataError
 from whence.evaluation.queries import Queries
@@ -18,7 +19,6 @@ from whence.models.training import (
     WindowExamples,
     losses,
 )
-from whence.models.training._kernels import padded_windows
 from whence.models.training.examples import IntArray, Negatives
 from whence.parameters import PositiveInt, field
 

@@ -19,10 +19,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from whence import _native as kernels
 from whence.data import Interactions
 from whence.errors import DataError
 from whence.models._histories import incidence
-from whence.models.training import _kernels as kernels
 
 Batch = dict[str, Tensor]
 IntArray = npt.NDArray[np.int64]

@@ -1,0 +1,19 @@
+// The extension module `whence._native`: what each room's kernels bind, under one roof.
+#include "arrays.h"
+
+void bind_forgetting(nb::module_& module);
+void bind_training(nb::module_& module);
+
+NB_MODULE(_native, module) {
+    module.doc() = "Compiled kernels.";
+    bind_forgetting(module);
+    bind_training(module);
+    module.def(
+        "layouts",
+        [] {
+            nb::dict known;
+            for (const auto& [name, fields] : whence::layouts()) known[name] = fields;
+            return known;
+        },
+        "Names of the fields of each struct, as C++ has them, by the name of the named tuple.");
+}

@@ -1,0 +1,33 @@
+"""Compiled kernels take arrays as they are, or not at all."""
+
+import numpy as np
+import pytest
+
+from whence import _native
+
+ITEMS = np.arange(10, dtype=np.int32)
+STARTS, ENDS = np.array([0, 3]), np.array([4, 9])
+
+
+def test_what_is_returned_is_of_numpys_own_types():
+    windows, lengths = _native.padded_windows(ITEMS, STARTS, ENDS, 3, -1)
+    assert windows.tolist() == [[1, 2, 3], [6, 7, 8]]
+    assert windows.dtype.char == np.dtype(np.int64).char
+    assert lengths.flags.writeable
+
+
+@pytest.mark.parametrize(
+    "items",
+    [ITEMS.astype(np.int64), ITEMS[::2], ITEMS[None], ITEMS.tolist(), None],
+    ids=["type", "strides", "dimensions", "list", "none"],
+)
+def test_nothing_is_converted(items):
+    with pytest.raises(TypeError):
+        _native.padded_windows(items, STARTS, ENDS, 3, -1)
+
+
+def test_read_only_arrays_are_read():
+    items = ITEMS.copy()
+    items.flags.writeable = False
+    windows, _ = _native.padded_windows(items, STARTS, ENDS, 3, -1)
+    assert windows.tolist() == [[1, 2, 3], [6, 7, 8]]
