@@ -138,6 +138,13 @@ struct Grid {
     operator Matrix<const T>() const { return {values.get(), rows, columns}; }
 };
 
+template <class T>
+Array<T> copied(const std::vector<T>& values) {
+    Array<T> copy(static_cast<int64_t>(values.size()));
+    std::copy(values.begin(), values.end(), copy.begin());
+    return copy;
+}
+
 // Bind a kernel, to run without the interpreter's lock.
 template <class F>
 void kernel(nb::module_& module, const char* name, F function) {

@@ -2,11 +2,13 @@
 #include "arrays.h"
 
 void bind_forgetting(nb::module_& module);
+void bind_neighbours(nb::module_& module);
 void bind_training(nb::module_& module);
 
 NB_MODULE(_native, module) {
     module.doc() = "Compiled kernels.";
     bind_forgetting(module);
+    bind_neighbours(module);
     bind_training(module);
     module.def(
         "layouts",
