@@ -2,13 +2,21 @@
 #include "arrays.h"
 
 void bind_forgetting(nb::module_& module);
+void bind_metrics(nb::module_& module);
+void bind_negatives(nb::module_& module);
 void bind_neighbours(nb::module_& module);
+void bind_ranking(nb::module_& module);
+void bind_resampling(nb::module_& module);
 void bind_training(nb::module_& module);
 
 NB_MODULE(_native, module) {
     module.doc() = "Compiled kernels.";
     bind_forgetting(module);
+    bind_metrics(module);
+    bind_negatives(module);
     bind_neighbours(module);
+    bind_ranking(module);
+    bind_resampling(module);
     bind_training(module);
     module.def(
         "layouts",

@@ -111,7 +111,7 @@ class TestDeterminism:
         assert compare(a, b, seed=3) != compare(a, b, seed=4)
 
     def test_resamples_do_not_depend_on_their_number(self):
-        from whence.evaluation._kernels import bootstrap_means
+        from whence._native import bootstrap_means
 
         d, ones = np.arange(10.0), np.ones(10)
         many = bootstrap_means(d, ones, np.uint64(1), 50)

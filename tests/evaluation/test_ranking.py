@@ -12,9 +12,9 @@ from scipy import stats
 from sklearn.metrics import dcg_score, roc_auc_score
 
 from whence import ItemKNN, Popularity
+from whence._native import best_candidates, best_lists, draw_negatives
 from whence.errors import DataError, ParameterError, UnsupportedError
 from whence.evaluation import compare, evaluate, make_queries, ranking
-from whence.evaluation._ranking_kernels import best_candidates, best_lists, draw_negatives
 from whence.evaluation.negatives import DrawnNegatives
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*looks at 20 items:whence.errors.DataWarning")

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from whence import _native as kernels
 from whence.data import Interactions, Vocabulary
 from whence.errors import DataError, DataWarning
-from whence.evaluation.queries import Queries, positions_of_windows, read_only
+from whence.evaluation.queries import Queries, positions_of_windows
 
 SHARE_OF_SEEN = 0.1
 """Share of targets that cannot be found as they were seen, above which that is said."""
@@ -139,8 +140,6 @@ def count_seen_targets(queries: Queries, train: Interactions | None) -> tuple[in
     -------
     n_seen, n_targets : int
     """
-    from whence.evaluation import _kernels as kernels
-
     history = queries.history_items, queries.history_start, queries.history_end
     if queries.kind == "baskets" and train is not None:
         offsets, users = train.sequences.offsets, queries.users
@@ -151,12 +150,12 @@ def count_seen_targets(queries: Queries, train: Interactions | None) -> tuple[in
     if queries.kind == "sessions":
         stop = np.minimum(queries.target_start + 1, stop)
     n_seen = kernels.count_seen(
-        read_only(items, np.int32),
-        read_only(start, np.int64),
-        read_only(end, np.int64),
-        read_only(queries.target_items, np.int32),
-        read_only(queries.target_start, np.int64),
-        read_only(stop, np.int64),
+        np.ascontiguousarray(items, dtype=np.int32),
+        np.ascontiguousarray(start, dtype=np.int64),
+        np.ascontiguousarray(end, dtype=np.int64),
+        queries.arrays.target_items,
+        queries.arrays.target_start,
+        np.ascontiguousarray(stop),
         int(items.max(initial=-1)) + 1,
     )
     return int(n_seen), int((stop - queries.target_start).sum())

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from whence import _native as kernels
 from whence._html import ShownAsTable
 from whence.errors import (
     DataError,
@@ -124,8 +125,6 @@ def compare(
     Smucker, Allan and Carterette. A comparison of statistical significance tests for information
     retrieval evaluation. CIKM 2007.
     """
-    from whence.evaluation import _kernels as kernels
-
     check_int("n", n, minimum=1)
     check_int("seed", seed, minimum=0)
     check_float("confidence", confidence, 0.0, 1.0)
@@ -181,8 +180,6 @@ def _means(values: npt.NDArray[np.float64], ids: pl.DataFrame) -> npt.NDArray[np
 
 def _sign_flip_p(sums: npt.NDArray[np.float64], stream: np.uint64, n: int) -> float:
     """Two-sided p-value; groups without a difference change nothing and are left out."""
-    from whence.evaluation import _kernels as kernels
-
     # Sums in another order differ in the last digits, and equal ones must count as such.
     observed = abs(float(sums.sum())) - 1e-12 * float(np.abs(sums).sum())
     if len(sums) < 63 and 2 ** len(sums) <= n:

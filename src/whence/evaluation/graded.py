@@ -11,10 +11,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from whence import _native as kernels
 from whence.data import Interactions
 from whence.errors import DataError
 from whence.evaluation.metrics import Metric
-from whence.evaluation.queries import Queries, read_only
+from whence.evaluation.queries import Queries
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -78,16 +79,15 @@ def graded_values(
     -------
     float64 [Q]
     """
-    from whence.evaluation import _kernels as kernels
-
     lists = np.ascontiguousarray(lists[:, : metric.k], dtype=np.int32)
-    items = queries.target_items
+    given = queries.arrays
+    items = given.target_items
     values, best = kernels.graded_values(
         lists,
-        read_only(items, np.int32),
-        read_only(ratings, np.float64),
-        read_only(queries.target_start, np.int64),
-        read_only(queries.target_end, np.int64),
+        items,
+        np.ascontiguousarray(ratings, dtype=np.float64),
+        given.target_start,
+        given.target_end,
         int(min(items.min(initial=0), 0)),
         int(max(items.max(initial=0), lists.max(initial=0))),
         metric.gains(),

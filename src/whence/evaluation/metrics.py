@@ -41,6 +41,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from whence import _native as kernels
 from whence.errors import DataError, MetricError
 from whence.evaluation._modes import MODES
 from whence.evaluation._names import (
@@ -276,8 +277,6 @@ def values_from_lists(
     -------
     float64 [Q]
     """
-    from whence.evaluation import _kernels as kernels
-
     metric = metric.for_kind(queries.kind)
     if metric.mode == "custom":
         raise MetricError(
@@ -290,12 +289,13 @@ def values_from_lists(
     lists = np.ascontiguousarray(lists[:, : metric.k], dtype=np.int32)
     values = np.zeros(len(lists), dtype=np.float64)
     if metric.mode != "none" and metric.rank_weight != 0.0:
-        items = np.ascontiguousarray(queries.target_items, dtype=np.int32)
+        given = queries.arrays
+        items = given.target_items
         hits, n_distinct = kernels.rank_values(
             lists,
             items,
-            np.ascontiguousarray(queries.target_start, dtype=np.int64),
-            np.ascontiguousarray(queries.target_end, dtype=np.int64),
+            given.target_start,
+            given.target_end,
             int(min(items.min(initial=0), 0)),
             int(max(items.max(initial=0), lists.max(initial=0))),
             metric.first_only,

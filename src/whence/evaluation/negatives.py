@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from whence import _native as kernels
 from whence.data import Interactions, Vocabulary
 from whence.data._numbering import sorted_distinct
 from whence.errors import DataError, ParameterError
@@ -76,8 +77,6 @@ class DrawnNegatives:
         DataError
             If fewer than `n` items are left for a query.
         """
-        from whence.evaluation import _ranking_kernels as kernels
-
         counts = queries.target_end - queries.target_start
         parts = [
             (queries.history_items, queries.history_start, queries.history_end),
@@ -88,7 +87,7 @@ class DrawnNegatives:
             own = np.where(users >= 0, offsets[users], 0)
             parts.append((train.sequences.items, own, np.where(users >= 0, offsets[users + 1], 0)))
         excluded, start, end = _joined(parts)
-        left = kernels.count_left(excluded, start, end, n_items)
+        left = kernels.count_drawable(excluded, start, end, n_items)
         short = np.flatnonzero((left < n) & (counts > 0))
         if len(short):
             least = int(left[short].min())
@@ -109,8 +108,6 @@ class DrawnNegatives:
         start, end : int64
             Those of a target are ``items[start:end]``.
         """
-        from whence.evaluation import _ranking_kernels as kernels
-
         rows = slice(first, stop)
         number = int(self.counts[:first].sum())
         drawn = kernels.draw_negatives(

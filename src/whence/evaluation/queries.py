@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -115,18 +115,15 @@ class Queries:
 
     @cached_property
     def arrays(self) -> QueryArrays:
-        """What the kernels take: views of the same types for all data, so that they compile once.
-
-        They are read-only, since some of the arrays are.
-        """
+        """What the kernels take: contiguous, and of the very types."""
         return QueryArrays(
-            read_only(self.history_items, np.int32),
-            read_only(self.history_start, np.int64),
-            read_only(self.history_end, np.int64),
-            read_only(self.target_items, np.int32),
-            read_only(self.target_start, np.int64),
-            read_only(self.target_end, np.int64),
-            read_only(self.users, np.int32),
+            np.ascontiguousarray(self.history_items, dtype=np.int32),
+            np.ascontiguousarray(self.history_start, dtype=np.int64),
+            np.ascontiguousarray(self.history_end, dtype=np.int64),
+            np.ascontiguousarray(self.target_items, dtype=np.int32),
+            np.ascontiguousarray(self.target_start, dtype=np.int64),
+            np.ascontiguousarray(self.target_end, dtype=np.int64),
+            np.ascontiguousarray(self.users, dtype=np.int32),
         )
 
     def block(self, start: int, stop: int) -> Queries:
@@ -216,13 +213,6 @@ def user_queries(train: Interactions, users: npt.ArrayLike, ids: pl.DataFrame) -
         ids=ids,
         n_empty=int((start == end).sum()),
     )
-
-
-def read_only(array: npt.NDArray[Any], dtype: type[np.generic]) -> npt.NDArray[Any]:
-    """Contiguous view that cannot be written to, or a copy where the type is another."""
-    view = np.ascontiguousarray(array, dtype=dtype).view()
-    view.flags.writeable = False
-    return view
 
 
 def positions_of_windows(start: IntArray, lengths: IntArray) -> IntArray:

@@ -21,11 +21,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from whence import _native as kernels
 from whence.data import Vocabulary
 from whence.engines.threads import map_ordered
 from whence.errors import DataError, UnsupportedError
 from whence.evaluation.negatives import DrawnNegatives, GivenNegatives
-from whence.evaluation.queries import Queries, positions_of_windows, read_only
+from whence.evaluation.queries import Queries, positions_of_windows
 
 CodeArray = npt.NDArray[np.int32]
 FloatArray = npt.NDArray[np.float64]
@@ -79,8 +80,6 @@ def rank_catalogue(
     threads : int, optional
         Number of threads; the result does not depend on it.
     """
-    from whence.evaluation import _ranking_kernels as kernels
-
     floor = float(getattr(model, "floor", 0.0))
     # Such models say themselves how ties are broken: by the number of the item.
     own_order = floor > -np.inf
@@ -89,8 +88,7 @@ def rank_catalogue(
     if own_lists:
         lists, _ = model.recommend_codes(queries, k, threads=threads)
     areas = np.zeros(len(queries)) if auc else None
-    history = read_only(queries.history_items, np.int32)
-    targets = read_only(queries.target_items, np.int32)
+    history, targets = queries.arrays.history_items, queries.arrays.target_items
 
     def rank(part: _Part) -> None:
         rows, asked = slice(part.first, part.first + len(part.scores)), part.queries
@@ -103,7 +101,7 @@ def rank_catalogue(
             lists[rows] = kernels.best_lists(scores, targets, *wanted, floor, k)
         if areas is not None:
             known = history, asked.history_start, asked.history_end
-            areas[rows] = kernels.areas(part.scores, targets, *windows, *known, floor)
+            areas[rows] = kernels.areas_under_curve(part.scores, targets, *windows, *known, floor)
 
     if areas is not None or (k > 0 and not own_lists):
         for _ in _over_parts(rank, model, queries, threads):
@@ -141,8 +139,6 @@ def rank_negatives(
     Ranking
         Its queries are the targets, in the order of the queries and of their targets.
     """
-    from whence.evaluation import _ranking_kernels as kernels
-
     floor = float(getattr(model, "floor", 0.0))
     alone = one_query_per_target(queries, vocabulary)
     counts = queries.target_end - queries.target_start
