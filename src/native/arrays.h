@@ -26,6 +26,15 @@
 
 namespace nb = nanobind;
 
+// Before a function whose loops gain from wider vectors: it is compiled for them too, and which is
+// taken is decided when the module is loaded. The bits are the same, as nothing is reordered.
+#if defined(__GNUC__) && __GNUC__ >= 12 && !defined(__clang__) && defined(__x86_64__) && \
+    defined(__GLIBC__)
+#define WIDE __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define WIDE
+#endif
+
 namespace whence {
 
 template <class T>

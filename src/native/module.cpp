@@ -1,23 +1,31 @@
 // The extension module `whence._native`: what each room's kernels bind, under one roof.
 #include "arrays.h"
 
+void bind_coalition_lists(nb::module_& module);
 void bind_forgetting(nb::module_& module);
 void bind_metrics(nb::module_& module);
 void bind_negatives(nb::module_& module);
 void bind_neighbours(nb::module_& module);
 void bind_ranking(nb::module_& module);
 void bind_resampling(nb::module_& module);
+void bind_session_games(nb::module_& module);
 void bind_training(nb::module_& module);
+void bind_user_games(nb::module_& module);
+void bind_valuation(nb::module_& module);
 
 NB_MODULE(_native, module) {
     module.doc() = "Compiled kernels.";
+    bind_coalition_lists(module);
     bind_forgetting(module);
     bind_metrics(module);
     bind_negatives(module);
     bind_neighbours(module);
     bind_ranking(module);
     bind_resampling(module);
+    bind_session_games(module);
     bind_training(module);
+    bind_user_games(module);
+    bind_valuation(module);
     module.def(
         "layouts",
         [] {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "arrays.h"
+#include "modes.h"
 
 namespace whence {
 
@@ -20,9 +21,6 @@ struct QueryArrays {
         return first_only ? std::min(end, target_start[query] + 1) : end;
     }
 };
-
-// How ranks become a value; see whence.evaluation._modes.
-enum Mode : int64_t { NO_RANKS = 0, ADDITIVE = 1, BEST = 2, AVERAGE_PRECISION = 3 };
 
 // See whence.evaluation.utility.Utility.
 struct Utility {

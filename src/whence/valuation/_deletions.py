@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from whence.models import TIFUKNN, VMISKNN
-from whence.valuation._tifu_kernels import Users
 from whence.valuation._tifu_variant_kernels import Variants, Vectors
 from whence.valuation._vmis_rows_kernels import Clicks
+from whence.valuation.games import Users
 
 IntArray = npt.NDArray[np.int64]
 

@@ -3,45 +3,72 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from whence import _native
 from whence.engines import Job
-from whence.valuation._solve_kernels import Accumulator
 
+FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 Block = tuple[int, int]
 
-# Up to this many (3.5 MB), adding all is faster than finding and gathering those touched: 64 blocks
-# of 19,000 players took 15 ms, and take 4.
-_FEW_PLAYERS = 2**16
-_BY_QUERY = ("status", "spread", "work", "value_all", "value_nothing")
+SAMPLED, EXACT, CONSTANT = 0, 1, 2
+"""What became of a query."""
+
+
+class Totals(NamedTuple):
+    """What all queries add up to, by player, and what is found out, by query.
+
+    Attributes
+    ----------
+    exact, means, variances : float64 (n_players, 2)
+        Sums over queries of exact values, of estimates, and of the variances of the estimates;
+        column 0 as a neighbour, column 1 in the player's own queries.
+    appearances : int64 (n_players,)
+        In how many queries the player is a candidate.
+    status : uint8 (Q,); spread, work, value_all, value_nothing : float64 (Q,)
+        Fate of the query; trace of the variance of one replicate, and work of all; values with
+        everyone and with nobody.
+    """
+
+    exact: FloatArray
+    means: FloatArray
+    variances: FloatArray
+    appearances: IntArray
+    status: npt.NDArray[np.uint8]
+    spread: FloatArray
+    work: FloatArray
+    value_all: FloatArray
+    value_nothing: FloatArray
+
+
+_BY_PLAYER, _BY_QUERY = Totals._fields[:4], Totals._fields[4:]
 
 
 class Part(NamedTuple):
-    """What one block of queries adds up to, of many players without those it does not touch.
+    """What one block of queries adds up to, of the players that it touches.
 
     Attributes
     ----------
     block : (int, int)
         First and last (exclusive) query.
-    players : int64 (p,) or slice
-        A slice of all where they are few.
-    by_player : list of ndarray (p, ...)
-    by_query : list of ndarray (q,)
-        In the order of the fields of `Accumulator`.
+    players : int64 (p,)
+    by_player : dict of ndarray (p, ...)
+    by_query : dict of ndarray (q,)
+        By the fields of `Totals`.
     """
 
     block: Block
-    players: IntArray | slice
-    by_player: list[npt.NDArray[np.generic]]
-    by_query: list[npt.NDArray[np.generic]]
+    players: IntArray
+    by_player: dict[str, npt.NDArray[np.generic]]
+    by_query: dict[str, npt.NDArray[np.generic]]
 
 
 @dataclass(frozen=True)
-class Accumulation(Job[Block, Part, Accumulator]):
+class Accumulation(Job[Block, Part, Totals]):
     """Base of the work over queries; a shard is a block of them.
 
     Attributes
@@ -55,47 +82,28 @@ class Accumulation(Job[Block, Part, Accumulator]):
     n_players: int
     n_queries: int
 
-    def fill(self, shard: Block, accumulator: Accumulator) -> None:
-        """Add a block of queries to an accumulator."""
+    def fill(self, shard: Block, sums: _native.Sums) -> None:
+        """Add up a block of queries."""
         raise NotImplementedError
 
     def run(self, shard: Block) -> Part:
         """Add up one block."""
-        accumulator = self.start()
-        self.fill(shard, accumulator)
-        players = self._touched(accumulator)
-        return Part(
-            shard,
-            players,
-            [getattr(accumulator, name)[players] for name in (*self._sums, "appearances")],
-            [getattr(accumulator, name)[slice(*shard)].copy() for name in _BY_QUERY],
-        )
+        sums = _native.Sums(self.n_players, *shard)
+        self.fill(shard, sums)
+        players, *by_player = sums.by_player()
+        found = dict(zip(_BY_PLAYER, by_player))
+        if not self.estimates:
+            del found["means"], found["variances"]
+        return Part(shard, players, found, dict(zip(_BY_QUERY, sums.by_query())))
 
-    def _touched(self, accumulator: Accumulator) -> IntArray | slice:
-        """Players that anything is known of, or all."""
-        if self.n_players <= _FEW_PLAYERS:
-            return slice(None)
-        found = accumulator.appearances > 0
-        for name in self._sums:
-            # Both columns of a row as one number: any(axis=1) takes thirty times as long.
-            found |= getattr(accumulator, name).view(np.complex128)[:, 0] != 0
-        return np.flatnonzero(found)
-
-    @property
-    def _sums(self) -> tuple[str, ...]:
-        """What is summed by player and column."""
-        return ("exact", "means", "variances") if self.estimates else ("exact",)
-
-    def start(self) -> Accumulator:
-        """Return an accumulator with nothing in it."""
-        exact = np.zeros((self.n_players, 2))
+    def start(self) -> Totals:
+        """Return totals of nothing."""
         n_estimated = self.n_players if self.estimates else 0
-        means, variances = np.zeros((n_estimated, 2)), np.zeros((n_estimated, 2))
         spread, work, value_all, value_nothing = (np.zeros(self.n_queries) for _ in range(4))
-        return Accumulator(
-            exact,
-            means,
-            variances,
+        return Totals(
+            np.zeros((self.n_players, 2)),
+            np.zeros((n_estimated, 2)),
+            np.zeros((n_estimated, 2)),
             np.zeros(self.n_players, dtype=np.int64),
             np.zeros(self.n_queries, dtype=np.uint8),
             spread,
@@ -104,11 +112,11 @@ class Accumulation(Job[Block, Part, Accumulator]):
             value_nothing,
         )
 
-    def add(self, total: Accumulator, part: Part) -> Accumulator:
+    def add(self, total: Totals, part: Part) -> Totals:
         """Add a block."""
-        for name, sums in zip((*self._sums, "appearances"), part.by_player):
+        for name, sums in part.by_player.items():
             getattr(total, name)[part.players] += sums
-        for name, values in zip(_BY_QUERY, part.by_query):
+        for name, values in part.by_query.items():
             getattr(total, name)[slice(*part.block)] = values
         return total
 
@@ -116,6 +124,6 @@ class Accumulation(Job[Block, Part, Accumulator]):
         """Return the number of queries."""
         return shard[1] - shard[0]
 
-    def unpack(self, state: tuple[npt.NDArray[np.generic], ...]) -> Accumulator:
-        """Return an accumulator that was kept."""
-        return Accumulator(*state)
+    def unpack(self, state: tuple[npt.NDArray[Any], ...]) -> Totals:
+        """Return totals that were kept."""
+        return Totals(*state)

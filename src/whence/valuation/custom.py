@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from whence import _native
 from whence.engines.sharing import Lock, Scratch
 from whence.evaluation import Metric, Queries
 from whence.evaluation.answers import external_targets
@@ -21,9 +22,8 @@ from whence.models.knn._kernels import (
     rank_candidates,
 )
 from whence.models.knn._tifu_kernels import nearest_users
-from whence.valuation._list_kernels import coalition_lists
-from whence.valuation._solve_kernels import CONSTANT, EXACT, SAMPLED, Accumulator, Plan
-from whence.valuation.games import ALL, FIXED, ONE_MORE, Games
+from whence.valuation.accumulation import CONSTANT, EXACT, Block
+from whence.valuation.games import ALL, FIXED, ONE_MORE, Games, Plan
 from whence.valuation.weights import (
     SUBSETS,
     CoalitionWeights,
@@ -85,7 +85,8 @@ class _Play:
         if owner >= 0 and len(plan.group_of):
             owner = int(plan.group_of[owner])
         together = np.append(groups, owner) if owner >= 0 else groups
-        self.ids, of = np.unique(together, return_inverse=True)
+        ids, of = np.unique(together, return_inverse=True)
+        self.ids = ids.astype(np.int64)
         self.player_of = of[: len(sources)]
         self.owner = int(of[-1]) if owner >= 0 else -1
         self._known: dict[bytes, float] = {}
@@ -95,7 +96,7 @@ class _Play:
 
     @property
     def columns(self) -> IntArray:
-        """Column of the accumulator for each player: 1 for the owner, else 0."""
+        """Column of the sums for each player: 1 for the owner, else 0."""
         return np.where(np.arange(len(self)) == self.owner, 1, 0)
 
     def values(self, coalitions: BoolArray) -> FloatArray:
@@ -111,9 +112,10 @@ class _Play:
         of, games = self.candidates, self.games
         length = min(games.metric.k, games.model.n_items)
         lists = np.full((len(coalitions), length), -1, dtype=np.int32)
-        coalition_lists(
-            coalitions[:, self.player_of], of.by_age, games.m, games.k, of.offsets, of.items,
-            of.values, of.own, of.numbers, lists,
+        present = np.ascontiguousarray(coalitions[:, self.player_of])
+        _native.coalition_lists(
+            present, of.by_age, games.m, games.k, of.offsets, of.items, of.values, of.own,
+            of.numbers, lists,
         )  # fmt: skip
         if self.owner >= 0:
             lists[~coalitions[:, self.owner]] = -1
@@ -161,22 +163,19 @@ class CustomGames(Games):
 
     def solve(
         self,
-        first: int,
-        last: int,
+        block: Block,
         plan: Plan,
         table: WeightTable,
         start: IntArray,
         units: IntArray,
-        accumulator: Accumulator,
+        sums: _native.Sums,
     ) -> None:
-        """Add the semivalues of queries [first, last) to an accumulator."""
+        """Add the semivalues of a block of queries."""
         semivalue = table.semivalue
         with self._lock:
-            for query in range(first, last):
+            for query in range(*block):
                 if plan.fresh or units[query] > 0:
-                    self._solve(
-                        query, plan, semivalue, int(start[query]), int(units[query]), accumulator
-                    )
+                    self._solve(query, plan, semivalue, int(start[query]), int(units[query]), sums)
 
     def _solve(
         self,
@@ -185,10 +184,10 @@ class CustomGames(Games):
         semivalue: CoalitionWeights,
         first: int,
         units: int,
-        accumulator: Accumulator,
+        block: _native.Sums,
     ) -> None:
         play = _Play(self, query, self.candidates(query), plan, plan.own_player)
-        if plan.fresh and _begin(query, play, plan, semivalue, accumulator):
+        if plan.fresh and _begin(query, play, plan, semivalue, block):
             return
         if units == 0:
             return
@@ -202,42 +201,39 @@ class CustomGames(Games):
             sums += mean
             squares += mean * mean
         means = sums / units
-        accumulator.means[play.ids, play.columns] += means
+        variances = np.zeros(len(play))
         if units > 1:
             variances = np.maximum(squares - units * means**2, 0.0) / (units - 1)
-            accumulator.variances[play.ids, play.columns] += variances / units
-            accumulator.spread[query] = variances.sum()
-        accumulator.work[query] = _WORK_OF_COALITION * units * passes * (len(play) + 1)
+        block.add_estimates(play.ids, play.columns, means, variances / units)
+        work = _WORK_OF_COALITION * units * passes * (len(play) + 1)
+        block.note_sample(query, variances.sum(), work)
 
-    def leave_out(self, first: int, last: int, plan: Plan, accumulator: Accumulator) -> None:
-        """Add the leave-one-out values of queries [first, last) to an accumulator."""
+    def leave_out(self, block: Block, plan: Plan, sums: _native.Sums) -> None:
+        """Add the leave-one-out values of a block of queries."""
         with self._lock:
-            for query in range(first, last):
+            for query in range(*block):
                 play = _Play(self, query, self.candidates(query), plan, plan.own_player)
                 n = len(play)
                 without = ~np.eye(n + 2, n, k=-1, dtype=bool)
                 without[n + 1] = False
                 values = play.values(without)
-                accumulator.value_all[query], accumulator.value_nothing[query] = (
-                    values[0],
-                    values[n + 1],
-                )
-                accumulator.status[query] = EXACT if n else CONSTANT
-                accumulator.exact[play.ids, play.columns] += values[0] - values[1 : n + 1]
+                sums.note_values(query, values[0], values[n + 1])
+                sums.note_status(query, EXACT if n else CONSTANT)
+                sums.add_exact(play.ids, play.columns, values[0] - values[1 : n + 1])
 
 
 def _begin(
-    query: int, play: _Play, plan: Plan, semivalue: CoalitionWeights, accumulator: Accumulator
+    query: int, play: _Play, plan: Plan, semivalue: CoalitionWeights, sums: _native.Sums
 ) -> bool:
     """In the first round: note the extreme values, solve exactly what can be; is that all?"""
     n = len(play)
     extremes = np.zeros((2, n), dtype=bool)
     extremes[1] = True
-    accumulator.value_nothing[query], accumulator.value_all[query] = play.values(extremes)
-    accumulator.appearances[play.ids[play.columns == 0]] += 1
-    accumulator.status[query] = SAMPLED
+    value_nothing, value_all = play.values(extremes)
+    sums.note_values(query, value_all, value_nothing)
+    sums.count(play.ids[play.columns == 0])
     if n == 0:
-        accumulator.status[query] = CONSTANT
+        sums.note_status(query, CONSTANT)
         return True
     if n >= 62 or 2**n > plan.exact_limit:
         return False
@@ -246,8 +242,8 @@ def _begin(
     weights = np.append(checked_size_weights(semivalue, n), 0.0)
     # As the coalition that a member completes, and as the one that an outsider joins.
     joined, missed = weights[sizes - 1] * values, weights[sizes] * values
-    accumulator.exact[play.ids, play.columns] += joined @ subsets - missed @ ~subsets
-    accumulator.status[query] = EXACT
+    sums.add_exact(play.ids, play.columns, joined @ subsets - missed @ ~subsets)
+    sums.note_status(query, EXACT)
     return True
 
 

@@ -1,30 +1,102 @@
 """The games of a model's queries, one small class per family of models.
 
-Each hands the same arrays to the same solvers (`_solve_kernels`); only how a query's game is
-built differs.
+Each hands the same arrays to the same solvers; only how a query's game is built differs.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from whence import _native
 from whence.evaluation import Metric, Queries
 from whence.evaluation.utility import utility_of
 from whence.models import TIFUKNN, VMISKNN, Recommender
-from whence.valuation import _tifu_kernels, _vmis_kernels
-from whence.valuation._reading_kernels import READINGS
-from whence.valuation._solve_kernels import Accumulator, Plan
-from whence.valuation.weights import PERMUTATIONS, SUBSETS, CoalitionWeights, WeightTable
+from whence.models.knn.tifu import UserIndex, UserVectors
+from whence.models.knn.vmis import SessionIndex
+from whence.valuation.accumulation import Block
+from whence.valuation.weights import SUBSETS, CoalitionWeights, WeightTable
 
 IntArray = npt.NDArray[np.int64]
 
 # How many candidates become elements of a game.
 FIXED, ALL, ONE_MORE = "fixed", "all", "one more"
+
+
+class Plan(NamedTuple):
+    """What to compute.
+
+    Attributes
+    ----------
+    exact_limit : int
+        Most coalitions that are enumerated.
+    seed : int
+    antithetic, shared : bool
+        Whether a permutation is drawn with its reverse, and is the same for all queries.
+    group_of : int32 (n_sources,)
+        The player each source belongs to; empty where every source is one.
+    own_player : bool
+        Whether a query's user is a player without whom the value is 0.
+    fresh : bool
+        Whether this is the first round, in which exact values are computed.
+    """
+
+    exact_limit: int
+    seed: int
+    antithetic: bool
+    shared: bool
+    group_of: npt.NDArray[np.int32]
+    own_player: bool
+    fresh: bool
+
+
+class Sessions(NamedTuple):
+    """A fitted VMISKNN, as arrays.
+
+    Attributes
+    ----------
+    train : SessionIndex
+    use_idf : bool
+    k, m : int
+    limit : int
+        Number of most recent matching sessions that become elements.
+    one_out : bool
+        Whether only one session at a time will be removed; those that can be neighbours then
+        suffice.
+    """
+
+    train: SessionIndex
+    use_idf: bool
+    k: int
+    m: int
+    limit: int
+    one_out: bool
+
+
+class Users(NamedTuple):
+    """A fitted TIFUKNN and the query users, as arrays.
+
+    Attributes
+    ----------
+    own : UserVectors
+        Of the query users.
+    train : UserIndex
+        Of the training users.
+    euclidean : bool
+    k : int
+    limit : int
+        Number of nearest users that become elements.
+    """
+
+    own: UserVectors
+    train: UserIndex
+    euclidean: bool
+    k: int
+    limit: int
 
 
 class Games(ABC):
@@ -44,8 +116,8 @@ class Games(ABC):
 
     Attributes
     ----------
-    samplers : dict
-        The kernel for each way of sampling.
+    solver : callable
+        The kernel that samples.
     remover : callable
         The kernel that leaves out one source at a time.
     arrays : tuple
@@ -60,9 +132,9 @@ class Games(ABC):
         How often a replicate of permutations sees each contribution, and once more in reverse.
     """
 
-    samplers: ClassVar[Mapping[str, Callable[..., tuple[int, int]]]]
+    solver: ClassVar[Callable[..., tuple[int, int]]]
     remover: ClassVar[Callable[..., None]]
-    readings: ClassVar[int] = READINGS
+    readings: ClassVar[int] = _native.READINGS
     model: Any
     limit: int
     n_neighbours: int
@@ -92,35 +164,34 @@ class Games(ABC):
 
     def solve(
         self,
-        first: int,
-        last: int,
+        block: Block,
         plan: Plan,
         table: WeightTable,
         start: IntArray,
         units: IntArray,
-        accumulator: Accumulator,
+        sums: _native.Sums,
     ) -> None:
-        """Add the semivalues of queries [first, last) to an accumulator."""
-        kernel, weights = self.samplers[table.semivalue.sampling], table.weights
-        game = self.queries.arrays, self.arrays, self.utility
+        """Add the semivalues of a block of queries."""
+        (first, last), weights = block, table.weights
+        game = self.queries.arrays, self.arrays, self.utility, plan
+        by_subsets = table.semivalue.sampling == SUBSETS
         while first < last:
-            first, lacking = kernel(first, last, *game, plan, weights, start, units, accumulator)
+            first, lacking = self.solver(
+                first, last, *game, weights, by_subsets, start, units, sums
+            )  # fmt: skip
             if lacking:
                 weights = table.add(lacking)
 
-    def leave_out(self, first: int, last: int, plan: Plan, accumulator: Accumulator) -> None:
-        """Add the leave-one-out values of queries [first, last) to an accumulator."""
-        self.remover(first, last, self.queries.arrays, self.arrays, self.utility, plan, accumulator)
+    def leave_out(self, block: Block, plan: Plan, sums: _native.Sums) -> None:
+        """Add the leave-one-out values of a block of queries."""
+        self.remover(*block, self.queries.arrays, self.arrays, self.utility, plan, sums)
 
 
 class SessionGames(Games):
     """Games of VMIS-kNN: the players are sessions."""
 
-    samplers = {  # noqa: RUF012
-        PERMUTATIONS: _vmis_kernels.solve_sessions,
-        SUBSETS: _vmis_kernels.solve_sessions_by_subsets,
-    }
-    remover = staticmethod(_vmis_kernels.leave_out_sessions)
+    solver = staticmethod(_native.solve_sessions)
+    remover = staticmethod(_native.leave_out_sessions)
     model: VMISKNN
 
     def _prepare(self, candidates: str) -> None:
@@ -128,24 +199,15 @@ class SessionGames(Games):
         everyone, (self.n_neighbours, m) = max(1, len(index.source_of)), model.limits
         limits = {FIXED: m, ALL: everyone, ONE_MORE: m + 1}
         self.limit = min(limits[candidates], everyone)
-        self.arrays = _vmis_kernels.Sessions(
-            index,
-            model.idf,
-            self.n_neighbours,
-            m,
-            self.limit,
-            candidates == ONE_MORE,
-        )
+        one_out = candidates == ONE_MORE
+        self.arrays = Sessions(index, model.idf, self.n_neighbours, m, self.limit, one_out)
 
 
 class UserGames(Games):
     """Games of TIFU-kNN: the players are users."""
 
-    samplers = {  # noqa: RUF012
-        PERMUTATIONS: _tifu_kernels.solve_users,
-        SUBSETS: _tifu_kernels.solve_users_by_subsets,
-    }
-    remover = staticmethod(_tifu_kernels.leave_out_users)
+    solver = staticmethod(_native.solve_users)
+    remover = staticmethod(_native.leave_out_users)
     model: TIFUKNN
 
     def _prepare(self, candidates: str) -> None:
@@ -154,6 +216,5 @@ class UserGames(Games):
         self.n_neighbours = min(model.k, everyone)
         limits = {FIXED: model.k, ALL: everyone, ONE_MORE: model.k + 1}
         self.limit = min(limits[candidates], everyone)
-        self.arrays = _tifu_kernels.Users(
-            own, index, model.similarity == "euclidean", self.n_neighbours, self.limit
-        )
+        euclidean = model.similarity == "euclidean"
+        self.arrays = Users(own, index, euclidean, self.n_neighbours, self.limit)

@@ -9,14 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from whence import engines
+from whence import _native, engines
 from whence.attribution import Attribution
 from whence.engines import Checkpoints, Run
-from whence.valuation._solve_kernels import Accumulator, Plan
 from whence.valuation.accumulation import Accumulation, Block
 from whence.valuation.base import Question, Valuation
 from whence.valuation.families import check_games, make_games
-from whence.valuation.games import ALL, ONE_MORE, Games
+from whence.valuation.games import ALL, ONE_MORE, Games, Plan
 from whence.valuation.rounds import cut
 from whence.valuation.rows import FINE, leave_rows_out
 from whence.valuation.sources import identifying_columns
@@ -35,9 +34,9 @@ class LeaveOut(Accumulation):
     games: Games
     plan: Plan
 
-    def fill(self, shard: Block, accumulator: Accumulator) -> None:
+    def fill(self, shard: Block, sums: _native.Sums) -> None:
         """Add the values of a block of queries."""
-        self.games.leave_out(*shard, self.plan, accumulator)
+        self.games.leave_out(shard, self.plan, sums)
 
 
 class LeaveOneOut(Valuation, name="leave-one-out", title="Leave-one-out values", aliases=("loo",)):
@@ -109,7 +108,7 @@ class LeaveOneOut(Valuation, name="leave-one-out", title="Leave-one-out values",
         question = self._ask(model, data, run)
         job = leave_rows_out(question) if question.sources.by in FINE else self._games(question)
         with Checkpoints(question.run, self._identity(question)) as kept:
-            accumulator = engines.run(
+            totals = engines.run(
                 job,
                 cut(np.ones(job.n_queries)),
                 question.run,
@@ -119,10 +118,10 @@ class LeaveOneOut(Valuation, name="leave-one-out", title="Leave-one-out values",
             )
         return self._answer(
             question,
-            self._columns(question, accumulator.exact / job.n_queries),
+            self._columns(question, totals.exact / job.n_queries),
             recompute=lambda query: self._one_query(job, question, query),
-            value_all=float(accumulator.value_all.mean()),
-            value_nothing=float(accumulator.value_nothing.mean()),
+            value_all=float(totals.value_all.mean()),
+            value_nothing=float(totals.value_nothing.mean()),
         )
 
     def _games(self, question: Question) -> Accumulation:
@@ -136,7 +135,7 @@ class LeaveOneOut(Valuation, name="leave-one-out", title="Leave-one-out values",
         )
         plan = Plan(
             exact_limit=0,
-            seed=np.uint64(0),
+            seed=0,
             antithetic=False,
             shared=False,
             group_of=group_of,
@@ -153,14 +152,14 @@ class LeaveOneOut(Valuation, name="leave-one-out", title="Leave-one-out values",
 
     def _one_query(self, job: Accumulation, question: Question, query: int) -> Attribution:
         run = question.run.changed(progress=False, folder=None, resume=False)
-        accumulator = engines.run(job, [(query, query + 1)], run)
-        shown = np.flatnonzero(np.abs(accumulator.exact).sum(axis=1))
-        columns = pl.DataFrame(self._columns(question, accumulator.exact))[shown]
+        totals = engines.run(job, [(query, query + 1)], run)
+        shown = np.flatnonzero(np.abs(totals.exact).sum(axis=1))
+        columns = pl.DataFrame(self._columns(question, totals.exact))[shown]
         some = replace(question.sources, ids=question.sources.ids.gather(shown))
         return self._answer(
             replace(question, sources=some),
             columns.to_dict(),
-            value_all=float(accumulator.value_all[query]),
-            value_nothing=float(accumulator.value_nothing[query]),
+            value_all=float(totals.value_all[query]),
+            value_nothing=float(totals.value_nothing[query]),
             query=question.queries.ids.row(query, named=True),
         )

@@ -13,12 +13,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from whence import engines
+from whence import _native, engines
 from whence.engines import Checkpoints, Run
 from whence.errors import ParameterError
-from whence.valuation._solve_kernels import EXACT, SAMPLED, Accumulator, Plan
-from whence.valuation.accumulation import Accumulation, Block
-from whence.valuation.games import Games
+from whence.valuation.accumulation import EXACT, SAMPLED, Accumulation, Block
+from whence.valuation.games import Games, Plan
 from whence.valuation.weights import WeightTable
 
 FloatArray = npt.NDArray[np.float64]
@@ -203,9 +202,9 @@ class Round(Accumulation):
     drawn: IntArray
     units: IntArray
 
-    def fill(self, shard: Block, accumulator: Accumulator) -> None:
+    def fill(self, shard: Block, sums: _native.Sums) -> None:
         """Add the semivalues of a block of queries."""
-        self.games.solve(*shard, self.plan, self.table, self.drawn, self.units, accumulator)
+        self.games.solve(shard, self.plan, self.table, self.drawn, self.units, sums)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from whence import _native
 from whence.errors import UnsupportedError
 from whence.models import VMISKNN
 from whence.valuation import _tifu_items_kernels, _tifu_rows_kernels, _vmis_rows_kernels
@@ -21,7 +24,6 @@ from whence.valuation._deletions import (
     variants_without_rows,
     vectors_of,
 )
-from whence.valuation._solve_kernels import Accumulator
 from whence.valuation.accumulation import Accumulation, Block
 from whence.valuation.base import Question
 from whence.valuation.families import make_games
@@ -58,9 +60,16 @@ class LeaveRowsOut(Accumulation):
     kernel: str
     arrays: tuple[Any, ...]
 
-    def fill(self, shard: Block, accumulator: Accumulator) -> None:
+    def fill(self, shard: Block, sums: _native.Sums) -> None:
         """Add the values of a block of queries."""
-        _KERNELS[self.kernel](*shard, *self.arrays, accumulator.exact, accumulator.value_all)
+        exact, value_all = np.zeros((self.n_players, 2)), np.zeros(self.n_queries)
+        _KERNELS[self.kernel](*shard, *self.arrays, exact, value_all)
+        for column in (0, 1):
+            players = np.flatnonzero(exact[:, column])
+            columns = np.full(len(players), column)
+            sums.add_exact(players, columns, np.ascontiguousarray(exact[players, column]))
+        for query in range(*shard):
+            sums.note_values(query, value_all[query], 0.0)
 
 
 def leave_rows_out(question: Question) -> LeaveRowsOut:

@@ -14,11 +14,10 @@ from whence.attribution import Attribution
 from whence.engines import Checkpoints, Run, identity_of, reporter
 from whence.errors import ParameterError
 from whence.parameters import NonNegative, Positive, PositiveInt, Seed
-from whence.valuation._solve_kernels import Plan
 from whence.valuation.base import Question, Valuation
 from whence.valuation.families import check_games, make_games
 from whence.valuation.forecasts import Pace, forecast, record_of
-from whence.valuation.games import Games
+from whence.valuation.games import Games, Plan
 from whence.valuation.rounds import Estimate, Sampler, next_units
 from whence.valuation.weights import PERMUTATIONS, SUBSETS, CoalitionWeights, beta_size_weights
 
@@ -145,7 +144,7 @@ class Semivalue(CoalitionWeights, Valuation):
         assert question.run.seed is not None
         return Plan(
             exact_limit=2**self.exact,
-            seed=np.uint64(question.run.seed),
+            seed=question.run.seed,
             antithetic=self.antithetic,
             shared=False,
             group_of=question.sources.group_of,

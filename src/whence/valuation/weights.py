@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from whence.engines.sharing import Lock
 from whence.errors import ParameterError
-from whence.valuation._solve_kernels import Weights
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -135,6 +134,25 @@ def beta_size_weights(alpha: float, beta: float, n: int) -> FloatArray:
     for s in range(1, n):
         weights.append(weights[-1] * (s - 1 + beta) / (n - 1 - s + alpha))
     return np.asarray(weights, dtype=np.float64)
+
+
+class Weights(NamedTuple):
+    """A semivalue: tables of one row of n numbers for each number n of players.
+
+    Attributes
+    ----------
+    size_starts : int64 (N,); sizes : float64
+        Where row n begins, and the probability of one coalition of each size; games of N players
+        and more are not enumerated.
+    sample_starts : int64 (most players + 1,); samples : float64
+        Where row n begins, -1 where it is not there yet, and the factor of a sampled contribution
+        to a coalition of each size.
+    """
+
+    size_starts: npt.NDArray[np.int64]
+    sizes: FloatArray
+    sample_starts: npt.NDArray[np.int64]
+    samples: FloatArray
 
 
 class WeightTable:
