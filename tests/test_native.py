@@ -4,6 +4,12 @@ import numpy as np
 import pytest
 
 from whence import _native
+from whence.evaluation.queries import QueryArrays
+from whence.evaluation.utility import Utility
+from whence.models.knn.tifu import UserIndex, UserVectors
+from whence.models.knn.vmis import SessionIndex
+
+TUPLES = [QueryArrays, SessionIndex, UserIndex, UserVectors, Utility]
 
 ITEMS = np.arange(10, dtype=np.int32)
 STARTS, ENDS = np.array([0, 3]), np.array([4, 9])
@@ -31,3 +37,7 @@ def test_read_only_arrays_are_read():
     items.flags.writeable = False
     windows, _ = _native.padded_windows(items, STARTS, ENDS, 3, -1)
     assert windows.tolist() == [[1, 2, 3], [6, 7, 8]]
+
+
+def test_structs_have_the_fields_of_the_named_tuples():
+    assert _native.layouts() == {of.__name__: ", ".join(of._fields) for of in TUPLES}

@@ -14,9 +14,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <memory>
+#include <new>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -33,6 +35,13 @@ namespace nb = nanobind;
 #define WIDE __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define WIDE
+#endif
+
+// Before what such a function calls in its loops.
+#ifdef _MSC_VER
+#define INLINED __forceinline
+#else
+#define INLINED inline __attribute__((always_inline))
 #endif
 
 namespace whence {
@@ -93,15 +102,40 @@ struct Cube {
     Matrix<T> operator[](int64_t h) const { return {data + h * rows * columns, rows, columns}; }
 };
 
+struct Free {
+    void operator()(void* address) const noexcept { std::free(address); }
+};
+
+template <class T>
+using Owned = std::unique_ptr<T[], Free>;
+
+// Memory for n elements: not set, or all zero, which costs nothing where it is not touched.
+template <class T>
+Owned<T> allocated(int64_t n, bool zero) {
+    const size_t size = static_cast<size_t>(n > 0 ? n : 1);
+    void* memory = zero ? std::calloc(size, sizeof(T)) : std::malloc(size * sizeof(T));
+    if (memory == nullptr) throw std::bad_alloc();
+    return Owned<T>(static_cast<T*>(memory));
+}
+
+template <class T>
+Owned<T> filled(int64_t n, const T& value) {
+    static const T zero{};
+    if (std::memcmp(&value, &zero, sizeof(T)) == 0) return allocated<T>(n, true);
+    Owned<T> made = allocated<T>(n, false);
+    std::fill(made.get(), made.get() + n, value);
+    return made;
+}
+
 // Arrays that C++ owns; they can be returned, and become NumPy arrays without a copy.
 template <class T>
 struct Array {
-    std::unique_ptr<T[]> values;
+    Owned<T> values;
     int64_t size = 0;
 
     Array() = default;
-    explicit Array(int64_t size) : values(new T[size > 0 ? size : 1]), size(size) {}
-    Array(int64_t size, const T& value) : Array(size) { std::fill(begin(), end(), value); }
+    explicit Array(int64_t size) : values(allocated<T>(size, false)), size(size) {}
+    Array(int64_t size, const T& value) : values(filled(size, value)), size(size) {}
 
     template <class I>
     T& operator[](I i) {
@@ -129,15 +163,14 @@ struct Array {
 
 template <class T>
 struct Grid {
-    std::unique_ptr<T[]> values;
+    Owned<T> values;
     int64_t rows = 0, columns = 0;
 
     Grid() = default;
     Grid(int64_t rows, int64_t columns)
-        : values(new T[rows * columns > 0 ? rows * columns : 1]), rows(rows), columns(columns) {}
-    Grid(int64_t rows, int64_t columns, const T& value) : Grid(rows, columns) {
-        view().fill(value);
-    }
+        : values(allocated<T>(rows * columns, false)), rows(rows), columns(columns) {}
+    Grid(int64_t rows, int64_t columns, const T& value)
+        : values(filled(rows * columns, value)), rows(rows), columns(columns) {}
 
     T& operator()(int64_t i, int64_t j) { return values[i * columns + j]; }
     const T& operator()(int64_t i, int64_t j) const { return values[i * columns + j]; }
@@ -255,10 +288,10 @@ bool read_field(PyObject* source, uint8_t flags, nb::detail::cleanup_list* clean
 
 // Hand an array over to NumPy.
 template <class T>
-nb::handle handed_over(std::unique_ptr<T[]> values, std::initializer_list<size_t> shape,
-                       nb::rv_policy, nb::detail::cleanup_list* cleanup) {
+nb::handle handed_over(Owned<T> values, std::initializer_list<size_t> shape, nb::rv_policy,
+                       nb::detail::cleanup_list* cleanup) {
     T* data = values.release();
-    nb::capsule owner(data, [](void* address) noexcept { delete[] static_cast<T*>(address); });
+    nb::capsule owner(data, [](void* address) noexcept { std::free(address); });
     nb::ndarray<nb::numpy, T> array(data, shape, owner);
     nb::object made = nb::steal(nb::detail::make_caster<nb::ndarray<nb::numpy, T>>::from_cpp(
         array, nb::rv_policy::reference, cleanup));

@@ -5,9 +5,8 @@
 // items: [n], targets of all queries, those of query q from start[q] to end[q]; negative numbers
 // are distinct items unknown to the training. lowest, highest: bounds (inclusive) of every target
 // and every non-negative recommended item.
-#include "modes.h"
-
 #include "arrays.h"
+#include "modes.h"
 
 namespace whence {
 

@@ -2,6 +2,7 @@
 #include "arrays.h"
 
 void bind_coalition_lists(nb::module_& module);
+void bind_factors(nb::module_& module);
 void bind_forgetting(nb::module_& module);
 void bind_metrics(nb::module_& module);
 void bind_negatives(nb::module_& module);
@@ -9,6 +10,7 @@ void bind_neighbours(nb::module_& module);
 void bind_ranking(nb::module_& module);
 void bind_resampling(nb::module_& module);
 void bind_session_games(nb::module_& module);
+void bind_selection(nb::module_& module);
 void bind_training(nb::module_& module);
 void bind_user_games(nb::module_& module);
 void bind_valuation(nb::module_& module);
@@ -16,6 +18,7 @@ void bind_valuation(nb::module_& module);
 NB_MODULE(_native, module) {
     module.doc() = "Compiled kernels.";
     bind_coalition_lists(module);
+    bind_factors(module);
     bind_forgetting(module);
     bind_metrics(module);
     bind_negatives(module);
@@ -23,6 +26,7 @@ NB_MODULE(_native, module) {
     bind_ranking(module);
     bind_resampling(module);
     bind_session_games(module);
+    bind_selection(module);
     bind_training(module);
     bind_user_games(module);
     bind_valuation(module);

@@ -51,22 +51,20 @@ static std::tuple<Grid<int32_t>, Grid<double>> vmis_recommend(QueryArrays querie
     return {std::move(lists), std::move(list_scores)};
 }
 
-// Score every item for all queries, [Q, n_items].
-static Grid<double> vmis_score_all(QueryArrays queries, SessionIndex index, bool use_idf, int64_t m,
-                                   int64_t k) {
-    Grid<double> all(queries.history_start.size, index.n_items(), 0.0);
+// Score every item for all queries; out: [Q, n_items], zero, written.
+static void vmis_score_all(QueryArrays queries, SessionIndex index, bool use_idf, int64_t m,
+                           int64_t k, Matrix<double> out) {
     ask_sessions(
         queries, index, use_idf, m, k, [&](int64_t query, ItemScores& scores, double unit) {
-            scores.move_all(all[query],
+            scores.move_all(out[query],
                             [unit](int64_t score) { return static_cast<double>(score) * unit; });
         });
-    return all;
 }
 
-// The candidates of one query: positions [n], most recent first, their similarities times U, their
-// weights, and the candidate at each rank. `limit`: how many are wanted at most.
-static std::tuple<Array<int32_t>, Array<int64_t>, Array<int64_t>, Array<int32_t>>
-session_candidates(int64_t query, QueryArrays queries, SessionIndex index, int64_t limit) {
+// The candidates of one query: positions [n], most recent first, their weights, and
+// the candidate at each rank. `limit`: how many are wanted at most.
+static std::tuple<Array<int32_t>, Array<int64_t>, Array<int32_t>> session_candidates(
+    int64_t query, QueryArrays queries, SessionIndex index, int64_t limit) {
     const int64_t start = queries.history_start[query], end = queries.history_end[query];
     const int64_t length = end - start;
     Array<int64_t> seen(index.n_items(), -1);
@@ -76,8 +74,7 @@ session_candidates(int64_t query, QueryArrays queries, SessionIndex index, int64
     Candidates candidates;
     candidates.gather(items.slice(0, n), recency.slice(0, n), length, index, limit);
     candidates.rank(candidates.size());
-    return {copied(candidates.found), copied(candidates.sims), copied(candidates.weights),
-            copied(candidates.order)};
+    return {copied(candidates.found), copied(candidates.weights), copied(candidates.order)};
 }
 
 // TIFU-kNN: call `take(query, scores, divisor)` with the scores of each query, the k neighbours'
@@ -123,17 +120,15 @@ static std::tuple<Grid<int32_t>, Grid<double>> tifu_recommend(UserVectors own,
     return {std::move(lists), std::move(list_scores)};
 }
 
-// Score every item for all queries, [Q, n_items].
-static Grid<double> tifu_score_all(UserVectors own, Vector<const int32_t> users, bool euclidean,
-                                   int64_t k, UserIndex index, double unit) {
-    Grid<double> all(users.size, index.n_items(), 0.0);
+// Score every item for all queries; out: [Q, n_items], zero, written.
+static void tifu_score_all(UserVectors own, Vector<const int32_t> users, bool euclidean, int64_t k,
+                           UserIndex index, double unit, Matrix<double> out) {
     ask_users(own, users, euclidean, k, index,
               [&](int64_t query, ItemScores& scores, int64_t divisor) {
-                  scores.move_all(all[query], [=](int64_t score) {
+                  scores.move_all(out[query], [=](int64_t score) {
                       return static_cast<double>(score) * unit / static_cast<double>(divisor);
                   });
               });
-    return all;
 }
 
 // The `limit` users nearest to a user vector, nearest first; see nearest_users.

@@ -15,8 +15,9 @@ inline void stable_argsort(Vector<const int64_t> keys, Vector<int64_t> order) {
 // Insert an item into the n best so far, by (score descending, item ascending).
 //
 // items, scores: [K], updated. Returns how many are kept now, at most K.
-inline int64_t keep_best(int32_t item, int64_t score, int64_t n, Vector<int32_t> items,
-                         Vector<int64_t> scores) {
+template <class Score>
+int64_t keep_best(int32_t item, Score score, int64_t n, Vector<int32_t> items,
+                  std::common_type_t<Vector<Score>> scores) {
     int64_t place = n;
     if (n == items.size) {
         if (n == 0 || score < scores[n - 1] || (score == scores[n - 1] && item > items[n - 1]))

@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from functools import cached_property
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 
 class Shared:
@@ -59,24 +54,3 @@ class Lock:
 
     def __reduce__(self) -> tuple[type[Lock], tuple[()]]:
         return Lock, ()
-
-
-class Scratch:
-    """Zeros to write on, in each process its own.
-
-    Parameters
-    ----------
-    n : int
-    dtype
-    """
-
-    def __init__(self, n: int, dtype: npt.DTypeLike = np.float64) -> None:
-        self._n, self._dtype = n, dtype
-
-    @cached_property
-    def array(self) -> npt.NDArray[Any]:
-        """The zeros, and what was written."""
-        return np.zeros(self._n, self._dtype)
-
-    def __reduce__(self) -> tuple[type[Scratch], tuple[int, npt.DTypeLike]]:
-        return Scratch, (self._n, self._dtype)

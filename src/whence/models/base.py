@@ -14,6 +14,7 @@ import numpy.typing as npt
 import polars as pl
 from typing_extensions import Self
 
+from whence import _native as kernels
 from whence.data import Interactions, Vocabulary
 from whence.engines import Run, settled
 from whence.errors import (
@@ -28,7 +29,6 @@ from whence.errors import (
     within_memory,
 )
 from whence.evaluation.queries import Queries
-from whence.models import _kernels as kernels
 from whence.models._registered import MODELS as MODELS
 from whence.parameters import Configurable, field
 
@@ -257,6 +257,7 @@ class Recommender(Configurable, ABC):
                 )
             if eligible is not None:
                 block = np.where(eligible, block, block.dtype.type(self.floor))
+            block = np.asarray(block, np.result_type(block, np.float32), order="C")
             rows = slice(start, start + len(block))
             lists[rows], scores[rows] = kernels.top_of_scores(block, self.floor, k)
         return lists, scores

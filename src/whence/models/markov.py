@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from whence import _native as kernels
 from whence.data import Interactions, Sequences
 from whence.engines import Run
 from whence.evaluation.queries import Queries
-from whence.models import _kernels as kernels
 from whence.models._histories import history_rows, last_items
 from whence.models.base import Recommender
 from whence.parameters import NonNegative, field

@@ -10,18 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from whence import _native
-from whence.engines.sharing import Lock, Scratch
+from whence.engines.sharing import Lock
 from whence.evaluation import Metric, Queries
 from whence.evaluation.answers import external_targets
 from whence.evaluation.metrics import values_from_ids
 from whence.models import TIFUKNN, VMISKNN, Recommender
-from whence.models.knn._kernels import (
-    distinct_recent,
-    gather_candidates,
-    idf_shift,
-    rank_candidates,
-)
-from whence.models.knn._tifu_kernels import nearest_users
 from whence.valuation.accumulation import CONSTANT, EXACT, Block
 from whence.valuation.games import ALL, FIXED, ONE_MORE, Games, Plan
 from whence.valuation.weights import (
@@ -291,24 +284,13 @@ class CustomSessionGames(CustomGames):
         limits = {FIXED: self.m, ALL: everyone, ONE_MORE: self.m + 1}
         self.limit = min(limits[candidates], everyone)
         self._arrays = self.queries.arrays
-        self._seen = Scratch(model.n_items, dtype=np.int64)
-        self._calls = 0
 
     def candidates(self, query: int) -> Candidates:
         """The most recent sessions with an item of the query, by similarity."""
         queries, index = self._arrays, self.model.index_
+        found, weights, order = _native.session_candidates(query, queries, index, self.limit)
         start, end = queries.history_start[query], queries.history_end[query]
-        length = int(end - start)
-        items = np.empty(length, dtype=np.int32)
-        recency = np.empty(length, dtype=np.int32)
-        self._calls += 1
-        n_distinct = distinct_recent(
-            queries.history_items, start, end, self._seen.array, self._calls, items, recency
-        )
-        found, sims, weights = gather_candidates(
-            items[:n_distinct], recency[:n_distinct], length, index, self.limit
-        )
-        n, order = len(found), rank_candidates(sims)
+        length, n = int(end - start), len(found)
         last = queries.history_items[end - 1] if length else -1
         rows = [_row(index.session_offsets, index.session_items, found[c], last) for c in order]
         if n <= self.k:
@@ -317,7 +299,7 @@ class CustomSessionGames(CustomGames):
             order, rows = order[kept], [rows[r] for r in kept]
         values = [np.full(len(row), weights[c]) for row, c in zip(rows, order)]
         if self.model.idf:
-            unit = 1 << idf_shift(length, self.k)
+            unit = 1 << _native.idf_shift(length, self.k)
             values = [
                 given * np.rint(index.idf[row] * unit).astype(np.int64)
                 for row, given in zip(rows, values)
@@ -341,27 +323,24 @@ class CustomUserGames(CustomGames):
         self.limit = min(limits[candidates], everyone)
         self.k, self.m = min(model.k, everyone), everyone
         self.n_neighbours = self.k
-        self._shared, self._distance = Scratch(everyone), Scratch(everyone)
 
     def candidates(self, query: int) -> Candidates:
         """The nearest other users; none where the query's user has no history."""
         own, index, vectors = self._own, self.model.index_, self.model.index_.vectors
         window = slice(own.offsets[query], own.offsets[query + 1])
         user = int(self.queries.users[query])
-        nearest = np.empty(self.limit, dtype=np.int32)
-        n = 0
+        sources = np.empty(0, dtype=np.int32)
         if window.stop > window.start:
-            n = nearest_users(
-                own.items[window], own.values[window], user, self.model.similarity == "euclidean",
-                self.limit, index, self._shared.array, self._distance.array, nearest,
-            )  # fmt: skip
+            euclidean = self.model.similarity == "euclidean"
+            sources = _native.nearest_users(
+                own.items[window], own.values[window], user, euclidean, index, self.limit
+            )
         else:
             user = -1
-        sources = nearest[:n]
         windows = [slice(vectors.offsets[u], vectors.offsets[u + 1]) for u in sources]
         return _assemble(
             sources,
-            np.arange(n),
+            np.arange(len(sources)),
             [vectors.items[w] for w in windows],
             [vectors.neighbour[w] for w in windows],
             own.items[window],

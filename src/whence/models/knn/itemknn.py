@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
+from whence import _native as kernels
 from whence.data import Interactions
 from whence.engines import Run
 from whence.evaluation.queries import Queries
-from whence.models import _kernels as kernels
 from whence.models._histories import history_rows, incidence, last_items
 from whence.models.base import Recommender
 from whence.parameters import NonNegative, PositiveInt, field

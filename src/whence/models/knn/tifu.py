@@ -8,13 +8,13 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from whence import _native as kernels
 from whence.data import Interactions
 from whence.data._numbering import sorted_distinct
 from whence.engines import Run
 from whence.evaluation.queries import Queries
 from whence.models._blocks import Rows, RowsJob, in_blocks
 from whence.models.base import CodeArray, FloatArray, Recommender
-from whence.models.knn import _tifu_kernels
 from whence.parameters import PositiveInt, Share, field
 
 IntArray = npt.NDArray[np.int64]
@@ -251,16 +251,12 @@ class _Asking(RowsJob):
 
     def rows(self, start: int, stop: int) -> Rows:
         """See `RowsJob`."""
-        n, own = stop - start, self.own._replace(offsets=self.own.offsets[start : stop + 1])
-        lists, list_scores = np.empty((0, 0), dtype=np.int32), np.empty((0, 0))
-        all_scores = list_scores
-        if self.length is None:
-            all_scores = np.zeros((n, self.n_items))
-        else:
-            lists = np.full((n, self.length), -1, dtype=np.int32)
-            list_scores = np.zeros((n, self.length))
-        _tifu_kernels.tifu_run(
-            0, n, own, self.users[start:stop], self.is_euclidean, self.k, self.index,
-            1.0 / FIXED_POINT, lists, list_scores, all_scores,
-        )  # fmt: skip
-        return (all_scores,) if self.length is None else (lists, list_scores)
+        own = self.own._replace(offsets=self.own.offsets[start : stop + 1])
+        users = self.users[start:stop]
+        given = own, users, self.is_euclidean, self.k, self.index, 1.0 / FIXED_POINT
+        if self.length is not None:
+            lists: Rows = kernels.tifu_recommend(*given, self.length)
+            return lists
+        scores = np.zeros((len(users), self.n_items))
+        kernels.tifu_score_all(*given, scores)
+        return (scores,)

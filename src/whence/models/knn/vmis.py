@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from whence import _native as kernels
 from whence.data import Interactions
 from whence.data._numbering import sorted_distinct
 from whence.engines import Run
@@ -16,7 +17,6 @@ from whence.errors import DataWarning
 from whence.evaluation.queries import Queries
 from whence.models._blocks import Rows, RowsJob, in_blocks
 from whence.models.base import CodeArray, FloatArray, Recommender
-from whence.models.knn import _kernels
 from whence.parameters import PositiveInt, field
 
 _QUERIES_PER_TASK = 512
@@ -183,14 +183,11 @@ class _Asking(RowsJob):
 
     def rows(self, start: int, stop: int) -> Rows:
         """See `RowsJob`."""
-        index, n = self.index, stop - start
-        if self.length is None:
-            kernel: Any = _kernels.vmis_score_all
-            outputs: Rows = (np.zeros((n, index.n_items)),)
-        else:
-            kernel = _kernels.vmis_recommend
-            shape = (n, self.length)
-            outputs = np.full(shape, -1, dtype=np.int32), np.zeros(shape)
-        arrays = self.queries.block(start, stop).arrays
-        kernel(0, n, arrays, index, self.idf, self.m, self.k, *outputs)
-        return outputs
+        queries = self.queries.block(start, stop).arrays
+        given = queries, self.index, self.idf, self.m, self.k
+        if self.length is not None:
+            lists: Rows = kernels.vmis_recommend(*given, self.length)
+            return lists
+        scores = np.zeros((stop - start, self.index.n_items))
+        kernels.vmis_score_all(*given, scores)
+        return (scores,)

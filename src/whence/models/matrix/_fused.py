@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from whence.models.matrix import _fused_kernels as kernels
+from whence import _native as kernels
 from whence.models.training.pairs import gathered
 
 
@@ -39,14 +39,20 @@ class _Products(torch.autograd.Function):
         ctx: Any, user_factors: Tensor, item_factors: Tensor, users: Tensor, items: Tensor
     ) -> Tensor:
         ctx.save_for_backward(user_factors, item_factors, users, items)
-        arrays = (t.detach().numpy() for t in (user_factors, item_factors, users, items))
+        arrays = _arrays(user_factors, item_factors, users, items)
         return torch.from_numpy(kernels.pair_products(*arrays))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
         given = ctx.saved_tensors
-        gradients = torch.zeros_like(given[0]), torch.zeros_like(given[1])
-        tensors = (*given, gradient.contiguous(), *gradients)
-        kernels.add_gradients(*(t.detach().numpy() for t in tensors))
-        return *gradients, None, None
+        users, items = (
+            torch.zeros_like(factors, memory_format=torch.contiguous_format)
+            for factors in given[:2]
+        )
+        kernels.add_gradients(*_arrays(*given, gradient, users, items))
+        return users, items, None, None
+
+
+def _arrays(*tensors: Tensor) -> list[Any]:
+    return [tensor.detach().contiguous().numpy() for tensor in tensors]
