@@ -8,8 +8,23 @@ from whence.evaluation.queries import QueryArrays
 from whence.evaluation.utility import Utility
 from whence.models.knn.tifu import UserIndex, UserVectors
 from whence.models.knn.vmis import SessionIndex
+from whence.valuation._deletions import Clicks, Variants
+from whence.valuation.games import Plan, Sessions, Users
+from whence.valuation.weights import Weights
 
-TUPLES = [QueryArrays, SessionIndex, UserIndex, UserVectors, Utility]
+TUPLES = [
+    Clicks,
+    Plan,
+    QueryArrays,
+    SessionIndex,
+    Sessions,
+    UserIndex,
+    UserVectors,
+    Users,
+    Utility,
+    Variants,
+    Weights,
+]
 
 ITEMS = np.arange(10, dtype=np.int32)
 STARTS, ENDS = np.array([0, 3]), np.array([4, 9])

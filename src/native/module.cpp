@@ -1,6 +1,7 @@
 // The extension module `whence._native`: what each room's kernels bind, under one roof.
 #include "arrays.h"
 
+void bind_click_deletions(nb::module_& module);
 void bind_coalition_lists(nb::module_& module);
 void bind_factors(nb::module_& module);
 void bind_forgetting(nb::module_& module);
@@ -12,11 +13,13 @@ void bind_resampling(nb::module_& module);
 void bind_session_games(nb::module_& module);
 void bind_selection(nb::module_& module);
 void bind_training(nb::module_& module);
+void bind_user_deletions(nb::module_& module);
 void bind_user_games(nb::module_& module);
 void bind_valuation(nb::module_& module);
 
 NB_MODULE(_native, module) {
     module.doc() = "Compiled kernels.";
+    bind_click_deletions(module);
     bind_coalition_lists(module);
     bind_factors(module);
     bind_forgetting(module);
@@ -28,6 +31,7 @@ NB_MODULE(_native, module) {
     bind_session_games(module);
     bind_selection(module);
     bind_training(module);
+    bind_user_deletions(module);
     bind_user_games(module);
     bind_valuation(module);
     module.def(

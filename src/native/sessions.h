@@ -58,6 +58,12 @@ inline int64_t idf_shift(int64_t length, int64_t k) {
     return std::max<int64_t>(8, std::min<int64_t>(30, 46 - bits));
 }
 
+// Weight of a session: (10 - p) times its similarity, where its newest item of the query is the
+// p-th from the end.
+inline int64_t weight_of(int64_t similarity, int64_t newest) {
+    return newest < RECENT_EVENTS ? (RECENT_EVENTS - newest) * similarity : 0;
+}
+
 // The most recent sessions that share an item with a query, one query after the other.
 class Candidates {
   public:
@@ -94,7 +100,19 @@ class Candidates {
             }
             found.push_back(best);
             sims.push_back(similarity);
-            weights.push_back(newest < RECENT_EVENTS ? (RECENT_EVENTS - newest) * similarity : 0);
+            weights.push_back(weight_of(similarity, newest));
+        }
+    }
+
+    // Put them in the order of other keys [n], ascending.
+    void reorder(Vector<const int64_t> keys) {
+        Array<int64_t> places(size());
+        stable_argsort(keys, places);
+        const Candidates as_found = *this;
+        for (int64_t i = 0; i < size(); ++i) {
+            found[i] = as_found.found[places[i]];
+            sims[i] = as_found.sims[places[i]];
+            weights[i] = as_found.weights[places[i]];
         }
     }
 

@@ -2,18 +2,92 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
 from whence.models import TIFUKNN, VMISKNN
-from whence.valuation._tifu_variant_kernels import Variants, Vectors
-from whence.valuation._vmis_rows_kernels import Clicks
-from whence.valuation.games import Users
+from whence.models.knn.vmis import SessionIndex
 
 IntArray = npt.NDArray[np.int64]
 
 # Most rows of regrouped users held at once.
 _MOST_CELLS = 4_000_000
+
+
+class Clicks(NamedTuple):
+    """A fitted VMISKNN and its rows, sessions by position (0: most recent).
+
+    A *key* orders sessions by recency, smaller for the more recent, as they are or as they would
+    be without their last click.
+
+    Attributes
+    ----------
+    index : SessionIndex
+    use_idf : bool
+    k, m : int
+    keys : ndarray of int64, shape (positions,)
+        Ascending.
+    row_offsets : ndarray of int64, shape (positions + 1,)
+    row_items : ndarray of int32, shape (n_rows,)
+        Item of each click, by session.
+    row_numbers : ndarray of int64, shape (n_rows,)
+        Row of the table.
+    row_repeated : ndarray of bool, shape (n_rows,)
+        Whether the session has the item in another click, too.
+    row_keys : ndarray of int64, shape (n_rows,)
+        Key of the session without the click.
+    time_items : ndarray of int32, shape (positions,)
+        The item that all the last clicks of a session are of, if it has others before; or -1.
+    time_keys : ndarray of int64, shape (positions,)
+        Key of the session without that item.
+    """
+
+    index: SessionIndex
+    use_idf: bool
+    k: int
+    m: int
+    keys: IntArray
+    row_offsets: IntArray
+    row_items: npt.NDArray[np.int32]
+    row_numbers: IntArray
+    row_repeated: npt.NDArray[np.bool_]
+    row_keys: IntArray
+    time_items: npt.NDArray[np.int32]
+    time_keys: IntArray
+
+
+class Variants(NamedTuple):
+    """What becomes of users by deletions.
+
+    Attributes
+    ----------
+    offsets : ndarray of int64, shape (n_users + 1,)
+        Variants of each user.
+    credited : ndarray of int64, shape (V,)
+        Row or item that is deleted.
+    entry_offsets : ndarray of int64, shape (V + 1,)
+    entries : ndarray of int64
+        Entries of the vectors that have another value.
+    values : ndarray of float64
+    own, neighbour : ndarray of int64
+        What they are then; see `UserVectors`.
+    gone : ndarray of int64, shape (V,)
+        Entry whose item the user no longer has, among the entries, with value 0; or -1.
+    norms : ndarray of float64, shape (V,)
+        Squared norms.
+    """
+
+    offsets: IntArray
+    credited: IntArray
+    entry_offsets: IntArray
+    entries: IntArray
+    values: npt.NDArray[np.float64]
+    own: IntArray
+    neighbour: IntArray
+    gone: IntArray
+    norms: npt.NDArray[np.float64]
 
 
 def clicks_of(model: VMISKNN) -> Clicks:
@@ -58,24 +132,18 @@ def clicks_of(model: VMISKNN) -> Clicks:
     pairs = positions * train.n_items + items
     _, number, counts = np.unique(pairs, return_inverse=True, return_counts=True)
     return Clicks(
-        *index[1:],
+        index,
         model.idf,
         *model.limits,
         keys(last, np.arange(n_sessions)),
         offsets,
         items,
         train.rows[order],
-        (counts[number] > 1).astype(np.uint8),
+        counts[number] > 1,
         row_keys,
         time_items,
         keys(without, np.arange(n_sessions)),
     )
-
-
-def vectors_of(users: Users) -> Vectors:
-    """A TIFUKNN and the users asked about, as arrays in one tuple."""
-    own, index = users.own, users.train
-    return Vectors(*own[:4], *index.vectors, *index[1:], users.euclidean, users.k)
 
 
 class _Cells:

@@ -3,26 +3,22 @@
 Deleting a click may take an item from its session, a shared item from its similarity to a query,
 or its last timestamp and with it its place among the most recent; deleting an interaction of a
 basket changes its user's vector, as a neighbour and in their own queries. Per query only the
-sessions and users that can matter are looked at (`_vmis_rows_kernels`, `_tifu_variant_kernels`).
+sessions and users that can matter are looked at (`src/native/click_deletions.cpp`,
+`user_deletions.cpp`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from whence import _native
 from whence.errors import UnsupportedError
 from whence.models import VMISKNN
-from whence.valuation import _tifu_items_kernels, _tifu_rows_kernels, _vmis_rows_kernels
 from whence.valuation._deletions import (
     clicks_of,
     variants_without_items,
     variants_without_rows,
-    vectors_of,
 )
 from whence.valuation.accumulation import Accumulation, Block
 from whence.valuation.base import Question
@@ -31,15 +27,6 @@ from whence.valuation.games import FIXED
 from whence.valuation.sources import INTERACTION, ITEM
 
 FINE = (ITEM, INTERACTION)
-_KERNELS: dict[str, Callable[..., None]] = {
-    kernel.__name__: kernel
-    for kernel in (
-        _vmis_rows_kernels.leave_out_clicks,
-        _vmis_rows_kernels.leave_out_items,
-        _tifu_rows_kernels.leave_out_interactions,
-        _tifu_items_kernels.leave_out_items_of_users,
-    )
-}
 
 
 @dataclass(frozen=True)
@@ -49,7 +36,7 @@ class LeaveRowsOut(Accumulation):
     Attributes
     ----------
     kernel : str
-        Name of what adds the values of queries [first, last), and writes what they are worth with
+        Name of what adds the values of queries [first, last), and notes what they are worth with
         everything.
     arrays : tuple
         What it takes.
@@ -62,14 +49,7 @@ class LeaveRowsOut(Accumulation):
 
     def fill(self, shard: Block, sums: _native.Sums) -> None:
         """Add the values of a block of queries."""
-        exact, value_all = np.zeros((self.n_players, 2)), np.zeros(self.n_queries)
-        _KERNELS[self.kernel](*shard, *self.arrays, exact, value_all)
-        for column in (0, 1):
-            players = np.flatnonzero(exact[:, column])
-            columns = np.full(len(players), column)
-            sums.add_exact(players, columns, np.ascontiguousarray(exact[players, column]))
-        for query in range(*shard):
-            sums.note_values(query, value_all[query], 0.0)
+        getattr(_native, self.kernel)(*shard, *self.arrays, sums)
 
 
 def leave_rows_out(question: Question) -> LeaveRowsOut:
@@ -92,15 +72,12 @@ def leave_rows_out(question: Question) -> LeaveRowsOut:
     games = make_games(model, queries, question.metric, FIXED, "LeaveOneOut")
     arrays: tuple[Any, ...]
     if isinstance(model, VMISKNN):
-        kernel = _vmis_rows_kernels.leave_out_clicks
-        if by == ITEM:
-            kernel = _vmis_rows_kernels.leave_out_items
-        arrays = games.queries.arrays, clicks_of(model), games.utility
+        kernel = "leave_out_items" if by == ITEM else "leave_out_clicks"
+        arrays = clicks_of(model), games.utility
     else:
-        kernel, variants = _tifu_rows_kernels.leave_out_interactions, variants_without_rows
+        kernel, variants = "leave_out_interactions", variants_without_rows
         if by == ITEM:
-            kernel = _tifu_items_kernels.leave_out_items_of_users
-            variants = variants_without_items
-        vectors: Any = games.arrays
-        arrays = games.queries.arrays, vectors_of(vectors), variants(model), games.utility
-    return LeaveRowsOut(len(question.sources), len(queries), kernel.__name__, arrays)
+            kernel, variants = "leave_out_items_of_users", variants_without_items
+        arrays = games.arrays, variants(model), games.utility
+    arrays = games.queries.arrays, *arrays
+    return LeaveRowsOut(len(question.sources), len(queries), kernel, arrays)
