@@ -7,7 +7,7 @@ namespace whence {
 
 // A fitted VMISKNN and its clicks by session; see whence.valuation._deletions.Clicks.
 struct Clicks {
-    SessionIndex index;
+    SessionIndex train;
     bool use_idf;
     int64_t k, m;
     Vector<const int64_t> keys, row_offsets;
@@ -17,7 +17,7 @@ struct Clicks {
     Vector<const int64_t> row_keys;
     Vector<const int32_t> time_items;
     Vector<const int64_t> time_keys;
-    FIELDS(index, use_idf, k, m, keys, row_offsets, row_items, row_numbers, row_repeated, row_keys,
+    FIELDS(train, use_idf, k, m, keys, row_offsets, row_items, row_numbers, row_repeated, row_keys,
            time_items, time_keys)
 };
 
@@ -33,10 +33,10 @@ class ClickDeletions {
     ClickDeletions(const QueryArrays& queries, const Clicks& clicks, const Utility& utility)
         : queries_(queries),
           clicks_(clicks),
-          board_(queries, utility, clicks.index.n_items()),
-          seen_(clicks.index.n_items(), -1),
-          recency_of_(clicks.index.n_items()),
-          again_(clicks.index.n_items(), -1) {}
+          board_(queries, utility, clicks.train.n_items()),
+          seen_(clicks.train.n_items(), -1),
+          recency_of_(clicks.train.n_items()),
+          again_(clicks.train.n_items(), -1) {}
 
     // Ask a query, and return the value of its list.
     double ask(int64_t query) {
@@ -50,7 +50,7 @@ class ClickDeletions {
         last_ = length_ > 0 ? queries_.history_items[end - 1] : -1;
         shift_ = clicks_.use_idf ? idf_shift(length_, clicks_.k) : 0;
         near_.gather({items_.data(), n_distinct_}, {recency_.data(), n_distinct_}, length_,
-                     clicks_.index, clicks_.m + 1);
+                     clicks_.train, clicks_.m + 1);
         board_.begin(query, last_);
         n_pool_ = std::min(near_.size(), clicks_.m);
         n_near_ = std::min(n_pool_, clicks_.k);
@@ -145,10 +145,10 @@ class ClickDeletions {
     // Add a weight to the scores of a session's items, but for the one left out.
     void add(int32_t session, int64_t weight, int32_t left_out) {
         if (weight == 0) return;
-        for (const int32_t item : clicks_.index.items_of(session))
+        for (const int32_t item : clicks_.train.items_of(session))
             if (item != last_ && item != left_out)
                 board_.change(
-                    item, clicks_.use_idf ? weight * clicks_.index.idf_of(item, shift_) : weight);
+                    item, clicks_.use_idf ? weight * clicks_.train.idf_of(item, shift_) : weight);
     }
 
     // Add what the value of the list has lost by the changes, and undo them.
@@ -167,7 +167,7 @@ class ClickDeletions {
             return {similarity, near_.weights[candidate]};
         similarity -= length_ - recency_of_[item];
         int64_t newest = length_;
-        for (const int32_t other : clicks_.index.items_of(session))
+        for (const int32_t other : clicks_.train.items_of(session))
             if (other != item && seen_[other] == query_)
                 newest = std::min(newest, recency_of_[other]);
         return {similarity, weight_of(similarity, newest)};
@@ -186,7 +186,7 @@ class ClickDeletions {
         int64_t n_moved;
         for (int64_t limit = clicks_.m;; limit = std::max(clicks_.m + n_moved, limit + 1)) {
             others_.gather({other_items_.data(), n_items}, {other_recency_.data(), n_items},
-                           length_, clicks_.index, limit);
+                           length_, clicks_.train, limit);
             n_moved = 0;
             for (const int32_t session : others_.found)
                 n_moved += clicks_.time_items[session] == item;

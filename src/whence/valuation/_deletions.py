@@ -24,7 +24,7 @@ class Clicks(NamedTuple):
 
     Attributes
     ----------
-    index : SessionIndex
+    train : SessionIndex
     use_idf : bool
     k, m : int
     keys : ndarray of int64, shape (positions,)
@@ -44,7 +44,7 @@ class Clicks(NamedTuple):
         Key of the session without that item.
     """
 
-    index: SessionIndex
+    train: SessionIndex
     use_idf: bool
     k: int
     m: int
