@@ -16,6 +16,7 @@ from whence.errors import DataError, check_list
 
 _MACHINE_INTEGERS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32)
 _NARROW = 100_000
+_FEW = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +52,12 @@ class Vocabulary:
         DataError
             The ids are of another type than those known, e.g. text against integers.
         """
-        return _codes(self._item_lookup, self.items, ids, "Item")
+        series = as_ids(ids)
+        kind = family(series.dtype)
+        if len(series) <= _FEW and kind in ("integer", "text") and kind == family(self.items.dtype):
+            numbers = self._item_numbers
+            return np.array([numbers.get(one, -1) for one in series.to_list()], dtype=np.int64)
+        return _codes(self._item_lookup, self.items, series, "Item")
 
     def item_mask(self, ids: pl.Series | Iterable[Any]) -> NDArray[np.bool_]:
         """Return which items are among these; ids that are unknown are left out.
@@ -98,6 +104,11 @@ class Vocabulary:
         new = ids.unique(maintain_order=True)
         new = new.filter(pl.Series(self.item_codes(new) < 0))
         return Vocabulary(pl.concat([self.items, new.cast(self.items.dtype)]), self.sources)
+
+    @cached_property
+    def _item_numbers(self) -> dict[Any, int]:
+        """Numbers by id, for a few at a time, where a join would take much longer."""
+        return {item: number for number, item in enumerate(self.items.to_list())}
 
     @cached_property
     def _item_lookup(self) -> pl.DataFrame:

@@ -237,7 +237,12 @@ def freeze(
             f"{asker.name} recommends nothing for this history that is not in it already, so there "
             "is nothing to explain; give another history."
         )
-    best = numbers[np.argsort(-scores[numbers], kind="stable")[:k]]
+    # Of ties the lower numbers are first, as those of a stable sort of all scores would be.
+    losses = -scores[numbers]
+    if len(numbers) > k:
+        near = np.flatnonzero(losses <= np.partition(losses, k - 1)[k - 1])
+        numbers, losses = numbers[near], losses[near]
+    best = numbers[np.argsort(losses, kind="stable")[:k]]
     return best, scores[best].astype(np.float64)
 
 

@@ -418,7 +418,8 @@ def table_of(problem: Problem, phi: FloatArray, std_error: FloatArray | None,
     columns["score"] = phi
     if std_error is not None:
         columns["std_error"] = std_error
-    return pl.DataFrame(columns)
+    # Of series, as of a dictionary with a value for all rows each table would be a query.
+    return pl.DataFrame([pl.Series(name, values) for name, values in columns.items()])
 
 
 def _cell_columns(problem: Problem) -> dict[str, pl.Series]:
