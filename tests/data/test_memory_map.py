@@ -142,7 +142,7 @@ def test_what_cannot_be_mapped(clicks, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("dtype", [pl.Int8, pl.UInt8, pl.Int16, pl.Int64, pl.UInt32])
 def test_numbers_by_first_appearance_are_the_same_in_narrow_integers(dtype, monkeypatch):
-    monkeypatch.setattr("whence.data._numbering._AT_A_TIME", 7)
+    monkeypatch.setattr("whence.data._numbering.ROWS_AT_A_TIME", 7)
     low, high = (0, 200) if dtype in (pl.UInt8, pl.UInt32) else (-120, 120)
     values = np.random.default_rng(1).integers(low, high, 400)
     distinct, numbers = number_by_first_appearance(pl.Series("id", values, dtype=dtype))
@@ -151,3 +151,21 @@ def test_numbers_by_first_appearance_are_the_same_in_narrow_integers(dtype, monk
     assert distinct.dtype == dtype
     assert numbers.tolist() == [order.index(value) for value in values]
     assert numbers.dtype == np.int64
+
+
+def test_a_configuration_maps_the_training_file(clicks, tmp_path):
+    from whence.config import load_config, read_parts
+    from whence.errors import ConfigError
+
+    train = whence.write_interactions(clicks, tmp_path / "train.parquet")
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        "data: {train: train.parquet, validation: train.parquet, memory_map: mapped}\n"
+    )
+    parts = read_parts(load_config(config))
+    same(read_interactions(train), parts.train)
+    assert np.array_equal(np.load(tmp_path / "mapped" / "rows.npy"), parts.train.rows)
+    same(parts.train, parts.validation)
+    config.write_text("data: {path: ml-100k, memory_map: mapped}\nmodel: {name: popularity}\n")
+    with pytest.raises(ConfigError, match="public data set, which fits in memory"):
+        read_parts(load_config(config))

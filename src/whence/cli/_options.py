@@ -35,6 +35,8 @@ COLUMNS = tuple(
         "How times are written, such as '%d.%m.%Y %H:%M'."),
     Key("data.ties", ("--ties",), str, "Data",
         "Rows of equal time: in the order of the file (order), or random."),
+    Key("data.memory_map", ("--memory-map",), Path, "Data",
+        "Folder that the training file is copied into and mapped from: it need not fit in memory."),
 )  # fmt: skip
 SUSTAINABLE = Key(
     "data.sustainable_items", ("--sustainable",), Path, "Data",

@@ -115,6 +115,8 @@ def _check_files(config: Config) -> None:
 def _interactions(file: str, config: Config) -> Interactions:
     data = config.data
     named = {**data.model_dump(include=set(_COLUMNS)), **reading(config)}
+    if file in (data.path, data.train):
+        named["memory_map"] = data.memory_map
     wanted = data.kind or config.model.kind
     _name_what_is_read(file, config)
     try:
@@ -161,6 +163,11 @@ def _given(config: Config) -> tuple[Interactions, Interactions | None, Interacti
         split.method is not None or not folder.is_dir() or find_splits(folder) is None
     ):
         return None
+    if data.memory_map is not None:
+        raise ConfigError(
+            "data.memory_map maps one file, and data.path is a folder that is split already; name "
+            "its files with data.train and data.validation, or leave it out."
+        )
     named = {**data.model_dump(include=set(_COLUMNS)), **reading(config)}
     train, *others = read_splits(folder, split.files, kind=data.kind, **named)
     validation, test = (None if one is None else _fitting(one, data.path, config) for one in others)
@@ -198,6 +205,11 @@ def _read(file: str, kind: str | None, named: dict[str, Any]) -> Interactions:
         return read_interactions(file, kind=kind, **named)
     from whence.data.public import load
 
+    if named.get("memory_map") is not None:
+        raise ConfigError(
+            f"data.memory_map is for files, and {file} is a public data set, which fits in memory; "
+            "leave it out."
+        )
     order = {"ties": named["ties"], "seed": named["seed"]}
     found = load(file, **order)
     columns = {role: named[role] for role in (*_COLUMNS, "columns") if named[role] is not None}

@@ -25,6 +25,7 @@ PATHS = (
     ("data", "train"),
     ("data", "validation"),
     ("data", "test"),
+    ("data", "memory_map"),
     ("data", "item_table"),
     ("data", "user_table"),
     ("data", "sustainable_items"),

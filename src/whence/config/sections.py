@@ -70,6 +70,11 @@ class DataConfig(Section):
     format: str | None = Field(
         default=None, description="File format; else by the ending of the name."
     )
+    memory_map: str | None = Field(
+        default=None,
+        description="Folder that the training file (or `data.path`) is copied into and mapped from "
+        "there, so that it need not fit in memory; Parquet, Arrow, CSV and TSV.",
+    )
     item_table: str | None = Field(
         default=None, description="File with titles and features of items; else found beside."
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from whence._words import counted
+from whence.data._numbering import n_distinct
 
 if TYPE_CHECKING:
     from whence.data.interactions import Interactions
@@ -20,7 +21,7 @@ def describe(interactions: Interactions) -> dict[str, Any]:
         "kind": interactions.kind,
         "rows": interactions.n_rows,
         _sources(interactions): len(lengths),
-        "items": len(np.unique(interactions.item_codes)),
+        "items": n_distinct(interactions.item_codes),
     }
     if interactions.basket_codes is not None:
         counts["baskets"] = len(np.unique(interactions.basket_codes))
@@ -42,8 +43,8 @@ def one_line(interactions: Interactions) -> str:
     baskets = ""
     if interactions.basket_codes is not None:
         baskets = f", {counted(len(np.unique(interactions.basket_codes)), 'baskets')}"
-    sources = counted(len(np.unique(interactions.source_codes)), _sources(interactions))
-    items = counted(len(np.unique(interactions.item_codes)), "items")
+    sources = counted(n_distinct(interactions.source_codes), _sources(interactions))
+    items = counted(n_distinct(interactions.item_codes), "items")
     rows = counted(interactions.n_rows, "rows")
     return f"<Interactions: {rows}, {sources}{baskets}, {items}>"
 

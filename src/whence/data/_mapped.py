@@ -7,7 +7,7 @@ import os
 import uuid
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -19,13 +19,9 @@ from whence.data.files import UNREADABLE
 from whence.data.formats import ending_of
 from whence.errors import FileFormatError, UnsupportedError
 
-if TYPE_CHECKING:
-    from whence.data.interactions import Interactions
-
 _BINARY = {".parquet": pl.scan_parquet, ".pq": pl.scan_parquet}
 _BINARY |= dict.fromkeys((".arrow", ".feather", ".ipc"), pl.scan_ipc)  # type: ignore[arg-type]
 _TEXT = (".csv", ".tsv")
-_ARRAYS = ("rows", "source_codes", "item_codes", "basket_codes", "moments")
 
 
 def mapped_table(
@@ -161,14 +157,15 @@ def _is_measure(name: str, usual: set[str]) -> bool:
     return any(word in plain for word in usual)
 
 
-def mapped(data: Interactions, folder: Path) -> dict[str, Any]:
-    """Write the arrays of interactions into a folder; return them mapped, by name."""
+def mapped(name: str, array: NDArray[Any], folder: Path) -> NDArray[Any]:
+    """Write an array into a folder; return it mapped."""
     folder.mkdir(parents=True, exist_ok=True)
-    found: dict[str, Any] = {}
-    for name in _ARRAYS:
-        array = getattr(data, name)
-        found[name] = None if array is None else map_array(array, folder / f"{name}.npy")
-    return found
+    return map_array(array, folder / f"{name}.npy")
+
+
+def in_memory(name: str, array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array that is named as for `mapped`, as it is."""
+    return array
 
 
 def map_array(array: NDArray[Any], path: Path) -> NDArray[Any]:

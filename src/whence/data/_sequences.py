@@ -66,7 +66,9 @@ def group_by_source(
         running = np.cumsum(begins) - 1
         first = running[offsets[:-1][counts > 0]]
         baskets = (running - np.repeat(first, counts[counts > 0])).astype(np.int32)
-    sequences = Sequences(offsets, item_codes[order], rows[order], baskets)
+    # Rows that are in order of time already, as those of logs are, are the places themselves.
+    is_ordered = len(rows) == 0 or not (rows[1:] < rows[:-1]).any()
+    sequences = Sequences(offsets, item_codes[order], order if is_ordered else rows[order], baskets)
     for array in (offsets, sequences.items, sequences.rows, baskets):
         if array is not None:
             array.flags.writeable = False

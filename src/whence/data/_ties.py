@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from whence.data._numbering import ROWS_AT_A_TIME
 from whence.data._warning import warn
 from whence.data.vocabulary import family
 from whence.errors import check_choice, check_int
@@ -36,8 +37,8 @@ def count_ties(interactions: Interactions) -> int:
     """Return how many rows have another of the same source at the same time."""
     if interactions.columns.time is None or interactions.n_rows == 0:
         return 0
-    moment, order = interactions.moments, _by_source(interactions)
-    same = _neighbours(interactions.source_codes[order], moment[order])
+    order = _by_source(interactions)
+    same = _neighbours(interactions, order)
     if interactions.basket_codes is not None:
         basket = interactions.basket_codes[order]
         # Of the rows of one basket, all or none are tied with those of another.
@@ -62,8 +63,7 @@ def warn_of_order(interactions: Interactions) -> None:
     if timed and 100 * np.count_nonzero(moments[1:] == moments[:-1]) < interactions.n_rows:
         return
     order = _by_source(interactions)
-    source = interactions.source_codes[order]
-    same = _neighbours(source, moments[order] if timed else None)
+    same = _neighbours(interactions, order)
     n_pairs = int(same.sum())
     if n_pairs < _STANDARD_DEVIATIONS**2 or (timed and 100 * n_pairs < interactions.n_rows):
         return
@@ -97,18 +97,21 @@ def warn_of_order(interactions: Interactions) -> None:
 
 def _by_source(interactions: Interactions) -> NDArray[np.int64]:
     """Return places in the canonical order, grouped by source, in order within a source."""
-    place = np.empty(interactions.n_rows, dtype=np.int64)
-    place[interactions.rows] = np.arange(interactions.n_rows)
-    order: NDArray[np.int64] = place[interactions.sequences.rows]
+    order: NDArray[np.int64] = np.argsort(interactions.source_codes, kind="stable")
     return order
 
 
-def _neighbours(
-    source: NDArray[np.integer[Any]], moment: NDArray[np.int64] | None
-) -> NDArray[np.bool_]:
-    """Tell of each row but the first whether the one before has its source and its time."""
-    same: NDArray[np.bool_] = source[1:] == source[:-1]
-    return same if moment is None else same & (moment[1:] == moment[:-1])
+def _neighbours(interactions: Interactions, order: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell of each place but the first whether the one before has its source and its time."""
+    same = np.empty(len(order) - 1, dtype=np.bool_)
+    for start in range(0, len(same), ROWS_AT_A_TIME):
+        part = order[start : start + ROWS_AT_A_TIME + 1]
+        source, moment = interactions.source_codes[part], interactions.moments[part]
+        tied = source[1:] == source[:-1]
+        if interactions.columns.time is not None:
+            tied &= moment[1:] == moment[:-1]
+        same[start : start + len(tied)] = tied
+    return same
 
 
 def _ranks(ids: pl.Series) -> list[NDArray[np.int64]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from whence.data._describe import describe, one_line
 from whence.data._fingerprint import fingerprint
 from whence.data._frames import Native, to_polars
 from whence.data._headerless import column_names
-from whence.data._mapped import mapped
+from whence.data._mapped import in_memory, mapped
 from whence.data._numbering import renumber
 from whence.data._objects import is_plain
 from whence.data._order import canonical_order, check_times, dense
@@ -29,7 +29,7 @@ from whence.data._units import warn_of_times
 from whence.data._whole import Whole
 from whence.data.columns import Columns
 from whence.data.vocabulary import Vocabulary, check_ids, numbered
-from whence.errors import DataError, ParameterError, UnsupportedError, check_path
+from whence.errors import DataError, ParameterError, UnsupportedError
 
 __all__ = ["Columns", "Interactions", "Sequences", "Vocabulary"]
 
@@ -207,14 +207,20 @@ class Interactions(ShownAsTable):
         vocabulary: Vocabulary | None = None,
         *,
         tie_seed: int | None = None,
+        folder: Path | None = None,
         **how: Any,
     ) -> Interactions:
-        """Make interactions of a table that was given; `how` is for `prepared`."""
+        """Make interactions of a table that was given; `how` is for `prepared`.
+
+        With `folder`, each array is mapped from there as soon as it is made.
+        """
         named = {role: _as_name(name) for role, name in given.items()}
         found = prepared(table, named, kind, **how)
         if found.rows is not None:
             native = native.take(found.rows)
-        data = cls._build(found.table, found.kind, found.columns, native, vocabulary, tie_seed)
+        data = cls._build(
+            found.table, found.kind, found.columns, native, vocabulary, tie_seed, folder
+        )
         warn_of_times(data)
         if tie_seed is None:
             warn_of_order(data)
@@ -229,6 +235,7 @@ class Interactions(ShownAsTable):
         native: Native,
         vocabulary: Vocabulary | None = None,
         tie_seed: int | None = None,
+        folder: Path | None = None,
     ) -> Interactions:
         if tie_seed is not None and kind == "baskets":
             raise UnsupportedError(
@@ -243,13 +250,18 @@ class Interactions(ShownAsTable):
             check_ids(table[columns.basket], columns.basket)
         if columns.time is not None:
             check_times(table[columns.time], columns.time)
-        rows, moments, basket_codes = canonical_order(table, columns, tie_seed)
+        place = in_memory if folder is None else partial(mapped, folder=folder)
+        rows, moments, baskets = canonical_order(table, columns, tie_seed)
+        rows, moments = place("rows", rows), place("moments", moments)
+        basket_codes = None if baskets is None else place("basket_codes", baskets)
         source_ids, item_ids = table[columns.source], table[columns.item]
         if (rows[1:] < rows[:-1]).any():
             source_ids, item_ids = source_ids.gather(rows), item_ids.gather(rows)
         if vocabulary is None:
-            sources, source_codes = numbered(source_ids)
-            items, item_codes = numbered(item_ids)
+            sources, codes = numbered(source_ids)
+            source_codes = place("source_codes", codes.astype(np.int32, copy=False))
+            items, codes = numbered(item_ids)
+            item_codes = place("item_codes", codes.astype(np.int32, copy=False))
             vocabulary = Vocabulary(items.rename("item"), sources.rename("source"))
         else:
             source_codes = vocabulary.source_codes(source_ids)
@@ -484,16 +496,6 @@ class Interactions(ShownAsTable):
         keep = np.ones(self.n_sources, dtype=np.bool_)
         keep[codes] = False
         return self.keep_sources(keep)
-
-    def memory_mapped(self, folder: str | Path) -> Interactions:
-        """Return the same interactions with their arrays in files that are mapped into memory.
-
-        Parameters
-        ----------
-        folder : path
-            For the files, which belong to these interactions as long as they are used.
-        """
-        return replace(self, **mapped(self, check_path("folder", folder)))
 
     def with_vocabulary(self, vocabulary: Vocabulary) -> Interactions:
         """Return the same rows with items and sources numbered by another vocabulary.

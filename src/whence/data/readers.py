@@ -151,14 +151,12 @@ def read_interactions(
     try:
         data = Interactions._read(
             table, Native("polars"), given, kind, typed=typed, written=True,
-            time_format=time_format, tie_seed=random,
+            time_format=time_format, tie_seed=random, folder=folder,
         )  # fmt: skip
     except ColumnError as error:
         raise ColumnError(f"{found.data}: {error}{_perhaps_a_row(table, typed)}") from error
     except (DataError, UnsupportedError) as error:
         raise type(error)(f"{found.data}: {error}") from error
-    if folder is not None:
-        data = data.memory_mapped(folder)
     return with_side_tables(data, found) if side_tables else data
 
 

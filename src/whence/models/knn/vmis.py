@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from whence import _native as kernels
 from whence.data import Interactions
-from whence.data._numbering import sorted_distinct
+from whence.data._numbering import ROWS_AT_A_TIME, sorted_distinct
 from whence.engines import Run
 from whence.errors import DataWarning
 from whence.evaluation.queries import Queries
@@ -57,18 +57,30 @@ def index_sessions(train: Interactions) -> SessionIndex:
     position_of = np.full(train.n_sources, -1, dtype=np.int64)
     position_of[source_of] = np.arange(len(source_of))
 
-    pairs = position_of[train.source_codes] * train.n_items + train.item_codes
-    pairs = sorted_distinct(pairs)
-    positions, items = np.divmod(pairs, train.n_items)
-    del pairs
-    by_item = np.sort(items * len(source_of) + positions)  # a third of a stable argsort
-    frequency = np.bincount(items, minlength=train.n_items)
+    # One array of a number for each row is all that is held beside the result, or two for a while.
+    keys = np.empty(train.n_rows, dtype=np.int64)
+    for start in range(0, train.n_rows, ROWS_AT_A_TIME):
+        part = slice(start, start + ROWS_AT_A_TIME)
+        keys[part] = position_of[train.source_codes[part]]
+        keys[part] *= train.n_items
+        keys[part] += train.item_codes[part]
+    keys = sorted_distinct(keys, in_place=True)
+    positions = keys // max(train.n_items, 1)
+    np.remainder(keys, max(train.n_items, 1), out=keys)
+    session_items = keys.astype(np.int32)
+    frequency = np.bincount(keys, minlength=train.n_items)
+    lengths = np.bincount(positions, minlength=len(source_of))
+    keys *= len(source_of)
+    keys += positions
+    del positions
+    keys.sort()  # by item, then by position; a third of a stable argsort
+    np.remainder(keys, max(len(source_of), 1), out=keys)
     return SessionIndex(
         source_of=source_of,
-        session_offsets=offsets_of(np.bincount(positions, minlength=len(source_of))),
-        session_items=items.astype(np.int32),
+        session_offsets=offsets_of(lengths),
+        session_items=session_items,
         posting_offsets=offsets_of(frequency),
-        postings=(by_item % max(len(source_of), 1)).astype(np.int32),
+        postings=keys.astype(np.int32),
         idf=idf_of(frequency, len(source_of)),
     )
 
