@@ -10,6 +10,7 @@ import difflib
 import math
 import numbers
 import os
+import re
 import struct
 import zipfile
 import zlib
@@ -95,6 +96,7 @@ UNREADABLE = (
 """What reading a damaged file of arrays or JSON ends in, whichever library reads it."""
 
 
+_SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 _LARGEST = 2**63 - 1
 """Integer that arrays and compiled loops can hold."""
 
@@ -249,6 +251,28 @@ def check_float(
     inner, outer = _bounds(minimum, maximum), _bounds(above, below, "above", "below")
     limits = f"{inner} and{outer}" if inner and outer else inner + outer
     raise ParameterError(f"{name} must be a number{limits}, not {brief(value)}.")
+
+
+def check_interval(name: str, value: object) -> tuple[int | None, float | None]:
+    """Return steps, or seconds, of an interval such as 500, "500" or "10min"; the other is None.
+
+    Raises
+    ------
+    ParameterError
+        If `value` is neither a positive integer nor a time above 0.
+    """
+    text = value.strip() if isinstance(value, str) else ""
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        text = str(value)
+    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]+)?) ?(s|min|h)", text)
+    if found and float(found[1]) > 0:
+        return None, float(found[1]) * _SECONDS[found[2]]
+    if re.fullmatch(r"[0-9]{1,18}", text) and int(text) > 0:
+        return int(text), None
+    raise ParameterError(
+        f"{name} must be a number of steps, or a time such as '90s', '10min' or '2h', not "
+        f"{brief(value)}."
+    )
 
 
 def check_path(name: str, value: object) -> Path:

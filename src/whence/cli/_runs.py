@@ -14,6 +14,7 @@ from whence.config.folders import CONFIG, RUN, command_of
 from whence.config.folders import LOG as LOG
 from whence.config.folders import METRICS as METRICS
 from whence.config.folders import MODEL as MODEL
+from whence.config.folders import WITHIN as WITHIN
 from whence.config.reading import PATHS
 from whence.errors import ConfigError, DataWarning
 

@@ -21,6 +21,9 @@ METRICS = ("ndcg@10", "recall@10", "mrr@10", "hitrate@10")
     options.UNKNOWN, options.MODEL, options.START, *options.NEIGHBOURS,
     Key("training.epochs", ("--epochs",), int, "Model"),
     Key("training.device", ("--device",), str, "Model"),
+    Key("training.checkpoint_every", ("--checkpoint-every",), str, "Run",
+        "Steps, or a time such as 90s, 10min or 2h, after which the state within an epoch is kept, "
+        "to be gone on from. (10min)"),
     options.METRICS, *options.ASKED, options.SEED, *options.OUTPUT,
 )  # fmt: skip
 def train(
@@ -37,6 +40,7 @@ def train(
     from whence.cli._output import Results, check_free
     from whence.cli._runs import METRICS as LAST
     from whence.cli._runs import (
+        WITHIN,
         default_folder,
         described_run,
         epochs_done,
@@ -59,7 +63,8 @@ def train(
     folder = folder or default_folder(config, type(model).__name__)
 
     def begun(folder: Path) -> str:
-        return counted(epochs_done(folder), "epoch") if epochs_done(folder) else ""
+        begun = "a part of the first epoch" if (folder / WITHIN).is_file() else ""
+        return counted(epochs_done(folder), "epoch") if epochs_done(folder) else begun
 
     results = Results(
         folder, described_run("train", config, model, parts), overwrite=overwrite, resume=resume,

@@ -12,6 +12,8 @@ SUMMARY, RUN, CONFIG = "summary.json", "run.json", "config.yaml"
 """RUN says what the work is, before it begins; SUMMARY is written last."""
 METRICS, MODEL, LOG = "metrics.json", "model.whence", "log.jsonl"
 """Of a run of training: METRICS is written last."""
+WITHIN = "checkpoints/within.pt"
+"""The state within an epoch, where training can go on."""
 VALUES = "values.parquet"
 
 

@@ -79,7 +79,8 @@ class Config(Section):
         """Return the arguments of ``training`` that the model's ``fit`` takes."""
         accepted = inspect.signature(model.fit).parameters
         given = self.training.model_dump(
-            include={"eval_every", "patience", "checkpoints"}, exclude_none=True
+            include={"eval_every", "patience", "checkpoints", "checkpoint_every"},
+            exclude_none=True,
         )
         # The first decides which epoch is best, the others are for the curves.
         first = self.training.metric

@@ -10,11 +10,11 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from whence.config.parameters import converted
 from whence.config.section import Section
-from whence.errors import DataWarning, did_you_mean
+from whence.errors import DataWarning, check_interval, did_you_mean
 from whence.models._registered import MODELS
 from whence.parameters import Seed
 
@@ -45,6 +45,11 @@ class TrainingConfig(Section):
         description="Epochs over which the parameters are averaged, the latest weighing "
         "most; 0 for those after the last step.",
     )
+    precision: Literal["float32", "bfloat16"] | None = Field(
+        default=None,
+        description="Whether the products of training are in 16 bits, which wide networks gain "
+        "from; float32 if absent.",
+    )
     device: str | None = Field(default=None, description="Such as cpu or cuda.")
     torch_threads: int | None = Field(
         default=None,
@@ -68,11 +73,23 @@ class TrainingConfig(Section):
     checkpoints: int | tuple[int, ...] | None = Field(
         default=None, description="Keep every n-th epoch and the last, or exactly these epochs."
     )
+    checkpoint_every: int | str | None = Field(
+        default=None,
+        description="Steps, or a time such as `90s` or `2h`, after which the state within an "
+        "epoch is kept, to be gone on from; `10min` if absent.",
+    )
     tensorboard: bool | None = Field(
         default=None,
         description="Write curves for TensorBoard; if absent, where it is installed.",
     )
     progress: bool | None = Field(default=None, description="Show a bar; if absent, on a terminal.")
+
+    @field_validator("checkpoint_every")
+    @classmethod
+    def _is_interval(cls, value: int | str | None) -> int | str | None:
+        if value is not None:
+            check_interval("training.checkpoint_every", value)
+        return value
 
     @model_validator(mode="before")
     @classmethod
@@ -113,7 +130,15 @@ class TrainingConfig(Section):
         return {key: value for key, value in options.items() if key in accepted}
 
 
-_OF_FIT = ("metric", "eval_every", "patience", "checkpoints", "tensorboard", "progress")
+_OF_FIT = (
+    "metric",
+    "eval_every",
+    "patience",
+    "checkpoints",
+    "checkpoint_every",
+    "tensorboard",
+    "progress",
+)
 """Keys of ``training`` that are arguments of `fit` and of its run."""
 
 

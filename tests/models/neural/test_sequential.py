@@ -12,7 +12,8 @@ torch = pytest.importorskip("torch")
 
 import whence  # noqa: E402
 from whence import GRU4Rec, LSTMRec, SASRec, make_queries  # noqa: E402
-from whence.errors import DataError, ParameterError  # noqa: E402
+from whence.errors import DataError, DataWarning, ParameterError  # noqa: E402
+from whence.models.neural import sequential  # noqa: E402
 
 SMALL = {
     LSTMRec: {"embedding_dim": 6, "hidden_dim": 5},
@@ -30,7 +31,8 @@ def train():
 
 def fitted(model_class, train, **options):
     options = {"epochs": 1, "batch_size": 8, "max_length": 4, "n_negatives": 3, **options}
-    return model_class(**SMALL[model_class], **options).fit(train)
+    run = options.pop("run", None)
+    return model_class(**SMALL[model_class], **options).fit(train, run=run)
 
 
 def sigmoid(x):
@@ -259,3 +261,39 @@ def test_layer_norms_have_the_constant_given(train):
     model = fitted(SASRec, train, norm_eps=0.5)
     norms = [layer for layer in model.module_.modules() if isinstance(layer, torch.nn.LayerNorm)]
     assert {layer.eps for layer in norms} == {0.5}
+
+
+@pytest.mark.parametrize("model_class", MODELS)
+def test_large_catalogues_are_learned_by_the_sampled_softmax(
+    model_class, train, monkeypatch, tmp_path
+):
+    whole = fitted(model_class, train)
+    assert whole.loss_ == "cross_entropy"
+    n_items = whole.n_items
+    monkeypatch.setattr(sequential, "MOST_ITEMS", n_items)
+    assert fitted(model_class, train).loss_ == "cross_entropy"
+    monkeypatch.setattr(sequential, "MOST_ITEMS", n_items - 1)
+    with pytest.warns(DataWarning, match=f"3 drawn ones.*{n_items} items.*cross_entropy"):
+        model = fitted(model_class, train)
+    named = fitted(model_class, train, loss="sampled_cross_entropy")
+    assert model.loss_ == named.loss_ == "sampled_cross_entropy"
+    assert model.loss is None
+    queries = make_queries(model, train)
+    scores = model.score_codes(queries)
+    assert scores.tobytes() == named.score_codes(queries).tobytes()
+    assert np.isfinite(scores).sum() > 0.9 * scores.size  # all items are ranked
+    named = fitted(model_class, train, loss="cross_entropy")
+    assert named.score_codes(queries).tobytes() == whole.score_codes(queries).tobytes()
+    again = whence.load_model(model.save(tmp_path / "model.whence"))
+    assert again.loss_ == "sampled_cross_entropy"
+    assert again.score_codes(queries).tobytes() == scores.tobytes()
+
+
+def test_training_goes_on_with_the_loss_that_it_began_with(train, monkeypatch, tmp_path):
+    run = whence.Run(folder=tmp_path)
+    fitted(GRU4Rec, train, loss="cross_entropy", run=run)
+    on = run.changed(resume=True)
+    assert fitted(GRU4Rec, train, epochs=2, run=on).history_[-1]["epoch"] == 2
+    monkeypatch.setattr(sequential, "MOST_ITEMS", 1)
+    with pytest.warns(DataWarning), pytest.raises(ParameterError, match="another loss"):
+        fitted(GRU4Rec, train, epochs=3, run=on)

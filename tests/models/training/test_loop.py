@@ -18,6 +18,7 @@ from whence.errors import (  # noqa: E402
     OutputExistsError,
     ParameterError,
     TrainingError,
+    check_interval,
 )
 from whence.models.training import Checkpoint, load_checkpoints  # noqa: E402
 
@@ -76,6 +77,110 @@ def test_resumed_is_the_same_as_unbroken(data, tmp_path, optimizer, averaging):
     assert [entry["loss"] for entry in resumed.history_] == losses
     lines = (folder / "log.jsonl").read_text().splitlines()
     assert [json.loads(line)["loss"] for line in lines] == losses
+
+
+def spoiled_after(model, steps):
+    """The model, whose loss fails at a step."""
+    usual, done = model._training_loss, []
+
+    def loss(batch):
+        done.append(1)
+        if len(done) > steps:
+            raise BrokenOffError
+        return usual(batch)
+
+    model._training_loss = loss
+    return model
+
+
+@pytest.mark.parametrize("averaging", [0.0, 1.5])
+@pytest.mark.parametrize("optimizer", ["adam", "adagrad"])
+def test_resumed_within_an_epoch_is_the_same_as_unbroken(data, tmp_path, optimizer, averaging):
+    train, valid = data
+    options = {**SMALL, "epochs": 3, "dropout": 0.4, "optimizer": optimizer, "decay": 0.9}
+    options["averaging"] = averaging
+    settings = {"validation": valid, "metric": "mrr@5", "checkpoints": 1}
+    whole = GRU4Rec(**options).fit(train, **settings)
+    per_epoch = whole.history_[0]["step"]
+    assert per_epoch >= 5
+    # Broken off in the first epoch and in the second, a step after the state was kept.
+    settings["checkpoint_every"] = 2
+    run = Run(folder=tmp_path)
+    within = tmp_path / "checkpoints" / "within.pt"
+    for steps, resume, reached in ((3, False, 2), (per_epoch + 1, True, per_epoch + 2)):
+        with pytest.raises(BrokenOffError):
+            spoiled_after(GRU4Rec(**options), steps).fit(
+                train, run=run.changed(resume=resume), **settings
+            )
+        kept = Checkpoint.load(within)
+        assert (kept.step, kept.begun["batch"]) == (reached, 2)
+    with pytest.raises(OutputExistsError, match="checkpoints of an earlier run"):
+        GRU4Rec(**options).fit(train, run=run, **settings)
+    on = run.changed(resume=True)
+    resumed = GRU4Rec(**options).fit(train, run=on, **settings)
+    assert same(state(resumed), state(whole))
+    assert resumed.best_ == whole.best_
+    assert not within.exists()
+    for ours, theirs in zip(resumed.checkpoints_, whole.checkpoints_, strict=True):
+        assert same(ours.module, theirs.module)
+    for ours, theirs in zip(resumed.history_, whole.history_, strict=True):
+        assert (ours["loss"], ours["step"]) == (theirs["loss"], theirs["step"])
+
+
+def test_divergence_after_a_resumption_leaves_the_last_whole_epoch(data, tmp_path):
+    train, _ = data
+    run, settings = Run(folder=tmp_path), {"checkpoint_every": 1}
+    first = LSTMRec(**SMALL, epochs=1).fit(train)
+    per_epoch = first.history_[0]["step"]
+    with pytest.raises(BrokenOffError):
+        spoiled_after(LSTMRec(**SMALL, epochs=2), per_epoch + 2).fit(train, run=run, **settings)
+    assert Checkpoint.load(tmp_path / "checkpoints" / "within.pt").step == per_epoch + 2
+    model = LSTMRec(**SMALL, epochs=2)
+    model._training_loss = lambda batch: model.example_loss(batch) * float("nan")
+    with pytest.raises(TrainingError, match=r"batch 3 of .* of epoch 2.*those of epoch 1 are kept"):
+        model.fit(train, run=run.changed(resume=True), **settings)
+    assert same(state(model), state(first))
+
+
+def test_state_within_an_epoch_is_kept_by_time_too(data, tmp_path, monkeypatch):
+    train, _ = data
+    seconds = iter(range(0, 10_000, 30))
+    monkeypatch.setattr(whence.models.training.settings.time, "monotonic", lambda: next(seconds))
+    with pytest.raises(BrokenOffError):
+        spoiled_after(LSTMRec(**SMALL), 5).fit(
+            train, run=Run(folder=tmp_path), checkpoint_every="1min"
+        )
+    # Asked after each step, half a minute later: every second one.
+    assert Checkpoint.load(tmp_path / "checkpoints" / "within.pt").begun["batch"] == 4
+
+
+@pytest.mark.parametrize("every", [0, -1, 2.5, True, "", "0s", "ten minutes", "5 days"])
+def test_intervals_that_are_none_are_refused(data, every):
+    with pytest.raises(ParameterError, match="checkpoint_every must be a number of steps, or"):
+        LSTMRec(**SMALL).fit(data[0], checkpoint_every=every)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"loss": "sampled_cross_entropy", "n_negatives": 4}, {"loss": "bpr"}]
+)
+def test_products_in_16_bits(data, options):
+    train, valid = data
+    short = GRU4Rec(**SMALL, **options, epochs=2, precision="bfloat16").fit(train)
+    whole = GRU4Rec(**SMALL, **options, epochs=2).fit(train)
+    assert all(value.dtype == torch.float32 for value in state(short).values())
+    assert not same(state(short), state(whole))
+    for ours, theirs in zip(short.history_, whole.history_, strict=True):
+        assert ours["loss"] == pytest.approx(theirs["loss"], rel=0.02)
+    again = GRU4Rec(**SMALL, **options, epochs=2, precision="bfloat16").fit(train)
+    assert same(state(short), state(again))
+    with pytest.raises(whence.errors.UnsupportedError, match="precision='float32'"):
+        whence.Replay().attribute(short, valid)
+
+
+def test_intervals_are_of_steps_or_of_time():
+    assert check_interval("every", 10) == check_interval("every", " 10") == (10, None)
+    assert check_interval("every", "1.5h") == (None, 5400.0)
+    assert check_interval("every", "90 s") == (None, 90.0)
 
 
 def test_more_epochs_may_be_added(data, tmp_path):

@@ -70,7 +70,7 @@ _INTERVAL = "it is of an older RecBole, and 1.2.1 does not read it; write val_in
 REFUSED: dict[str, Refusal] = {
     "shuffle": Refusal("training examples are drawn in a new order for each epoch", (True,)),
     "encoding": Refusal("files are read as UTF-8", ("utf-8", "UTF-8", "utf8")),
-    "enable_amp": Refusal("training is in single precision", (False,)),
+    "enable_amp": Refusal("write training.precision: bfloat16 for products in 16 bits", (False,)),
     "enable_scaler": Refusal("training is in single precision", (False,)),
     "transform": Refusal("items of a history are neither masked, cropped nor reordered"),
     "alias_of_user_id": Refusal("no other column shares the numbers of the users", ([],)),

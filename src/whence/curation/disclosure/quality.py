@@ -43,7 +43,8 @@ def _name_of(model: Any) -> str:
     """Short name of a model's loss; "" where it is not known."""
     from whence.influence.functions import factor_loss
 
-    loss = factor_loss(model) or getattr(model, "loss", None)
+    named = getattr(model, "loss_", None) or getattr(model, "loss", None)
+    loss = factor_loss(model) or named
     if loss == "logistic":
         return "bce"
     if loss is None and hasattr(model, "n_negatives"):

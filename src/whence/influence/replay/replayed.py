@@ -54,6 +54,11 @@ def check_replayable(model: Any) -> None:
             "cannot be replayed; take a model that Whence trains by gradients, such as NeuMF "
             "or GRU4Rec."
         )
+    if model.precision != "float32":
+        raise UnsupportedError(
+            f"This {type(model).__name__} was trained with products in 16 bits, whose rounding "
+            "cannot be gone through backwards; train it with precision='float32'."
+        )
     if "refit" not in model.levels:
         raise UnsupportedError(
             f"This {type(model).__name__} was trained elsewhere, so that its training cannot be "

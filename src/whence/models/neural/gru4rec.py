@@ -34,8 +34,7 @@ class GRU4Rec(SequentialRecommender, name="gru4rec"):
     positions : {"all", "last"}, default "all"
         The next item at every place of a window, or one example per window and its next item.
     loss, n_negatives
-        As in `SequentialRecommender`; "cross_entropy" over all items by default, "bpr" and
-        "bpr_max" with sampled negatives.
+        As in `SequentialRecommender`; "bpr" and "bpr_max" are those of the papers.
     epochs, batch_size, ...
         Those of `DifferentiableRecommender`.
 

@@ -52,10 +52,8 @@ class SASRec(SequentialRecommender, name="sasrec"):
         Items of the history that are looked at.
     positions : {"all", "last"}, default "all"
         The next item at every place of a window, as in the paper, or only after the last.
-    loss : str, default "cross_entropy"
-        Over all items; "bce" with ``n_negatives=1`` is the loss of the paper.
-    n_negatives
-        As in `SequentialRecommender`.
+    loss, n_negatives
+        As in `SequentialRecommender`; "bce" with ``n_negatives=1`` is the loss of the paper.
     epochs, batch_size, ...
         Those of `DifferentiableRecommender`.
 

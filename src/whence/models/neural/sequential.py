@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
-from typing import ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from whence._native import padded_windows
 from whence.data import Interactions
-from whence.errors import DataError
+from whence.errors import DataError, DataWarning
 from whence.evaluation.queries import Queries
 from whence.models.training import (
     Batch,
@@ -20,10 +21,13 @@ from whence.models.training import (
     losses,
 )
 from whence.models.training.examples import IntArray, Negatives
+from whence.models.training.settings import TrainingSettings
 from whence.parameters import PositiveInt, field
 
 SequenceLoss = Literal["cross_entropy", "sampled_cross_entropy", "bpr", "bpr_max", "bce"]
 LOSSES = get_args(SequenceLoss)
+MOST_ITEMS = 50_000
+"""Of a catalogue that the softmax is over whole where no loss is named."""
 
 
 class SequenceModule(nn.Module):
@@ -55,9 +59,17 @@ class SequentialRecommender(DifferentiableRecommender):
     positions : {"last", "all"}
         Whether a training example is a window with the item after it ("last"), or a window with
         the next item at every place ("all").
-    loss : {"cross_entropy", "sampled_cross_entropy", "bpr", "bpr_max", "bce"}
+    loss : {"cross_entropy", "sampled_cross_entropy", "bpr", "bpr_max", "bce"}, optional
+        By default ``"cross_entropy"``, the softmax over all items; of a catalogue above 50,000
+        items ``"sampled_cross_entropy"``, over the next item and `n_negatives` drawn ones, whose
+        time does not grow with the catalogue. A warning says so. All items are ranked either way.
     n_negatives : int
         Negatives per place, for the losses that sample.
+
+    Attributes
+    ----------
+    loss_ : str
+        The loss that was trained with.
 
     The others are those of `DifferentiableRecommender`.
     """
@@ -66,7 +78,7 @@ class SequentialRecommender(DifferentiableRecommender):
 
     max_length: PositiveInt = 50
     positions: Literal["last", "all"] = "all"
-    loss: SequenceLoss = "cross_entropy"
+    loss: SequenceLoss | None = None
     n_negatives: PositiveInt = 64
 
     module_: SequenceModule = field(init=False)
@@ -82,9 +94,31 @@ class SequentialRecommender(DifferentiableRecommender):
                 "no time column; name it with time='...'. Where the order of the rows is the order "
                 "in time, add a column that counts them."
             )
-        if self.loss == "cross_entropy":
+        if self.loss_ == "cross_entropy":
             return WindowExamples(train, self.max_length, self.positions)
         return _SampledWindows(train, self.max_length, self.positions, self.n_negatives, self.seed)
+
+    @property
+    def loss_(self) -> SequenceLoss:
+        """The loss that is trained with: that named, else by the size of the catalogue."""
+        if self.loss is not None:
+            return self.loss
+        return "cross_entropy" if self.train_.n_items <= MOST_ITEMS else "sampled_cross_entropy"
+
+    def _learn(self, settings: TrainingSettings, validation: Any = None) -> None:
+        if self.loss is None and self.loss_ != "cross_entropy":
+            warnings.warn(
+                f"{type(self).__name__} learns from the next item and {self.n_negatives} drawn "
+                f"ones at each place, because there are {self.train_.n_items:,} items; say "
+                "loss='cross_entropy' for the softmax over all of them, which takes longer, or "
+                "loss='sampled_cross_entropy' for this.",
+                DataWarning,
+                stacklevel=3,
+            )
+        super()._learn(settings, validation)
+
+    def _recorded_params(self) -> dict[str, Any]:
+        return {**super()._recorded_params(), "loss": self.loss_}
 
     def example_loss(self, batch: Batch) -> Tensor:
         """Loss of each window, summed over its places, Tensor [B]; see the base class."""
@@ -112,7 +146,7 @@ class SequentialRecommender(DifferentiableRecommender):
             target = target[owner, place]
         # Chosen by index_select on flat rows: its gradient is cheaper than that of indexing.
         chosen = states.flatten(0, 1).index_select(0, owner * states.shape[1] + place)
-        if self.loss == "cross_entropy":
+        if self.loss_ == "cross_entropy":
             values = losses.cross_entropy(module.item_scores(chosen), target)
         else:
             negatives = batch["negatives"]
@@ -132,7 +166,7 @@ class SequentialRecommender(DifferentiableRecommender):
             "bpr_max": losses.bpr_max,
             "bce": losses.bce,
         }
-        return kinds[self.loss](positive, others)
+        return kinds[self.loss_](positive, others)
 
     def _n_terms(self, batch: Batch) -> int:
         return int((batch["target"] >= 0).sum())

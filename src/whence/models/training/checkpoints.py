@@ -1,4 +1,4 @@
-"""Checkpoints: what training was at the end of an epoch, as plain tensors.
+"""Checkpoints: what training was at the end of an epoch, or within one, as plain tensors.
 
 They hold what an attribution needs later (parameters, the learning rate in force, the step, the
 seeds of the order of batches and of the negatives, the fingerprint of the data) and what training
@@ -23,13 +23,14 @@ from whence.data.files import UNREADABLE, atomic_path
 from whence.errors import FileFormatError, check_path
 
 _FORMAT = "whence-checkpoint-1"
-LAST, BEST = "last.pt", "best.pt"
+LAST, BEST, WITHIN = "last.pt", "best.pt", "within.pt"
 _BEST = ("epoch", "value")
+_BEGUN = {"batch", "loss", "terms", "seconds"}
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The state of training after an epoch.
+    """The state of training after an epoch, or after some batches of the next one.
 
     Attributes
     ----------
@@ -55,6 +56,9 @@ class Checkpoint:
         The best validation so far: epoch and value; empty without validation.
     current : dict of str to Tensor
         With averaging: parameters and buffers of the last step, from which training goes on.
+    begun : dict
+        Within an epoch: how many of its batches are done, the sum of their losses and of the terms
+        of these, and the seconds they took. Else empty.
     """
 
     model: str
@@ -70,6 +74,7 @@ class Checkpoint:
     history: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, Any] = field(default_factory=dict)
     current: dict[str, Tensor] = field(default_factory=dict)
+    begun: dict[str, Any] = field(default_factory=dict)
 
     def save(self, path: str | Path, *, overwrite: bool = True) -> Path:
         """Write the checkpoint, whole or not at all.
@@ -105,7 +110,8 @@ class Checkpoint:
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
             wrong = not isinstance(content, Mapping) or content.get("format") != _FORMAT
-            content = content if wrong else {"current": {}, **content}  # not in older files
+            if not wrong:
+                content = {"current": {}, "begun": {}, **content}  # not in older files
             wrong = wrong or not all(fits(content.get(name)) for name, fits in _FITS.items())
         except (*UNREADABLE, pickle.UnpicklingError):
             wrong = True
@@ -140,6 +146,16 @@ def _is_record(value: Any) -> bool:
     return _is_named(metrics) and all(_is_number(value.get(name)) for name in numbers)
 
 
+def _is_begun(value: Any) -> bool:
+    """Whether this says where in an epoch training is."""
+    if value == {}:
+        return True
+    if not (_is_named(value) and set(value) == _BEGUN):
+        return False
+    counts = _is_count(value["batch"]) and _is_count(value["terms"])
+    return counts and all(_is_number(value[name]) for name in ("loss", "seconds"))
+
+
 _FITS: Mapping[str, Callable[[Any], bool]] = {
     "model": lambda value: isinstance(value, str),
     "params": _is_named,
@@ -148,6 +164,7 @@ _FITS: Mapping[str, Callable[[Any], bool]] = {
     "learning_rate": _is_number,
     "module": _is_state,
     "current": _is_state,
+    "begun": _is_begun,
     "seed": _is_count,
     "fingerprint": lambda value: isinstance(value, str),
     "optimizer": _is_named,

@@ -1,7 +1,8 @@
 """The training loop: epochs of batches, validation, checkpoints, and going on where it stopped.
 
 The order of batches, the negatives and dropout of an epoch follow from (seed, epoch) alone. So
-training that was broken off goes on from the last whole epoch, bit for bit as if it never stopped.
+training that was broken off goes on from the last whole epoch, or from the last batch of which the
+state was kept, bit for bit as if it never stopped.
 
 They are those of the whole data, too, where examples are left out (``fit(without=...)``) or rows
 were taken away (`Interactions.keep_rows`): all examples are put in order and cut into batches, and
@@ -32,6 +33,7 @@ from whence.models.training.averaging import Average
 from whence.models.training.checkpoints import (
     BEST,
     LAST,
+    WITHIN,
     Checkpoint,
     check_states,
     checkpoint_name,
@@ -39,13 +41,15 @@ from whence.models.training.checkpoints import (
 )
 from whence.models.training.logs import Log
 from whence.models.training.order import Batches, cuda_devices, stream_seed, without_tf32
-from whence.models.training.settings import TrainingSettings
+from whence.models.training.settings import Clock, TrainingSettings
 
 if TYPE_CHECKING:
     from whence.evaluation.queries import Queries
     from whence.models.training.differentiable import DifferentiableRecommender
 
 _LOWER_IS_BETTER = ("rmse", "mae", "loss")
+_NOTHING: dict[str, Any] = {"batch": 0, "loss": 0.0, "terms": 0, "seconds": 0.0}
+"""Of an epoch that begins."""
 
 
 class Training:
@@ -79,6 +83,8 @@ class Training:
         averaging = model.averaging
         self._average = Average(model.module_, averaging, per_epoch) if averaging else None
         self._current: dict[str, torch.Tensor] = {}
+        self._clock = Clock.of(settings)
+        self._begun: dict[str, Any] = {}
 
     def run(self) -> None:
         """Train until the last epoch, or until patience is over."""
@@ -108,7 +114,8 @@ class Training:
     def _epoch(self, log: Log) -> dict[str, Any]:
         """One pass over all examples; the record of it."""
         model, module = self.model, self.model.module_
-        started, total, terms = time.perf_counter(), 0.0, 0
+        begun, self._begun = self._begun or _NOTHING, {}
+        started, total, terms = time.perf_counter(), begun["loss"], begun["terms"]
         order = self._batches.order.of_epoch(model.seed if model.shuffled else None, self.epoch)
         starts = range(0, len(order), model.batch_size)
         parameters = list(module.parameters())
@@ -116,11 +123,12 @@ class Training:
         module.train()
         fork = torch.random.fork_rng(devices=cuda_devices(model.device))
         with fork, without_tf32(model.device):
-            for number, start in enumerate(starts, 1):
+            for number, start in enumerate(starts[begun["batch"] :], begun["batch"] + 1):
                 # Dropout, too, must follow from (seed, epoch), and from no batch before.
                 torch.manual_seed(stream_seed(model.seed, self.epoch, number))
                 keys = order[start : start + model.batch_size]
-                batch = self._batches.losses(keys, self.epoch, model._training_loss)
+                with model._casting():
+                    batch = self._batches.losses(keys, self.epoch, model._training_loss)
                 loss = batch.losses.sum() / batch.divisor
                 value = float(loss.detach())
                 if not math.isfinite(value):
@@ -137,6 +145,9 @@ class Training:
                 self.step += 1
                 if self._average is not None:
                     self._average.add(self.step)
+                if number < len(starts) and self._clock.strikes():
+                    seconds = begun["seconds"] + time.perf_counter() - started
+                    self._keep_within(number, total, terms, seconds)
         self.scheduler.step()
         self.epoch += 1
         self._check_parameters()
@@ -145,7 +156,7 @@ class Training:
             "step": self.step,
             "loss": total / terms,
             "learning_rate": self._rate,
-            "seconds": time.perf_counter() - started,
+            "seconds": begun["seconds"] + time.perf_counter() - started,
         }
 
     @contextmanager
@@ -195,6 +206,15 @@ class Training:
                 kept.save(self._path(checkpoint_name(self.epoch)))
         if self.settings.folder is not None:
             self._checkpoint().save(self._path(LAST))
+            self._path(WITHIN).unlink(missing_ok=True)
+            self._clock.begin()
+
+    def _keep_within(self, number: int, loss: float, terms: int, seconds: float) -> None:
+        """Write the state after some batches of an epoch."""
+        begun = {"batch": number, "loss": loss, "terms": terms, "seconds": seconds}
+        with self._averaged():
+            replace(self._checkpoint(), begun=begun).save(self._path(WITHIN))
+        self._clock.begin()
 
     def _checkpoint(self) -> Checkpoint:
         model = self.model
@@ -229,18 +249,26 @@ class Training:
         """Take up the last checkpoint, or make sure that none is overwritten."""
         if self.settings.folder is None:
             return
-        last = self._path(LAST)
+        last, within = self._path(LAST), self._path(WITHIN)
         if not self.settings.run.resume:
-            if last.exists():
+            if last.exists() or within.exists():
                 raise OutputExistsError(
                     f"{last.parent} has checkpoints of an earlier run; go on from them with "
                     "resume=True, or choose another folder."
                 )
             return
-        if last.exists():
-            self._take_up(Checkpoint.load(last))
+        whole = Checkpoint.load(last) if last.exists() else None
+        begun = Checkpoint.load(within) if within.exists() else None
+        # One that is older was to be removed when the epoch was whole.
+        if begun is not None and (whole is None or begun.step > whole.step):
+            self._take_up(begun, within)
+            self._begun = begun.begun
+        elif whole is not None:
+            self._take_up(whole, last)
+        if whole is not None:
+            self._good = whole.module
 
-    def _take_up(self, last: Checkpoint) -> None:
+    def _take_up(self, last: Checkpoint, path: Path) -> None:
         model = self.model
         free = {"epochs": None, "device": None}
         ours = {**model._recorded_params(), **free}
@@ -268,11 +296,10 @@ class Training:
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
             why = " ".join(str(error).split())
             raise FileFormatError(
-                f"{self._path(LAST)} is damaged ({why}); train anew in another folder."
+                f"{path} is damaged ({why}); train anew in another folder."
             ) from error
         self.epoch, self.step = last.epoch, last.step
         self.history, self.best = list(last.history), dict(last.best)
-        self._good = last.module
         if self.best:
             self._best_module = Checkpoint.load(self._path(BEST)).module
         for path in sorted(self._path(LAST).parent.glob("epoch-*.pt")):

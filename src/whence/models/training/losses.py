@@ -78,6 +78,10 @@ def _of_scores(count: int) -> Callable[[Callable[P, Tensor]], Callable[P, Tensor
         @wraps(loss)
         def called(*args: P.args, **kwargs: P.kwargs) -> Tensor:
             cut = _cut.get()
+            if any(isinstance(one, Tensor) and one.dtype == torch.bfloat16 for one in args):
+                # Only products are in 16 bits, no exponentials and sums.
+                whole = (one.float() if isinstance(one, Tensor) else one for one in args[:count])
+                args = (*whole, *args[count:])  # type: ignore[assignment]
             if cut is not None:
                 scores: list[Tensor] = list(args[:count])  # type: ignore[arg-type]
                 leaves = [score.detach().requires_grad_() for score in scores]

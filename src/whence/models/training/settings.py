@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whence.engines import Run
-from whence.errors import ParameterError, check_int
+from whence.errors import ParameterError, check_int, check_interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,8 @@ class TrainingSettings:
         Validations without a better value after which training stops.
     checkpoints : int, sequence of int, or None
         Keep every n-th epoch and the last, exactly these epochs, or none.
+    checkpoint_every : int, str or None
+        Steps, or time such as ``"10min"``, after which the state within an epoch is kept.
     tensorboard : bool
         Write event files into ``folder/tensorboard``.
     without : int64 array
@@ -41,6 +44,7 @@ class TrainingSettings:
     eval_every: int = 1
     patience: int | None = None
     checkpoints: int | Sequence[int] | None = None
+    checkpoint_every: int | str | None = "10min"
     tensorboard: bool = False
     without: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
@@ -53,6 +57,8 @@ class TrainingSettings:
                 check_int("checkpoints", epoch, minimum=1)
         elif self.checkpoints is not None:
             check_int("checkpoints", self.checkpoints, minimum=1)
+        if self.checkpoint_every is not None:
+            check_interval("checkpoint_every", self.checkpoint_every)
         if self.tensorboard and self.folder is None:
             raise ParameterError(
                 "tensorboard=True needs a folder; say which with run=whence.Run(folder='...')."
@@ -88,3 +94,37 @@ class TrainingSettings:
         if isinstance(self.checkpoints, Sequence):
             return epoch in self.checkpoints
         return last or epoch % self.checkpoints == 0
+
+
+class Clock:
+    """Says when the state within an epoch is to be kept.
+
+    Parameters
+    ----------
+    steps : int, optional
+        After so many steps.
+    seconds : float, optional
+        Or after this time. Without both, never.
+    """
+
+    def __init__(self, steps: int | None = None, seconds: float | None = None) -> None:
+        self._steps, self._seconds = steps, seconds
+        self.begin()
+
+    @classmethod
+    def of(cls, settings: TrainingSettings) -> Clock:
+        """That of a training."""
+        if settings.folder is None or settings.checkpoint_every is None:
+            return cls()
+        return cls(*check_interval("checkpoint_every", settings.checkpoint_every))
+
+    def begin(self) -> None:
+        """Count from now."""
+        self._done, self._began = 0, time.monotonic()
+
+    def strikes(self) -> bool:
+        """Count a step; whether it is time."""
+        self._done += 1
+        if self._steps is not None:
+            return self._done >= self._steps
+        return self._seconds is not None and time.monotonic() - self._began >= self._seconds
