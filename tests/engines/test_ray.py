@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pickle
 import signal
@@ -18,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from killing import kill_after
+from long_experiments import EXPERIMENTS, digest_of_rows
 from long_work import TORCH, WORK, clicks, digest, few, neighbours
 
 import whence
@@ -112,6 +114,18 @@ def test_the_engine_does_not_matter(name, by_ray):
     assert digest(method(by_ray)) == digest(method(Run(threads=2)))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_the_engine_does_not_matter_to_experiments(name, by_ray, tmp_path):
+    pytest.importorskip("torch")
+    experiment = EXPERIMENTS[name]
+    found = {
+        digest_of_rows(experiment(run.changed(folder=tmp_path / str(number))))
+        for number, run in enumerate((by_ray, Run(threads=1), Run(threads=2)))
+    }
+    assert len(found) == 1
+
+
 @pytest.mark.parametrize("name", names())
 def test_what_is_sent_is_left_as_it_is(name, monkeypatch):
     """All processes of a node share it."""
@@ -195,6 +209,66 @@ def test_errors_and_warnings_of_the_work_are_those_of_threads(by_ray):
     with pytest.warns(DataWarning, match="Something about the data") as heard:
         run(Sums(warns=True), range(8), by_ray)
     assert len(heard) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ray.exceptions.ObjectStoreFullError, "object store is full"),
+        (ray.exceptions.OutOfDiskError, "disk of a node is full"),
+    ],
+)
+def test_a_full_object_store_or_disk_loses_nothing(by_ray, tmp_path, monkeypatch, error, said):
+    """Of two pieces of work, the second cannot be sent; what the first has found is kept."""
+    put, sent = ray.put, []
+
+    def full(packed):
+        sent.append(packed)
+        if len(sent) > 3:  # the weights and the rest of the first, the weights of the second
+            raise error("...")
+        return put(packed)
+
+    def both(how, kept=None):
+        jobs = Sums(), Sums(np.linspace(0.2, 1.0, 500))
+        return [
+            run(job, range(6), how, kept=kept, stage=str(number)).tobytes()
+            for number, job in enumerate(jobs)
+        ]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ray, "put", full)
+        with (
+            pytest.raises(EngineError, match=said) as caught,
+            Checkpoints(Run(folder=tmp_path), {}) as kept,
+        ):
+            both(by_ray, kept)
+    assert "\n" not in str(caught.value)
+    assert "cannot be put" in str(caught.value)
+    with Checkpoints(Run(folder=tmp_path, resume=True), {}) as kept:
+        assert kept.load("0")["done"] == 6
+        assert both(by_ray, kept) == both(Run(threads=1))
+
+
+@pytest.mark.parametrize("engine", ["threads", "ray"])
+def test_a_full_disk_of_what_is_kept_is_one_sentence(engine, by_ray, tmp_path, monkeypatch):
+    """The state before is kept, and gone on from when there is room."""
+    how = by_ray if engine == "ray" else Run(threads=1)
+    write, kept_so_far = keeping.write_state, []
+
+    def full(*arguments):
+        if len(kept_so_far) >= 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        kept_so_far.append(arguments)
+        return write(*arguments)
+
+    monkeypatch.setattr(keeping, "write_state", full)
+    with pytest.raises(OSError, match="No space left"), Checkpoints(Run(folder=tmp_path), {}) as k:
+        run(Sums(), range(12), how, kept=k)
+    monkeypatch.setattr(keeping, "write_state", write)
+    with Checkpoints(Run(folder=tmp_path, resume=True), {}) as kept:
+        assert kept.load("work")["done"] > 0
+        found = run(Sums(), range(12), how, kept=kept)
+    assert found.tobytes() == run(Sums(), range(12), Run(threads=1)).tobytes()
 
 
 @pytest.mark.slow
