@@ -10,11 +10,11 @@ from sklearn.base import clone
 pytest.importorskip("torch")
 
 import whence
-from whence.attribution import Attribution
+from whence.attribution import METHODS, Attribution
 from whence.curation import Attack
-from whence.errors import DataError, ParameterError, UnsupportedError
+from whence.errors import DataError, MetricError, ParameterError, UnsupportedError
 from whence.experiments import CorruptionExperiment, CorruptionResult
-from whence.experiments.corruption import _detected
+from whence.experiments.corruption import _detected, _method
 from whence.experiments.corruption_results import NOTHING, PLANTED
 from whence.experiments.histories import split_shares
 
@@ -197,11 +197,36 @@ def test_it_goes_on_where_it_stopped(data, small, result, tmp_path):
         ({"by": "item"}, "has no target"),
         ({"by": "item", "attacks": ("bot",)}, "leave order-gain out"),
         ({"share": 2.0}, "share"),
+        ({"share": 0.0}, "share"),
+        ({"shares": ()}, "shares is empty"),
+        ({"shares": (1.0,)}, "something has to be left"),
+        ({"shares": (0.0,)}, "something has to be removed"),
+        ({"clean": ("banzhaf",)}, "clean has 'banzhaf', which is none of methods"),
     ],
 )
 def test_bad_parameters(data, small, changes, message):
     with pytest.raises(ParameterError, match=message):
         clone(small).set_params(**changes).run(data)
+
+
+def test_a_bad_metric_is_refused_before_any_work(data, small, tmp_path):
+    run = whence.Run(folder=tmp_path / "work")
+    with pytest.raises(MetricError, match="Unknown metric"):
+        clone(small).set_params(metrics=("mrx@10",)).run(data, run=run)
+    assert not (tmp_path / "work").exists()
+
+
+def test_every_method_that_values_training_data_can_be_asked():
+    names = [name for name in METHODS.names() if METHODS[name].of_training]
+    experiment = CorruptionExperiment(methods=names, tolerance=0.5)
+    experiment._check_params()
+    for name in names:
+        made = _method(name, "user", experiment)
+        assert type(made) is METHODS[name]
+        if "metric" in made.params:
+            assert (made.metric, made.by) == ("mrr@100", None)
+            assert made.params.get("tolerance", 0.5) == 0.5
+    assert _method("tracin-cosine", "user", experiment).normalise == "cosine"
 
 
 def test_bad_data(data):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
+from killing import kill_after
 
 import whence
-from whence.errors import MetricError, ParameterError
+from whence.errors import MetricError, ParameterError, UnsupportedError
 from whence.experiments import PruneExperiment
 from whence.experiments.removing import divided
 
@@ -117,12 +118,35 @@ def test_an_aim_is_raised_as_far_as_the_metric_keeps_its_value(data):
     assert "frontier" in found.to_markdown()
 
 
+def test_killed_and_resumed_it_ends_with_the_same_bits(data, result, tmp_path):
+    script = """
+import whence
+data = whence.make_sessions(
+    n_sessions=120, n_validation=60, n_test=30, n_items=50, n_clusters=5, seed=4
+)
+whence.PruneExperiment(
+    model=lambda seed: whence.VMISKNN(k=10, m=30), methods=("length", "random"),
+    shares=(0.1, 0.2, 0.4), seeds=(0, 1), metrics=("mrr@10",),
+).run(data.train, data.validation, data.test, run=whence.Run(folder=folder))
+"""
+    kill_after(12, script, tmp_path)
+    run = whence.Run(folder=tmp_path, resume=True, threads=2)
+    found = PruneExperiment(**SMALL).run(data.train, data.validation, data.test, run=run)
+    for table in ("rows", "gains", "items", "values"):
+        assert getattr(found, table).equals(getattr(result, table))
+    assert found.lists.equals(result.lists)
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "words"),
     [
         ({"choice": 1.0}, ParameterError, "choice must be"),
         ({"shares": (1.0,)}, ParameterError, "something has to be left"),
         ({"shares": ()}, ParameterError, "shares is empty"),
+        ({"shares": (0.0,)}, ParameterError, "something has to be removed"),
+        ({"shares": (0.001,)}, ParameterError, "less than one of 120 sources"),
+        ({"values": ()}, ParameterError, "values is empty"),
+        ({"methods": ("influence-function",)}, UnsupportedError, "VMISKNN"),
         ({"aim": "st@5"}, MetricError, "sustainable"),
         ({"methods": ("lenth",)}, ParameterError, "Did you mean 'length'"),
     ],

@@ -189,6 +189,8 @@ whence.RemovalExperiment(
         ({"methods": ()}, ParameterError, "methods is empty"),
         ({"metrics": ("st@5",)}, MetricError, "sustainable"),
         ({"methods": ("tracin",)}, UnsupportedError, "VMISKNN"),
+        ({"methods": ("influence-function",)}, UnsupportedError, "VMISKNN"),
+        ({"up_to": 0.005}, ParameterError, "less than one of 120 sources"),
         ({"by": "basket"}, ParameterError, "by='item'"),
         ({"by": "user"}, ParameterError, "each session or item"),
         ({"up_to": 0.999, "steps": 1, "of": "rows"}, DataError, ""),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import polars as pl
 import pytest
+from killing import kill_after
 
 import whence
 from whence.errors import ParameterError, UnsupportedError
-from whence.experiments import ScalingExperiment, ScalingResult
+from whence.experiments import ScalingExperiment, ScalingResult, scaling
 from whence.experiments.scaling import measured
 
 SMALL = {"clicks": (300, 600), "queries": (20, 60), "n_threads": (1, 2), "repeats": 2}
@@ -54,6 +57,41 @@ def test_generated_data_have_as_many_clicks_as_asked_for():
     assert found.rows["n_queries"].unique().to_list() == [30]
 
 
+def test_killed_and_resumed_no_point_is_measured_twice(data, tmp_path, monkeypatch):
+    script = """
+import json
+import whence
+from whence.experiments import scaling
+data = whence.make_sessions(n_sessions=200, n_validation=60, n_items=100, seed=1)
+run = scaling._Measured.run
+def logged(self, shard):
+    rows = run(self, shard)
+    with open(folder + ".log", "a") as file:
+        file.write(json.dumps([shard, rows]) + "\\n")
+    return rows
+scaling._Measured.run = logged
+whence.ScalingExperiment(
+    methods=("length",), clicks=(300, 600), queries=(20, 60), n_threads=(1, 2), repeats=2,
+).run(data.train, data.validation, run=whence.Run(folder=folder))
+"""
+    kill_after(3, script, tmp_path / "work")
+    lines = [json.loads(line) for line in (tmp_path / "work.log").read_text().splitlines()]
+    kept = [(tuple(shard), rows) for shard, rows in lines if shard[-1] >= 0]
+    again, run = [], scaling._Measured.run
+    monkeypatch.setattr(
+        scaling._Measured, "run", lambda self, shard: again.append(shard) or run(self, shard)
+    )
+    how = whence.Run(folder=tmp_path / "work", resume=True)
+    found = ScalingExperiment(**SMALL, methods=("length",)).run(
+        data.train, data.validation, run=how
+    )
+    assert len(kept) == 3
+    assert len([one for one in again if one[-1] >= 0]) == 2 * 4 - 3
+    assert not {shard for shard, _ in kept} & set(again)
+    seconds = [row["cpu_seconds"] for _, rows in kept for row in rows]
+    assert found.rows["cpu_seconds"].head(len(seconds)).to_list() == seconds
+
+
 def test_the_exponent_is_that_of_the_power():
     sizes = np.array([1000, 2000, 8000])
     rows = pl.DataFrame(
@@ -78,7 +116,8 @@ def test_memory_is_the_peak_above_what_there_was():
 def test_bad_input(data):
     with pytest.raises(ParameterError, match="or neither"):
         ScalingExperiment().run(data.train)
-    with pytest.raises(ParameterError, match="clicks is empty"):
-        ScalingExperiment(clicks=()).run()
+    for name in ("clicks", "queries", "n_threads"):
+        with pytest.raises(ParameterError, match=f"{name} is empty"):
+            ScalingExperiment(**{name: ()}).run()
     with pytest.raises(UnsupportedError, match="RetrainingShapley"):
         ScalingExperiment(model=lambda seed: whence.ItemKNN()).run(data.train, data.validation)

@@ -10,7 +10,7 @@ from whence.cli.experiment import Asked, experiment
 
 @experiment(
     "ScalingExperiment", "Time and memory",
-    without=("metric", "seed", "sustainable_items"),
+    without=("metric", "seed", "sustainable_items", "sustainability_weight"),
     names={"methods": ("--method",)},
     seeds=None, parts=True, generated=True,
     tables={"table.csv": "to_frame", "exponents.csv": "exponents", "measurements.csv": "rows"},
@@ -26,9 +26,6 @@ def scaling(asked: Asked) -> Any:
     """
     from whence.experiments import ScalingExperiment
 
-    config = asked.config
-    given = None if asked.parts is None else asked.parts.sustainable_items
-    return ScalingExperiment(
-        model=asked.of_parts()["model"], metric=config.metric, seed=asked.seed,
-        sustainable_items=given, **asked.given.parameters,
-    )  # fmt: skip
+    given = asked.of_parts()
+    metric = given.pop("metrics")[0]
+    return ScalingExperiment(**given, metric=metric, seed=asked.seed, **asked.given.parameters)

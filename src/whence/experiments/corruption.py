@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from annotated_types import Gt, Le
 
 from whence.attribution import METHODS, Attribution
 from whence.curation.attacks import SHILLING, Attack, AttackKind
@@ -25,27 +26,32 @@ from whence.engines import Checkpoints, ListJob, Run, settled
 from whence.engines import run as run_job
 from whence.errors import DataError, ParameterError, UnsupportedError
 from whence.evaluation import evaluate
+from whence.experiments.acting import check_shares, check_some
 from whence.experiments.corruption_results import (
     CONTROLS,
     NOTHING,
     PLANTED,
     CorruptionResult,
-    Method,
 )
 from whence.experiments.histories import Asked, split_shares
-from whence.experiments.removing import queries_of, taken
-from whence.experiments.valuing import build_method
+from whence.experiments.removing import Measures, queries_of, taken
+from whence.experiments.valuing import build_method, check_methods
 from whence.models.identity import model_identity
 from whence.parameters import Configurable, NonNegative, PositiveInt, Seed, Share
 
 _EITHER_WAY = ("length", "popularity")
-_OF_NETWORKS: tuple[Method, ...] = (
+_OF_NETWORKS = (
     *CONTROLS, "trimmed-loss", "information-gain", "order-gain", "self-influence", "tracin",
 )  # fmt: skip
-_OF_NEIGHBOURS: tuple[Method, ...] = ("random", "length", "popularity", "loo", "shapley")
-_CLEANING: tuple[Method, ...] = ("random", "loss", "trimmed-loss")
-_OF_GAMES = ("shapley", "loo", "banzhaf")
-_BY_TRACIN = ("self-influence", "tracin-cosine", "every-step")
+_OF_NEIGHBOURS = ("random", "length", "popularity", "loo", "shapley")
+_CLEANING = ("random", "loss", "trimmed-loss")
+_VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "self-influence": ("tracin", {}),
+    "tracin-cosine": ("tracin", {"normalise": "cosine"}),
+    "every-step": ("tracin", {"every_step": True}),
+    "influence": ("influence-function", {"solver": "ggn"}),
+}
+"""Names that stand for a method with other parameters than its own."""
 
 
 class CorruptionExperiment(Configurable):
@@ -70,9 +76,9 @@ class CorruptionExperiment(Configurable):
         "self-influence" (highest first), "tracin", "tracin-cosine" (the mean of the cosines of
         gradients), "every-step" (TracIn over every step of training), "replay" and "influence"
         (by the Gauss-Newton matrix) at gradients; "shapley", "loo" and "banzhaf" share out the
-        first metric among the neighbours of a model that has them. By default those that value
-        the data of the model: the controls, and losses and TracIn of a network, or "shapley" and
-        "loo" of a neighbour model.
+        first metric among the neighbours of a model that has them; and every other method that
+        values training data, by its name. By default those that value the data of the model: the
+        controls, and losses and TracIn of a network, or "shapley" and "loo" of a neighbour model.
     clean : sequence of str, optional
         Those of the methods by which sources are left out as well. By default "random", and the
         losses, or "shapley" and "loo".
@@ -98,11 +104,11 @@ class CorruptionExperiment(Configurable):
 
     model: Callable[[int], Any] | None = None
     attacks: Sequence[AttackKind] = ("uniform", "popularity", "shuffled", "bandwagon", "segment")
-    share: Share = 0.1
+    share: Annotated[float, Gt(0.0), Le(1.0)] = 0.1
     direction: Literal["push", "nuke"] = "push"
     by: Literal["source", "item"] = "source"
-    methods: Sequence[Method] | None = None
-    clean: Sequence[Method] | None = None
+    methods: Sequence[str] | None = None
+    clean: Sequence[str] | None = None
     shares: Sequence[Share] = (0.05, 0.1, 0.2)
     seeds: Sequence[Seed] = (0, 1, 2)
     metrics: Sequence[str] = ("mrr@100", "recall@10")
@@ -112,10 +118,11 @@ class CorruptionExperiment(Configurable):
 
     def _check_params(self) -> None:
         super()._check_params()
-        for name in ("attacks", "methods", "seeds", "metrics"):
-            given = getattr(self, name)
-            if given is not None and not given:
-                raise ParameterError(f"{name} is empty; give at least one.")
+        check_some(self.params, "attacks", "methods", "seeds", "metrics", "shares")
+        check_shares("shares", self.shares)
+        Measures.of(self.metrics, None, 0.0)
+        check_methods(self.methods or (), also=_VARIANTS)
+        check_methods(self.clean or (), "clean", also=_VARIANTS)
         if self.by == "item":
             for kind in self.attacks:
                 if kind != "bot" and kind not in SHILLING:
@@ -188,18 +195,25 @@ class CorruptionExperiment(Configurable):
             rows = run_job(job, shards, run, message="valuing", kept=kept)
         return CorruptionResult(pl.DataFrame(rows, infer_schema_length=None), settings)
 
-    def _chosen(self, model: Any) -> tuple[Sequence[Method], Sequence[Method]]:
+    def _chosen(self, model: Any) -> tuple[Sequence[str], Sequence[str]]:
         """The methods that value, and those that clean; by default what the model allows."""
         try:
             _method("loss", "user", self).check_model(model)
-            usual, cleaning = _OF_NETWORKS, _CLEANING
+            usual: Sequence[str] = _OF_NETWORKS
+            cleaning = _CLEANING
         except UnsupportedError:
             usual, cleaning = _OF_NEIGHBOURS, ("random", "loo", "shapley")
         methods = usual if self.methods is None else self.methods
         if self.by == "item" and self.methods is None:
             methods = [name for name in methods if name != "order-gain"]
-        clean = [one for one in cleaning if one in methods] if self.clean is None else self.clean
-        return methods, clean
+        if self.clean is None:
+            return methods, [one for one in cleaning if one in methods]
+        for name in self.clean:
+            if name not in methods:
+                raise ParameterError(
+                    f"clean has {name!r}, which is none of methods; add it, or leave it out."
+                )
+        return methods, self.clean
 
     def _make(self, seed: int) -> Any:
         return small_gru(seed) if self.model is None else self.model(seed)
@@ -309,7 +323,7 @@ class _Findings(ListJob[tuple[AttackKind, int, str], dict[str, Any]]):
         metric = self.experiment.metrics[0]
         best, chosen = float(evaluate(model, asked.validation, metric)), 0.0
         kept = model
-        order = np.argsort(values.scores, kind="stable")
+        order = np.argsort(values.totals, kind="stable")
         for share in self.experiment.shares:
             n = round(share * len(values))
             again = self._without(seed, asked, values.ids.gather(order[:n])) if n else model
@@ -353,20 +367,13 @@ def _values(
     return _changed(found, _per_row(found, asked, by)) if name == "tracin-cosine" else found
 
 
-def _method(name: str, by: str, experiment: CorruptionExperiment) -> Any:
-    """Make the method that a name of `Method` stands for."""
-    if name in _OF_GAMES:
-        whole = None if by != "item" else by
-        metric, tolerance = experiment.metrics[0], experiment.tolerance
-        return build_method(name, metric, {}, by=whole, tolerance=tolerance)
-    changes: dict[str, dict[str, Any]] = {
-        "tracin-cosine": {"normalise": "cosine"},
-        "every-step": {"every_step": True},
-        "influence": {"solver": "ggn"},
-    }
-    called = "tracin" if name in _BY_TRACIN else name
-    kind: Any = METHODS[called]
-    return kind(by=by, **changes.get(name, {}))
+def _method(name: str, by: str | None, experiment: CorruptionExperiment) -> Any:
+    """Make a method by its name."""
+    called, changes = _VARIANTS.get(name, (name, {}))
+    if "metric" in METHODS[called].parameter_types() and by != "item":
+        by = None  # each session or user, whichever there are
+    metric, tolerance = experiment.metrics[0], experiment.tolerance
+    return build_method(called, metric, changes, by=by, tolerance=tolerance)
 
 
 def _per_row(found: Attribution, asked: Asked, by: str) -> npt.NDArray[np.float64]:

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from whence._html import ShownAsTable
-from whence.experiments.results import t_interval
+from whence.experiments.results import t_interval, with_interval
 
 FloatArray = npt.NDArray[np.float64]
 
-Method = Literal[
-    "random", "length", "popularity", "loss", "trimmed-loss", "information-gain", "order-gain",
-    "self-influence", "tracin", "tracin-cosine", "every-step", "replay", "influence",
-    "shapley", "loo", "banzhaf",
-]  # fmt: skip
-CONTROLS: tuple[Method, ...] = ("random", "length", "popularity", "loss")
+CONTROLS = ("random", "length", "popularity", "loss")
 """What every method has to beat; length and popularity by the better of both directions."""
 NOTHING, PLANTED = "nothing left out", "planted left out"
 """The models that learned from everything, and from nothing that was planted."""
@@ -101,11 +96,11 @@ class CorruptionResult(ShownAsTable):
                 cells = [
                     row["method"],
                     _number(row.get("average_precision"), "{:.3f}"),
-                    _with_interval(row, "above_controls", "{:+.3f}"),
+                    with_interval(row, "above_controls", "{:+.3f}"),
                     _number(row.get("recall"), "{:.2f}"),
                     _number(row.get(metric), "{:.4f}"),
-                    _with_interval(row, f"{metric}_gained", "{:+.4f}"),
-                    _with_interval(row, f"{metric}_recovered", "{:.0%}"),
+                    with_interval(row, f"{metric}_gained", "{:+.4f}"),
+                    with_interval(row, f"{metric}_recovered", "{:.0%}"),
                     _number(row.get("share"), "{:.0%}"),
                 ]
                 lines.append("| " + " | ".join(cells) + " |")
@@ -161,11 +156,3 @@ def _recovered(part: pl.DataFrame, method: str, metric: str) -> dict[str, Any]:
 
 def _number(value: float | None, form: str) -> str:
     return "" if value is None else form.format(value)
-
-
-def _with_interval(row: dict[str, Any], name: str, form: str) -> str:
-    value, low, high = (row.get(key) for key in (name, f"{name}_low", f"{name}_high"))
-    if value is None:
-        return ""
-    interval = "" if low is None else f" ({form.format(low)} to {form.format(high)})"
-    return form.format(value) + interval

@@ -13,8 +13,8 @@ from whence._html import ShownAsTable
 from whence.data import Interactions
 from whence.evaluation import Queries
 from whence.experiments.intervals import paired
-from whence.experiments.removal_results import with_interval
 from whence.experiments.removing import NOTHING, RANDOM, askers_of
+from whence.experiments.results import with_interval
 
 _OF_ITEMS = ("order", "title", "sustainable", "before", "after", "change")
 _OF_LISTS = ("order", "history", "before", "after")

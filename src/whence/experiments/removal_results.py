@@ -10,7 +10,7 @@ import polars as pl
 
 from whence._html import ShownAsTable
 from whence.errors import ColumnError, did_you_mean
-from whence.experiments.results import t_interval
+from whence.experiments.results import t_interval, with_interval
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,8 @@ class RemovalResult(ShownAsTable):
         for metric in self.settings["metrics"]:
             curves = self.curves(metric)
             shares = _few(curves["fraction"].unique().sort().to_list())
-            shown = " | ".join(f"{share:.0%}" for share in shares)
+            digits = next((d for d in range(6) if _told_apart(shares, d)), 6)
+            shown = " | ".join(f"{share:.{digits}%}" for share in shares)
             lines += [
                 f"| {metric} on test data, removed: | {shown} | mean change (95%) "
                 "| above random order (95%) |",
@@ -140,17 +141,12 @@ class RemovalResult(ShownAsTable):
         )  # fmt: skip
 
 
+def _told_apart(shares: Sequence[float], digits: int) -> bool:
+    return len({f"{share:.{digits}%}" for share in shares}) == len(shares)
+
+
 def _few(shares: Sequence[float], n: int = 5) -> list[float]:
     """At most so many of the shares, evenly spread, the last among them."""
     last = len(shares) - 1
     places = sorted({round(last * k / (n - 1)) for k in range(n)})
     return [shares[place] for place in places]
-
-
-def with_interval(row: dict[str, Any], name: str, form: str = "{:+.4f}") -> str:
-    """A value with its interval, as text; "" where there is none."""
-    value, low, high = (row.get(key) for key in (name, f"{name}_low", f"{name}_high"))
-    if value is None:
-        return ""
-    interval = "" if low is None else f" ({form.format(low)} to {form.format(high)})"
-    return form.format(value) + interval

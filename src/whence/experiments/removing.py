@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -172,14 +172,18 @@ class Removal:
         _, ids, of_rows = sources_of(train, by)
         return cls(train, of_rows, len(ids))
 
+    def n_of(self, share: float) -> int:
+        """Number of sources that are a share of all, rounded down."""
+        # A hair is added so that 0.07 of 100 sources is 7 of them in binary arithmetic, too.
+        return int(share * self.n + 1e-9)
+
     def first(self, order: IntArray, share: float, of: str = "sources") -> IntArray:
         """The first sources of an order that are a share of all sources, or have one of all rows.
 
         Both are rounded down, so that no more than the share is removed.
         """
-        # A hair is added so that 0.07 of 100 sources is 7 of them in binary arithmetic, too.
         if of == "sources":
-            return order[: int(share * self.n + 1e-9)]
+            return order[: self.n_of(share)]
         rows = np.cumsum(np.bincount(self.of_rows, minlength=self.n)[order])
         return order[: np.searchsorted(rows, share * len(self.of_rows) + 1e-9, side="right")]
 
@@ -197,6 +201,33 @@ class Removal:
         if not left.n_rows:
             raise DataError("Nothing would be left of the training data; remove smaller shares.")
         return left
+
+
+@dataclass(frozen=True)
+class Refitting:
+    """Models fitted to what is left when some sources are removed.
+
+    Attributes
+    ----------
+    made : callable
+    removal : Removal
+    measures : Measures
+    orders : dict
+        Of each seed and name of an order the numbers of the sources.
+    """
+
+    made: Makes
+    removal: Removal
+    measures: Measures
+    orders: Mapping[tuple[int, str], IntArray]
+
+    def refitted(
+        self, seed: int, name: str, share: float, gone: IntArray
+    ) -> tuple[Any, dict[str, Any]]:
+        """The model without some sources, and what was removed, as columns of a table."""
+        row = {"seed": seed, "order": name, "share": share, "n_removed": len(gone)}
+        row["n_rows_removed"] = int(np.isin(self.removal.of_rows, gone).sum())
+        return self.made(seed).fit(self.removal.without(gone)), row
 
 
 def divided(data: Queries, share: float, seed: int) -> tuple[Queries, Queries]:

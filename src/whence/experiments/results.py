@@ -74,7 +74,10 @@ class OpponentsResult(ShownAsTable):
             ]
             for row in frame.filter(pl.col("metric") == metric).iter_rows(named=True):
                 cells = [row["arm"], f"{row['mean']:.4f}"]
-                cells += [_difference(row, other) for other in ("none", "random")]
+                cells += [
+                    "" if row["arm"] == other else with_interval(row, f"vs_{other}")
+                    for other in ("none", "random")
+                ]
                 share = row.get("planted_share")
                 cells.append("" if share is None else f"{share:.0%}")
                 lines.append("| " + " | ".join(cells) + " |")
@@ -115,10 +118,10 @@ def t_interval(values: npt.NDArray[np.float64]) -> tuple[float | None, float | N
     return middle - half, middle + half
 
 
-def _difference(row: dict[str, Any], other: str) -> str:
-    value = row.get(f"vs_{other}")
-    if value is None or row["arm"] == other:
+def with_interval(row: dict[str, Any], name: str, form: str = "{:+.4f}") -> str:
+    """A value with its interval, as text; "" where there is none."""
+    value, low, high = (row.get(key) for key in (name, f"{name}_low", f"{name}_high"))
+    if value is None:
         return ""
-    low, high = row[f"vs_{other}_low"], row[f"vs_{other}_high"]
-    interval = "" if low is None else f" ({low:+.4f} to {high:+.4f})"
-    return f"{value:+.4f}{interval}"
+    interval = "" if low is None else f" ({form.format(low)} to {form.format(high)})"
+    return form.format(value) + interval

@@ -24,26 +24,24 @@ from whence.engines import Checkpoints, ListJob, Run, settled
 from whence.engines import run as run_job
 from whence.errors import ParameterError
 from whence.evaluation import Queries, evaluate
+from whence.experiments.acting import ValuingExperiment, check_some
 from whence.experiments.removing import Measures, identity, made_for, queries_of
 from whence.experiments.results import t_interval
-from whence.experiments.valuing import Makes, build_method, check_methods
-from whence.parameters import Configurable, PositiveInt, Seed
+from whence.experiments.valuing import Makes, build_method
+from whence.parameters import PositiveInt, Seed
 
 FIT, EVALUATE = "fit", "evaluate"
 _PER_SESSION = 5
 _MB = 1e6
 
 
-class ScalingExperiment(Configurable):
+class ScalingExperiment(ValuingExperiment):
     """Measure time and memory against clicks, queries and threads.
 
     Parameters
     ----------
-    model : callable, optional
-        ``model(seed)`` makes the model, not yet fitted. By default `VMISKNN`, of baskets `TIFUKNN`,
-        of users with items `ItemKNN`.
-    methods : sequence of str
-        That value the training data.
+    model, methods, sustainable_items, sustainability_weight
+        As in `ValuingExperiment`.
     clicks : sequence of int
         Rows of training data: about so many, of the latest sessions or users.
     queries : sequence of int
@@ -66,7 +64,6 @@ class ScalingExperiment(Configurable):
     so.
     """
 
-    model: Makes | None = None
     methods: Sequence[str] = ("loo", "shapley")
     clicks: Sequence[PositiveInt] = (10_000, 30_000, 100_000)
     queries: Sequence[PositiveInt] = (1_000, 3_000, 10_000)
@@ -75,15 +72,11 @@ class ScalingExperiment(Configurable):
     permutations: PositiveInt = 20
     metric: str = "mrr@20"
     seed: Seed = 0
-    sustainable_items: Any = None
 
     def _check_params(self) -> None:
         super()._check_params()
-        for name in ("clicks", "queries"):
-            if not getattr(self, name):
-                raise ParameterError(f"{name} is empty; give at least one.")
-        check_methods(self.methods)
-        Measures.of([self.metric], self.sustainable_items, 0.2)
+        check_some(self.params, "clicks", "queries", "n_threads")
+        self._measures_of([self.metric])
 
     def run(
         self, train: Any = None, validation: Any = None, *, run: Run | None = None
@@ -111,7 +104,7 @@ class ScalingExperiment(Configurable):
         if train is None:
             train, validation = self._generated()
         made, model, data = made_for(self.model, self.seed, train)
-        measures = Measures.of([self.metric], self.sustainable_items, 0.2)
+        measures = self._measures_of([self.metric])
         methods = [(name, self._build(name, measures)) for name in self.methods]
         for _, method in methods:
             method._check_params()

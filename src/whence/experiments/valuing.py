@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,18 +21,28 @@ IntArray = npt.NDArray[np.int64]
 Makes = Callable[[int], Any]
 
 
-def check_methods(methods: Sequence[str], name: str = "methods") -> None:
+def check_methods(
+    methods: Sequence[str], name: str = "methods", also: Collection[str] = ()
+) -> None:
     """Refuse methods that are unknown, or do not credit training data.
+
+    Parameters
+    ----------
+    methods : sequence of str
+    name : str
+        Of the parameter.
+    also : collection of str
+        Further names that are known.
 
     Raises
     ------
     ParameterError
         In that case.
     """
-    known = [one for one in METHODS.names() if METHODS[one].of_training]
+    known = [*(one for one in METHODS.names() if METHODS[one].of_training), *also]
     for method in methods:
         found = METHODS.find(method)
-        if found is None or not found.of_training:
+        if method not in also and (found is None or not found.of_training):
             raise ParameterError(
                 f"{name} has {method!r}, which values no training data; take one of "
                 f"{', '.join(known)}.{did_you_mean(method, known)}"
@@ -44,6 +54,8 @@ def build_method(name: str, metric: str, options: Mapping[str, Any], **more: Any
     kind = METHODS[name]
     known = kind.parameter_types()
     given = {"metric": metric, **options, **more}
+    if "metric" not in known:  # its tolerance, if any, is not one of draws
+        given.pop("tolerance", None)
     return kind(**{key: v for key, v in given.items() if key in known and v is not None})
 
 

@@ -25,6 +25,7 @@ from whence.influence.functions.reading import objective_of
 from whence.influence.functions.solvers import Settings
 from whence.influence.reliability import reliability
 from whence.influence.result import Influence
+from whence.models.base import require
 from whence.models.matrix.als import ALS
 from whence.models.matrix.ease import EASE
 from whence.parameters import Count, NonNegative, Positive, PositiveInt, Seed
@@ -137,6 +138,11 @@ class InfluenceFunction(
     precision: Literal["float32", "float64"] | None = None
     seed: Seed = 42
     threads: PositiveInt | None = None
+
+    def check_model(self, model: Any) -> None:
+        """Refuse a model without a loss for each example; see `Attributor.check_model`."""
+        if not isinstance(model, EASE):
+            require(model, "differentiable", "An influence function")
 
     def attribute(self, model: Any, data: Any, *, run: Run | None = None) -> Influence:
         """Influence of all training data on the mean outcome of the queries, by two solves.
