@@ -144,7 +144,6 @@ def experiment(
     rating: bool = True,
     parts: bool = False,
     generated: bool = False,
-    tables: Mapping[str, str] | None = None,
     pictures: Callable[[Any], Mapping[str, Any]] | None = None,
     free: Collection[str] = (),
 ) -> Callable[[Callable[..., Any]], Callable[..., None]]:
@@ -174,8 +173,6 @@ def experiment(
         than one file.
     generated : bool
         Whether it makes data where none are given.
-    tables : mapping of str to str
-        Name of a file to the attribute or method of the result that it has the table of.
     pictures : callable
         From the result to pictures: name of a file to ``draw(ax=...)``.
     free : collection of str
@@ -199,7 +196,7 @@ def experiment(
             made = build(asked, **{one.name: values[one.name] for one in own})
             built, arguments = made if isinstance(made, tuple) else (made, {})
             carry_out(
-                name, built, {**data, **arguments}, output, title, tables or {}, pictures,
+                name, built, {**data, **arguments}, output, title, pictures,
                 overwrite=overwrite, resume=resume, threads=threads, free=free,
             )  # fmt: skip
 
@@ -323,7 +320,6 @@ def carry_out(
     data: Mapping[str, Any],
     folder: Path,
     title: str,
-    tables: Mapping[str, str],
     pictures: Callable[[Any], Mapping[str, Any]] | None,
     *,
     overwrite: bool,
@@ -338,10 +334,10 @@ def carry_out(
     name : str
         Of the command.
     experiment : object
-        With ``run(**data, run=...)``, whose result has ``to_markdown`` and ``to_frame``.
+        With ``run(**data, run=...)``, whose result is an `ExperimentResult`.
     data : mapping
     folder : Path
-    title, tables, pictures, free
+    title, pictures, free
         As in `experiment`.
     overwrite, resume, threads
         As on the command line.
@@ -370,15 +366,12 @@ def carry_out(
         say(table)
         with atomic_path(folder / "table.md", overwrite=True) as path:
             path.write_text(table + "\n", encoding="utf-8")
-        for file, attribute in tables.items():
-            held = getattr(found, attribute)
-            frame = held() if callable(held) else held
-            write_interactions(frame, folder / file, overwrite=True)
+        for file in found.tables:
+            write_interactions(found.table(file), folder / file, overwrite=True)
         for file, draw in (pictures(found) if pictures else {}).items():
             with picture(folder / file, overwrite=True) as axes:
                 draw(ax=axes)
-        settings = getattr(found, "settings", None) or found.metadata
-        write_json({"settings": settings}, folder / SUMMARY)
+        write_json({"settings": found.about}, folder / SUMMARY)
     kinds = (".md", ".csv", ".parquet", ".png")
     names = sorted(path.name for path in folder.iterdir() if path.suffix in kinds)
     say(f"Written to {folder}: {', '.join(names)}.")

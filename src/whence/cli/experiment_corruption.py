@@ -18,7 +18,6 @@ from whence.cli.experiment import Asked, experiment
         "attacks": ("--attack",), "methods": ("--method",), "shares": ("--clean-share",),
         "metrics": ("--metric",),
     },
-    tables={"table.csv": "to_frame", "findings.csv": "rows"},
     pictures=lambda found: {"detection.png": found.plot},
 )  # fmt: skip
 def corruption(

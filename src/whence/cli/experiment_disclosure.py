@@ -34,7 +34,6 @@ _SEARCH = ("runs", "outcome", "rounds", "delta", "calibrate")
             "within", "tolerance", "seed",
         ),
     ),
-    tables={"table.csv": "to_frame", "runs.csv": "rows"},
     pictures=lambda found: {"frontier.png": found.plot},
 )  # fmt: skip
 def disclosure(asked: Asked) -> Any:

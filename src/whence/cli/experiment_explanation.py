@@ -28,7 +28,7 @@ def _pictures(found: Any) -> Mapping[str, Any]:
         "k": ("-k",), "n": ("-n",), "methods": ("--method",), "maskings": ("--masking",),
     },
     seeds=None, rating=False,
-    tables={"table.csv": "to_frame", "rows.csv": "rows"}, pictures=_pictures,
+    pictures=_pictures,
 )  # fmt: skip
 def explanation_fidelity(
     asked: Asked,

@@ -21,10 +21,6 @@ def _pictures(found: Any) -> Mapping[str, Any]:
 @experiment(
     "FidelityExperiment", "What values predict of retraining", options.MODEL,
     names={"methods": ("--method",)}, seeds=None,
-    tables={
-        "scores.csv": "scores", "proponents.csv": "proponents", "costs.csv": "costs",
-        "changes.parquet": "changes",
-    },
     pictures=_pictures,
     free=("methods", "masks", "starts", "runs", "keep", "removals", "proponents", "pairs"),
 )  # fmt: skip

@@ -11,7 +11,6 @@ from whence.cli.experiment import Asked, experiment
 @experiment(
     "ForgettingExperiment", "Forgotten, and trained afresh", options.MODEL,
     names={"shares": ("--share",), "epochs": ("--epochs",)},
-    tables={"table.csv": "to_frame", "requests.csv": "rows"},
 )  # fmt: skip
 def forgetting(asked: Asked) -> Any:
     """Forget single users, shares of all and a stream of them; compare with training afresh.

@@ -12,7 +12,7 @@ from whence.cli.experiment import Asked, experiment, of_metrics
 @experiment(
     "OpponentsExperiment", "Opponents left out, fitted again",
     without=("protocol",), names={"n": ("-n",)}, seeds=5, rating=False,
-    tables={"table.csv": "to_frame", "fits.csv": "rows"}, pictures=of_metrics,
+    pictures=of_metrics,
 )  # fmt: skip
 def opponents(
     asked: Asked,

@@ -12,10 +12,6 @@ from whence.cli.experiment import Asked, experiment
     without=("metrics", "sustainable_items", "sustainability_weight"),
     names={"methods": ("--method",), "shares": ("--share",), "values": ("--value-metric",)},
     parts=True,
-    tables={
-        "table.csv": "to_frame", "frontier.csv": "frontier", "items.csv": "items",
-        "fits.csv": "rows", "lists.parquet": "lists", "values.parquet": "values",
-    },
     pictures=lambda found: {
         "choice.png" if found.settings["aim"] is None else "frontier.png": found.plot
     },

@@ -12,10 +12,6 @@ from whence.cli.experiment import Asked, experiment, of_metrics
     without=("metrics", "sustainable_items", "sustainability_weight"),
     names={"methods": ("--method",)},
     parts=True,
-    tables={
-        "table.csv": "to_frame", "curves.csv": "curves", "fits.csv": "rows",
-        "values.parquet": "values",
-    },
     pictures=of_metrics,
 )  # fmt: skip
 def removal(asked: Asked) -> Any:

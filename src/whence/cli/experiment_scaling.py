@@ -13,7 +13,6 @@ from whence.cli.experiment import Asked, experiment
     without=("metric", "seed", "sustainable_items", "sustainability_weight"),
     names={"methods": ("--method",)},
     seeds=None, parts=True, generated=True,
-    tables={"table.csv": "to_frame", "exponents.csv": "exponents", "measurements.csv": "rows"},
     pictures=lambda found: {
         f"{size}.png": partial(found.plot, f"n_{size}") for size in ("clicks", "queries")
     },

@@ -18,7 +18,7 @@ def report(
         typer.Argument(
             metavar="FOLDERS",
             help="What whence train, value, evaluate, trace, explain, disclose, forget, experiment "
-            "or demo wrote; or folders of such folders.",
+            "or demo wrote; folders of such folders; or files of values or explanations.",
             show_default=False,
         ),
     ],

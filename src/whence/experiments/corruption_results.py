@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from whence._html import ShownAsTable
-from whence.experiments.results import t_interval, with_interval
+from whence.experiments.results import ExperimentResult, t_interval, with_interval
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -21,7 +20,7 @@ NOTHING, PLANTED = "nothing left out", "planted left out"
 
 
 @dataclass(frozen=True)
-class CorruptionResult(ShownAsTable):
+class CorruptionResult(ExperimentResult):
     """What the corruption experiment measured.
 
     Attributes
@@ -33,6 +32,9 @@ class CorruptionResult(ShownAsTable):
     settings : dict
         What was run.
     """
+
+    experiment = "corruption"
+    tables: ClassVar = {"table.csv": "to_frame", "findings.csv": "rows"}
 
     rows: pl.DataFrame
     settings: dict[str, Any]

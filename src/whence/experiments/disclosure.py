@@ -11,11 +11,10 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import polars as pl
 
-from whence._html import ShownAsTable
 from whence.curation.disclosure import Disclosure, simulate_willingness
 from whence.curation.disclosure.comparison import (
     FREE,
@@ -35,6 +34,7 @@ from whence.data._parts import check_fractions
 from whence.engines import Checkpoints, Run, settled
 from whence.engines import run as run_job
 from whence.errors import DataError, ParameterError, check_choice
+from whence.experiments.results import ExperimentResult
 from whence.influence.functions import factor_loss, to_optimum
 from whence.models.identity import data_identity, model_identity, told_apart
 from whence.parameters import Configurable, NonNegative, Seed
@@ -189,7 +189,7 @@ class _Fits(Retrained):
 
 
 @dataclass(frozen=True)
-class DisclosureResult(ShownAsTable):
+class DisclosureResult(ExperimentResult):
     """What the disclosure experiment measured.
 
     Attributes
@@ -201,6 +201,9 @@ class DisclosureResult(ShownAsTable):
     settings : dict
         What was run.
     """
+
+    experiment = "disclosure"
+    tables: ClassVar = {"table.csv": "to_frame", "runs.csv": "rows"}
 
     rows: pl.DataFrame
     settings: dict[str, Any]

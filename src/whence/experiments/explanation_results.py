@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from whence._html import ShownAsTable
 from whence.errors import check_choice
-from whence.experiments.results import t_interval
+from whence.experiments.results import ExperimentResult, t_interval
 from whence.explanation.fidelity import MEASURES
 
 CONTROLS = ("random", "recency", "popularity")
@@ -30,7 +29,7 @@ HEADS = {
 
 
 @dataclass(frozen=True)
-class ExplanationFidelityResult(ShownAsTable):
+class ExplanationFidelityResult(ExperimentResult):
     """How faithful the orders of several methods are, beside controls.
 
     Attributes
@@ -43,6 +42,9 @@ class ExplanationFidelityResult(ShownAsTable):
         What was run; ``accuracy``: recall@10 of the model on the last item of each user, where it
         was fitted; ``left_out``: why a method was left out under a masking.
     """
+
+    experiment = "explanation-fidelity"
+    tables: ClassVar = {"table.csv": "to_frame", "rows.csv": "rows"}
 
     rows: pl.DataFrame
     settings: dict[str, Any]

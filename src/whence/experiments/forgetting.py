@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from whence._html import ShownAsTable
 from whence.curation.forgetting import forget
 from whence.curation.forgetting.audit import same_way
 from whence.curation.forgetting.ways import check_can_forget
@@ -18,7 +17,7 @@ from whence.data import Interactions, split_leave_one_out, split_random, split_r
 from whence.engines import Checkpoints, ListJob, Run, settled
 from whence.engines import run as run_job
 from whence.errors import DataError, ParameterError
-from whence.experiments.results import t_interval
+from whence.experiments.results import ExperimentResult, t_interval
 from whence.models.identity import model_identity
 from whence.parameters import Configurable, Count, PositiveInt, Seed, Share
 
@@ -228,7 +227,7 @@ class _Requests(ListJob[Shard, list[dict[str, Any]]]):
 
 
 @dataclass(frozen=True)
-class ForgettingResult(ShownAsTable):
+class ForgettingResult(ExperimentResult):
     """What the forgetting experiment measured.
 
     Attributes
@@ -239,6 +238,9 @@ class ForgettingResult(ShownAsTable):
     settings : dict
         What was run.
     """
+
+    experiment = "forgetting"
+    tables: ClassVar = {"table.csv": "to_frame", "requests.csv": "rows"}
 
     rows: pl.DataFrame
     settings: dict[str, Any]

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
 
-from whence._html import ShownAsTable
 from whence.data import Interactions
 from whence.evaluation import Queries
 from whence.experiments.intervals import paired
 from whence.experiments.removing import NOTHING, RANDOM, askers_of
-from whence.experiments.results import with_interval
+from whence.experiments.results import ExperimentResult, curves_of, with_interval
 
 _OF_ITEMS = ("order", "title", "sustainable", "before", "after", "change")
 _OF_LISTS = ("order", "history", "before", "after")
 
 
 @dataclass(frozen=True)
-class PruneResult(ShownAsTable):
+class PruneResult(ExperimentResult):
     """What the prune experiment measured.
 
     Attributes
@@ -46,6 +45,13 @@ class PruneResult(ShownAsTable):
         What was run.
     """
 
+    experiment = "prune"
+    tables: ClassVar = {
+        "table.csv": "to_frame", "choice.csv": "choices", "frontier.csv": "frontier",
+        "items.csv": "items", "fits.csv": "rows", "lists.parquet": "lists",
+        "values.parquet": "values",
+    }  # fmt: skip
+
     rows: pl.DataFrame
     gains: pl.DataFrame
     frontier: pl.DataFrame
@@ -68,6 +74,24 @@ class PruneResult(ShownAsTable):
             removed at random, with their 95% intervals over seeds and over who asks.
         """
         return self.gains
+
+    def choices(self, metric: str | None = None) -> pl.DataFrame:
+        """Mean of a metric over the seeds on the choice part, by share, with a band.
+
+        Parameters
+        ----------
+        metric : str, optional
+            All by default.
+
+        Returns
+        -------
+        polars.DataFrame
+            As of `RemovalResult.curves`.
+        """
+        return pl.concat(
+            curves_of(self.rows, self.settings["orders"], one, "choice")
+            for one in ([metric] if metric else self.settings["metrics"])
+        )
 
     def to_markdown(self) -> str:
         """A table for each metric, and what is recommended more and less often."""
@@ -114,19 +138,8 @@ class PruneResult(ShownAsTable):
         first, aim = self.settings["metrics"][0], self.settings["aim"]
         if aim is not None:
             return plot_exchange(self.frontier, first, aim, ax=ax)
-        measured = self.rows.filter(pl.col("data") == "choice")
-        base = measured.filter(pl.col("order") == NOTHING).drop("order")
-        curves = [
-            pl.concat(
-                [base.with_columns(order=pl.lit(name)).select(measured.columns), part]
-            ).group_by("order", "share").agg(pl.col(first).mean())
-            for (name,), part in measured.filter(pl.col("order") != NOTHING).group_by(
-                "order", maintain_order=True
-            )
-        ]  # fmt: skip
-        table = pl.concat(curves).rename({"share": "fraction", first: "value"})
         return plots.removal_curve(
-            table, by="order", ax=ax, label=f"{first} on the choice part",
+            self.choices(first), by="order", ax=ax, label=f"{first} on the choice part",
             title="How much to remove is chosen here",
         )  # fmt: skip
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import polars as pl
 
-from whence._html import ShownAsTable
 from whence.errors import ColumnError, did_you_mean
-from whence.experiments.results import t_interval, with_interval
+from whence.experiments.results import ExperimentResult, curves_of, with_interval
 
 
 @dataclass(frozen=True)
-class RemovalResult(ShownAsTable):
+class RemovalResult(ExperimentResult):
     """What the removal experiment measured.
 
     Attributes
@@ -29,6 +28,12 @@ class RemovalResult(ShownAsTable):
     settings : dict
         What was run.
     """
+
+    experiment = "removal"
+    tables: ClassVar = {
+        "table.csv": "to_frame", "curves.csv": "curves", "fits.csv": "rows",
+        "values.parquet": "values",
+    }  # fmt: skip
 
     rows: pl.DataFrame
     areas: pl.DataFrame
@@ -51,61 +56,45 @@ class RemovalResult(ShownAsTable):
         """
         return self.areas
 
-    def curves(self, metric: str | None = None, data: str = "test") -> pl.DataFrame:
+    def curves(self, metric: str | None = None, data: str | None = None) -> pl.DataFrame:
         """Mean of a metric over the seeds along each order, with a band.
 
         Parameters
         ----------
         metric : str, optional
-            The first by default.
-        data : {"test", "validation"}
+            All by default.
+        data : {"test", "validation"}, optional
+            Both by default.
 
         Returns
         -------
         polars.DataFrame
-            Columns ``order``, ``fraction``, ``value``, and ``low`` and ``high``: the 95% interval
-            over seeds by Student's t (equal to the value with one seed).
+            Columns ``metric``, ``data``, ``order``, ``fraction``, ``value``, and ``low`` and
+            ``high``: the 95% interval over seeds by Student's t (equal to the value with one seed).
 
         Raises
         ------
         ColumnError
             If the metric or the data were not measured.
         """
-        metric = self.settings["metrics"][0] if metric is None else metric
-        for wanted, known in (
-            (metric, self.settings["metrics"]),
-            (data, self.rows["data"].unique().to_list()),
-        ):
-            if wanted not in known:
+        metrics, sets = self.settings["metrics"], ["test", "validation"]
+        for wanted, known in ((metric, metrics), (data, sets)):
+            if wanted is not None and wanted not in known:
                 raise ColumnError(
                     f"{wanted!r} was not measured; there is {', '.join(map(str, known))}."
                     f"{did_you_mean(wanted, known)}"
                 )
-        part = self.rows.filter(pl.col("data") == data)
-        base = part.filter(pl.col("order") == "nothing")
-        rows = []
-        for order in self.settings["orders"]:
-            own = pl.concat([base, part.filter(pl.col("order") == order)])
-            for (share,), at in own.group_by("share", maintain_order=True):
-                values = at.sort("seed")[metric].cast(pl.Float64).to_numpy()
-                value = float(values.mean())
-                low, high = t_interval(values)
-                rows.append(
-                    {
-                        "order": order,
-                        "fraction": share,
-                        "value": value,
-                        "low": value if low is None else low,
-                        "high": value if high is None else high,
-                    }
-                )
-        return pl.DataFrame(rows)
+        return pl.concat(
+            curves_of(self.rows, self.settings["orders"], one, part)
+            for one in ([metric] if metric else metrics)
+            for part in ([data] if data else sets)
+        )
 
     def to_markdown(self) -> str:
         """A table for each metric: the curve on test data at a few shares, and `to_frame`."""
         lines = []
         for metric in self.settings["metrics"]:
-            curves = self.curves(metric)
+            curves = self.curves(metric, "test")
             shares = _few(curves["fraction"].unique().sort().to_list())
             digits = next((d for d in range(6) if _told_apart(shares, d)), 6)
             shown = " | ".join(f"{share:.{digits}%}" for share in shares)

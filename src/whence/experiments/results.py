@@ -1,9 +1,10 @@
-"""Results of experiments: tables with paired intervals, pictures."""
+"""Results of experiments: what they have in common, and those about opponents."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +13,36 @@ import polars as pl
 from whence._html import ShownAsTable
 
 
+class ExperimentResult(ShownAsTable):
+    """Base of the results of experiments.
+
+    Attributes
+    ----------
+    experiment : str
+        Name of the experiment.
+    tables : mapping of str to str
+        Name of a file to the attribute or method that has its table.
+    """
+
+    experiment: ClassVar[str]
+    tables: ClassVar[Mapping[str, str]]
+
+    def table(self, name: str) -> pl.DataFrame | None:
+        """The table of a file; None where there is none of that name."""
+        held = getattr(self, self.tables[name]) if name in self.tables else None
+        found: pl.DataFrame | None = held() if callable(held) else held
+        return found
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """What was run."""
+        known = vars(self)
+        found: Mapping[str, Any] = known.get("settings") or known["metadata"]
+        return found
+
+
 @dataclass(frozen=True)
-class OpponentsResult(ShownAsTable):
+class OpponentsResult(ExperimentResult):
     """What the opponents experiment measured.
 
     Attributes
@@ -23,6 +52,9 @@ class OpponentsResult(ShownAsTable):
     settings : dict
         What was run, with the metrics of a list by popularity.
     """
+
+    experiment = "opponents"
+    tables: ClassVar = {"table.csv": "to_frame", "fits.csv": "rows"}
 
     rows: pl.DataFrame
     settings: dict[str, Any]
@@ -116,6 +148,38 @@ def t_interval(values: npt.NDArray[np.float64]) -> tuple[float | None, float | N
     middle = float(values.mean())
     half = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
     return middle - half, middle + half
+
+
+def curves_of(rows: pl.DataFrame, orders: Sequence[str], metric: str, data: str) -> pl.DataFrame:
+    """Mean of a metric over the seeds along each order of removal, with a band.
+
+    Parameters
+    ----------
+    rows : polars.DataFrame
+        One row per seed, order, share and set of data; the order "nothing" has one point.
+    orders : sequence of str
+    metric, data : str
+
+    Returns
+    -------
+    polars.DataFrame
+        ``metric``, ``data``, ``order``, ``fraction``, ``value``, ``low`` and ``high``: the 95%
+        interval over seeds by Student's t (equal to the value with one seed).
+    """
+    part = rows.filter(pl.col("data") == data)
+    base = part.filter(pl.col("order") == "nothing")
+    found = []
+    for order in orders:
+        own = pl.concat([base, part.filter(pl.col("order") == order)])
+        for (share,), at in own.group_by("share", maintain_order=True):
+            values = at.sort("seed")[metric].cast(pl.Float64).to_numpy()
+            value = float(values.mean())
+            low, high = t_interval(values)
+            found.append({
+                "metric": metric, "data": data, "order": order, "fraction": share, "value": value,
+                "low": value if low is None else low, "high": value if high is None else high,
+            })  # fmt: skip
+    return pl.DataFrame(found, infer_schema_length=None)
 
 
 def with_interval(row: dict[str, Any], name: str, form: str = "{:+.4f}") -> str:

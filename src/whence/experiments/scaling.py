@@ -12,12 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
 
-from whence._html import ShownAsTable
 from whence.data import Interactions
 from whence.data.synthetic import make_sessions
 from whence.engines import Checkpoints, ListJob, Run, settled
@@ -26,7 +25,7 @@ from whence.errors import ParameterError
 from whence.evaluation import Queries, evaluate
 from whence.experiments.acting import ValuingExperiment, check_some
 from whence.experiments.removing import Measures, identity, made_for, queries_of
-from whence.experiments.results import t_interval
+from whence.experiments.results import ExperimentResult, t_interval
 from whence.experiments.valuing import Makes, build_method
 from whence.parameters import PositiveInt, Seed
 
@@ -154,7 +153,7 @@ class ScalingExperiment(ValuingExperiment):
 
 
 @dataclass(frozen=True)
-class ScalingResult(ShownAsTable):
+class ScalingResult(ExperimentResult):
     """What the scaling experiment measured.
 
     Attributes
@@ -166,6 +165,13 @@ class ScalingResult(ShownAsTable):
     settings : dict
         What was run.
     """
+
+    experiment = "scaling"
+    tables: ClassVar = {
+        "table.csv": "to_frame",
+        "exponents.csv": "exponents",
+        "measurements.csv": "rows",
+    }
 
     rows: pl.DataFrame
     settings: dict[str, Any]

@@ -120,7 +120,7 @@ def curves(
     high: str | None = None,
     labels: tuple[str, str] | None = None,
     share: bool = False,
-    about: str = "",
+    along: str | None = None,
 ) -> Chart:
     """Draw a line for each series, with a band between `low` and `high`.
 
@@ -137,13 +137,13 @@ def curves(
         Of the axes.
     share : bool
         Whether x is a share, shown in percent.
-    about : str
-        In words; said of the ends of the lines if absent.
+    along : str, optional
+        Column by which the points of a line follow each other; `x` if absent.
     """
     traces: list[dict[str, Any]] = []
     said = []
     for number, (name, part) in enumerate(
-        frame.sort(x, maintain_order=True).group_by(series, maintain_order=True), start=1
+        frame.sort(along or x, maintain_order=True).group_by(series, maintain_order=True), start=1
     ):
         colour = (number - 1) % 6 + 1
         xs, ys = numbers(part[x]), numbers(part[y])
@@ -161,15 +161,10 @@ def curves(
         if part.height:
             said.append(f"{name[0]}: from {cell(part[y][0])} to {cell(part[y][-1])}")
     drawn = figure(traces, *(labels or (x, y)))
-    drawn["layout"] |= {
-        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "traceorder": "normal"},
-        "showlegend": True,
-    }
+    drawn["layout"] |= LEGEND
     if share:
         drawn["layout"]["xaxis"]["tickformat"] = ".0%"
-    return Chart(
-        title, drawn, about or f"{'; '.join(said)}.", Table(f"{title}, in numbers", frame), 400
-    )
+    return Chart(title, drawn, f"{'; '.join(said)}.", Table(f"{title}, in numbers", frame), 400)
 
 
 def intervals(
@@ -218,6 +213,65 @@ def intervals(
     drawn["layout"]["yaxis"] |= named(labels)
     table = table or Table(f"{title}, in numbers", pl.DataFrame(columns))
     return Chart(title, drawn, f"{about}.", table, rows_high(len(labels)))
+
+
+def compared(
+    title: str,
+    frame: pl.DataFrame,
+    row: str,
+    series: str,
+    value: str,
+    *,
+    low: str | None = None,
+    high: str | None = None,
+    label: str | None = None,
+) -> Chart:
+    """Draw a point and its interval for each row and series, the series of a row close together.
+
+    Parameters
+    ----------
+    title : str
+    frame : polars.DataFrame
+        One row per point.
+    row, series, value : str
+        Columns: what stands on the left, what has a colour and a symbol, and the value.
+    low, high : str, optional
+        Columns of the ends of intervals.
+    label : str, optional
+        Of the values.
+    """
+    rows = [str(one) for one in frame[row].unique(maintain_order=True)]
+    names = frame[series].unique(maintain_order=True).to_list()
+    traces = []
+    for number, name in enumerate(names):
+        part = frame.filter(pl.col(series) == name)
+        values = part[value].cast(pl.Float64).to_numpy()
+        offset = 0.7 * ((number + 0.5) / len(names) - 0.5)
+        trace = {
+            "type": "scatter", "mode": "markers", "name": safe(name), "x": numbers(values),
+            "y": [rows.index(str(one)) + offset for one in part[row]],
+            "text": [short(one) for one in part[row]],
+            "marker": {"size": 8, "color": f"@{number % 6 + 1}",
+                       "symbol": SYMBOLS[number % len(SYMBOLS)]},
+            "hovertemplate": "%{text}: %{x:.4g}<extra>%{fullData.name}</extra>",
+        }  # fmt: skip
+        if low and high and part[low].count():
+            ends = [part[end].cast(pl.Float64).to_numpy() for end in (low, high)]
+            trace["error_x"] = {
+                "type": "data", "symmetric": False, "array": numbers(ends[1] - values),
+                "arrayminus": numbers(values - ends[0]), "thickness": 1.5,
+            }  # fmt: skip
+        traces.append(trace)
+    drawn = figure(traces, label or value.replace("_", " "), "")
+    drawn["layout"] |= LEGEND
+    drawn["layout"]["yaxis"] |= named(rows) | {"range": [len(rows) - 0.5, -0.5]}
+    best = frame.drop_nulls(value).sort(value, descending=True, maintain_order=True)
+    about = "; ".join(
+        f"{row} {one[row]}: highest {one[series]} {cell(one[value])}"
+        for one in best.unique(row, keep="first", maintain_order=True).iter_rows(named=True)
+    )
+    height = 130 + max(26, 15 * len(names)) * len(rows)
+    return Chart(title, drawn, f"{about}.", Table(f"{title}, in numbers", frame), height)
 
 
 def shares(
@@ -328,4 +382,9 @@ def _median(values: Any) -> float:
     return float(np.median(values))
 
 
+LEGEND = {
+    "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "traceorder": "normal"},
+    "showlegend": True,
+}
+SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up", "x", "star")  # seven, of six
 DASHES = ("solid", "dash", "dashdot", "dot", "longdash")  # five, of six colours

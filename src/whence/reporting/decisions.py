@@ -11,6 +11,7 @@ from whence.reporting.blocks import Block, Facts, Part, Section, Table, Text
 from whence.reporting.charts import curves, intervals
 
 if TYPE_CHECKING:
+    from whence.curation.forgetting.forgetting import Forgotten
     from whence.reporting.folders import Folder
 
 
@@ -69,11 +70,13 @@ def _disclosure(folder: Folder) -> list[Part]:
     return parts
 
 
-def frontier_chart(frame: pl.DataFrame) -> Block:
+def frontier_chart(
+    frame: pl.DataFrame, title: str = "What disclosure buys, over the weight of violations"
+) -> Block:
     """Draw quality against violation, a line per strategy, a point per weight."""
     y = "quality" if "quality" in frame.columns else "predicted_quality"
     return curves(
-        "What disclosure buys, over the weight of violations", frame, "wv", y, "strategy",
+        title, frame, "wv", y, "strategy",
         labels=("violation per user", y.replace("_", " ")),
     )  # fmt: skip
 
@@ -91,8 +94,26 @@ def _forgetting(folder: Folder) -> list[Part]:
     if audit is None:
         text = "No audit was made: whence forget --audit compares with a model trained without."
         return [*parts, Part("Audit", [Text(text, "note")])]
-    parts.append(Part("Audit", [*_measures(audit), Table("All figures", audit)]))
-    return parts
+    return [*parts, _audit(audit)]
+
+
+def section_of_audit(frame: pl.DataFrame, name: str) -> Section:
+    """Return the section of an audit in memory."""
+    return Section(f"Forgetting: {name}", [_audit(frame)], _FORGETTING)
+
+
+def section_of_forgotten(forgotten: Forgotten, name: str) -> Section:
+    """Return the section of a model in memory that has forgotten."""
+    facts = Facts([
+        ("certificate", forgotten.certificate.kind), ("rows", forgotten.n_rows),
+        ("of whom nothing is left", forgotten.n_sources), ("seconds", forgotten.seconds),
+    ])  # fmt: skip
+    part = Part("Certificate", [Text(forgotten.certificate.text), facts])
+    return Section(f"Forgetting: {name}", [part], _FORGETTING)
+
+
+def _audit(frame: pl.DataFrame) -> Part:
+    return Part("Audit", [*_measures(frame), Table("All figures", frame)])
 
 
 def _measures(frame: pl.DataFrame) -> list[Block]:

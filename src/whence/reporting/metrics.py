@@ -21,10 +21,15 @@ from whence.reporting.profile import counted_in
 if TYPE_CHECKING:
     from whence.config import Parts
     from whence.data import Interactions
+    from whence.evaluation import Evaluation
     from whence.reporting.folders import Folder
 
 _NORMAL = 1.959964
 _PLAIN = ("python", "whence")
+_ABOUT = (
+    "A metric is a mean over queries. Its 95% interval treats sessions or users as independent of "
+    "each other, and the queries of one of them not."
+)
 
 
 def sections(folders: Sequence[Folder]) -> list[Section]:
@@ -44,11 +49,24 @@ def sections(folders: Sequence[Folder]) -> list[Section]:
         Section(
             "Models and metrics",
             parts,
-            "A metric is a mean over queries. Its 95% interval treats sessions or users as "
-            "independent of each other, and the queries of one of them not.",
+            _ABOUT,
         ),
         *searches,
     ]
+
+
+def section_of_evaluation(evaluation: Evaluation, name: str) -> Section:
+    """Return the section of an evaluation in memory."""
+    frame = evaluation.to_frame().with_columns(
+        low=pl.col("value") - _NORMAL * pl.col("std_error"),
+        high=pl.col("value") + _NORMAL * pl.col("std_error"),
+    )
+    drawn = intervals(
+        "Metrics", frame["metric"].to_list(), frame["value"], frame["low"], frame["high"], "value",
+        table=Table("Metrics, with their 95% intervals", frame),
+    )  # fmt: skip
+    said = Text(repr(evaluation).partition("\n")[0].strip("<>"))
+    return Section(f"Models and metrics: {name}", [Part("How good it is", [said, drawn])], _ABOUT)
 
 
 def _search(folder: Folder) -> Section:

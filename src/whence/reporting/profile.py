@@ -50,16 +50,22 @@ def _section(folders: Sequence[Folder], title: str) -> Section:
         blocks.append(Text(f"One file was split by Whence ({parts.split})."))
     out = _left_out(folders)
     odd: list[Block] = [Table("What is counted, left out, or counts as nothing", out)]
-    return Section(
-        title,
-        [
-            Part("How much there is", blocks),
-            *([Part("What is left out", odd)] if out.height else []),
-            Part("How it is spread", _spread(parts.train)),
-        ],
-        "What the model learned from and was measured on. Repeated rows and rows of equal time are "
-        "kept; where they are many, check how the data came about.",
-    )
+    more = [Part("What is left out", odd)] if out.height else []
+    spread = Part("How it is spread", _spread(parts.train))
+    return Section(title, [Part("How much there is", blocks), *more, spread], _ABOUT)
+
+
+def section_of_data(data: Interactions, name: str) -> Section:
+    """Return the section of a table in memory."""
+    counts = Table("Counts", _counts({"training": data}).rename({"training": "number"}))
+    parts = [Part("How much there is", [counts]), Part("How it is spread", _spread(data))]
+    return Section(f"Data: {name}", parts, _ABOUT)
+
+
+_ABOUT = (
+    "What the model learned from and was measured on. Repeated rows and rows of equal time are "
+    "kept; where they are many, check how the data came about."
+)
 
 
 def _completeness(parts: Parts) -> int:
@@ -78,6 +84,8 @@ def _counts(data: Mapping[str, Interactions]) -> pl.DataFrame:
         for name in names
     ]
     train = data["training"]
+    if len(data) == 1:
+        return pl.DataFrame(rows)
     for what, known, ids in (
         (train.columns.item, train.vocabulary.items, "item"),
         (train.columns.source, train.vocabulary.sources, "source"),

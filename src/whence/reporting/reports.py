@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from whence._words import counted
 from whence.data.files import atomic_path
 from whence.errors import ConfigError, OutputExistsError, check_path
 from whence.reporting import (
@@ -20,6 +21,8 @@ from whence.reporting import (
 from whence.reporting.blocks import Facts, Part, Section, Text
 from whence.reporting.folders import Folder, read_folders
 from whence.reporting.page import check_installed, render
+from whence.reporting.results import Held, read_results
+from whence.reporting.results import sections as sections_of
 
 DEFAULT = "report.html"
 _MISSING = {
@@ -29,13 +32,13 @@ _MISSING = {
 
 
 def report(
-    *folders: str | Path,
+    *results: Any,
     output: str | Path = DEFAULT,
     title: str | None = None,
     queries: int | Sequence[int] = 3,
     overwrite: bool = False,
 ) -> Path:
-    """Make one HTML file of what folders of results hold.
+    """Make one HTML file of what folders of results hold, and of results in memory.
 
     The file has everything in it, and opens without a network: the profile of the data, models and
     metrics with intervals and by group, values with both ends and what they consist of,
@@ -44,9 +47,12 @@ def report(
 
     Parameters
     ----------
-    *folders : path
-        That ``whence train``, ``value``, ``evaluate``, ``trace``, ``explain``, ``disclose``,
-        ``forget``, ``experiment`` or ``demo`` wrote; or folders that hold such folders.
+    *results : path or result
+        Folders that ``whence train``, ``value``, ``evaluate``, ``trace``, ``explain``,
+        ``disclose``, ``forget``, ``experiment`` or ``demo`` wrote; folders that hold such folders;
+        files of values or explanations; and results in memory: values, explanations, evaluations,
+        what an experiment returns, what shows itself as a table, and interactions, in whose words
+        values are told.
     output : path, default "report.html"
     title : str, optional
         Of the report; the names of the folders by default.
@@ -64,7 +70,7 @@ def report(
     Raises
     ------
     ConfigError
-        If no folder is given, or one holds no results of Whence.
+        If nothing is given, or something is no result or folder of results of Whence.
     FileFormatError
         If the results of one are unfinished or damaged.
     OutputExistsError
@@ -79,18 +85,28 @@ def report(
             "overwrite=True."
         )
     check_installed()
-    read = read_folders([check_path("folders", one) for one in folders])
-    if not read:
-        raise ConfigError("A report needs folders of results; give at least one.")
-    page = render(title or _title(read), **contents(read, queries))
+    if not results:
+        raise ConfigError("A report needs results, or folders of results; give at least one.")
+    paths = [check_path("results", one) for one in results if isinstance(one, (str, Path))]
+    read = read_folders([one for one in paths if not one.is_file()])
+    held = read_results(
+        check_path("results", one) if isinstance(one, (str, Path)) else one
+        for one in results
+        if not isinstance(one, (str, Path)) or Path(one).expanduser().is_file()
+    )
+    names = [*(one.name for one in held), *(one.name for one in read)]
+    page = render(title or _title(names), **contents(read, queries, held))
     with atomic_path(path, overwrite=overwrite) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return path
 
 
-def contents(folders: Sequence[Folder], queries: int | Sequence[int] = 3) -> dict[str, Any]:
-    """Return what a report of some folders consists of, as arguments of `render`."""
+def contents(
+    folders: Sequence[Folder], queries: int | Sequence[int] = 3, held: Sequence[Held] = ()
+) -> dict[str, Any]:
+    """Return what a report of some folders and results consists of, as arguments of `render`."""
     found = [
+        *sections_of(held),
         *metrics.sections(folders),
         *values.sections(folders, queries),
         *influence.sections(folders),
@@ -101,26 +117,30 @@ def contents(folders: Sequence[Folder], queries: int | Sequence[int] = 3) -> dic
     ]
     notes = list(dict.fromkeys(note for folder in folders for note in folder.notes))
     return {
-        "sections": [_overview(folders), *found],
+        "sections": [_overview(folders, held), *found],
         "notes": notes,
-        "about": _about(folders),
+        "about": _about(folders, held),
     }
 
 
-def _title(folders: Sequence[Folder]) -> str:
-    names = [folder.name for folder in folders]
+def _title(names: Sequence[str]) -> str:
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return f"{', '.join(names[:3])}{more}"
 
 
-def _overview(folders: Sequence[Folder]) -> Section:
-    """What the folders are, and what is not there."""
-    facts = Facts([(folder.name, _said(folder)) for folder in folders])
-    blocks: list[Any] = [facts]
-    if not any(folder.values is not None for folder in folders):
-        blocks.append(Text(_MISSING["values"]))
-    if not any(folder.command == "explain" for folder in folders):
-        blocks.append(Text(_MISSING["explanations"]))
+def _overview(folders: Sequence[Folder], held: Sequence[Held]) -> Section:
+    """What the folders and results are, and what is not there."""
+    blocks: list[Any] = [
+        Facts([
+            *((one.name, str(one)) for one in held),
+            *((folder.name, _said(folder)) for folder in folders),
+        ])
+    ]  # fmt: skip
+    if folders and not held:
+        if not any(folder.values is not None for folder in folders):
+            blocks.append(Text(_MISSING["values"]))
+        if not any(folder.command == "explain" for folder in folders):
+            blocks.append(Text(_MISSING["explanations"]))
     return Section("Overview", [Part("What is here", blocks)])
 
 
@@ -139,9 +159,16 @@ def _said(folder: Folder) -> str:
     return said
 
 
-def _about(folders: Sequence[Folder]) -> str:
-    versions = folders[0].run.get("versions", {})
+def _about(folders: Sequence[Folder], held: Sequence[Held]) -> str:
+    from whence.attribution.record import versions as versions_now
+
+    versions = folders[0].run.get("versions", {}) if folders else versions_now()
     known = ", ".join(
         f"{name} {versions[name]}" for name in ("whence", "python") if name in versions
     )
-    return f"Made by whence report of {len(folders)} folders of results ({known})."
+    what = []
+    if held:
+        what.append(counted(len(held), "results"))
+    if folders:
+        what.append(f"{counted(len(folders), 'folders')} of results")
+    return f"Made by whence report of {' and '.join(what)} ({known})."

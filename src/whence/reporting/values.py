@@ -43,11 +43,12 @@ def sections(folders: Sequence[Folder], queries: Sequence[int] | int) -> list[Se
         parts += _detection(folder)
         if folder.parts is not None and (not isinstance(queries, int) or queries > 0):
             parts += _responsibility(folder, queries)
-        found.append(Section(f"Values: {folder.name}", parts, _about(folder.values)))
+        found.append(Section(f"Values: {folder.name}", parts, about(folder.values)))
     return found
 
 
-def _about(values: Attribution) -> str:
+def about(values: Attribution) -> str:
+    """How values are to be read."""
     metric = values.metadata.get("metric")
     return (
         f"What each of the {values.noun} is worth to {metric or 'the outcome'}: above zero it "

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from whence._html import ShownAsTable
 from whence.attribution.record import plain_values
 from whence.errors import check_choice
 from whence.experiments.fidelity.measured import Measured, Predicted
@@ -21,6 +20,7 @@ from whence.experiments.fidelity.scores import (
     linear_datamodeling_score,
     mean_and_interval,
 )
+from whence.experiments.results import ExperimentResult
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -41,7 +41,7 @@ _COSTS = {
 
 
 @dataclass(frozen=True, eq=False)
-class FidelityResult(ShownAsTable):
+class FidelityResult(ExperimentResult):
     """How well methods predict what retraining does.
 
     Attributes
@@ -66,6 +66,12 @@ class FidelityResult(ShownAsTable):
     metadata : dict
         What was run; the metasmoothness of the model, and processor seconds of a retraining.
     """
+
+    experiment = "fidelity"
+    tables: ClassVar = {
+        "scores.csv": "scores", "proponents.csv": "proponents", "costs.csv": "costs",
+        "changes.parquet": "changes",
+    }  # fmt: skip
 
     scores: pl.DataFrame
     proponents: pl.DataFrame
