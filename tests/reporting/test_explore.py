@@ -8,6 +8,7 @@ import threading
 from types import SimpleNamespace
 
 import pytest
+from _commands import whence_, write_ratings
 from hostile_titles import HOSTILE
 
 import whence
@@ -169,31 +170,74 @@ def test_answers_are_text(client):
     assert "no-store" in answer.headers["cache-control"]
 
 
-def test_in_a_browser(folders, look):
-    served, address = threading.Event(), []
+@pytest.fixture
+def served():
+    """``served(folder)`` serves a folder, and gives its address."""
 
-    def ready(text):
-        address.append(text)
-        served.set()
+    def served(folder):
+        told, address = threading.Event(), []
 
-    how = {"ready": ready, "token": TOKEN}
-    threading.Thread(target=explore, args=(folders / "films",), kwargs=how, daemon=True).start()
-    assert served.wait(60)
-    assert address[0].startswith("http://127.0.0.1:")
-    page = look(address[0])
-    for question, given in (
-        ("remove", {"sources": "1, 2"}), ("why", {"who": "4"}), ("forget", {"who": "6"}),
-    ):  # fmt: skip
-        form = page.locator(f"form[data-question={question}]")
-        for name, value in given.items():
-            form.locator(f"[name={name}]").fill(value)
-        form.locator("button").click()
-        answer = page.locator(f"[data-answer={question}][aria-busy=false]")
-        answer.wait_for(timeout=60_000)
-        assert answer.locator("p, dl").count() > 0
-        plots = answer.locator(".plot")
-        assert answer.locator(".plot:has(.main-svg)").count() == plots.count()
-    assert "Exact." in page.locator("[data-answer=remove]").inner_text()
+        def ready(text):
+            address.append(text)
+            told.set()
+
+        how = {"ready": ready, "token": TOKEN}
+        threading.Thread(target=explore, args=(folder,), kwargs=how, daemon=True).start()
+        assert told.wait(60)
+        assert address[0].startswith("http://127.0.0.1:")
+        return address[0]
+
+    return served
+
+
+def asked(page, question, **given):
+    """Fill in a form, send it, and wait for the answer, whose charts are drawn."""
+    form = page.locator(f"form[data-question={question}]")
+    for name, value in given.items():
+        form.locator(f"[name={name}]").fill(str(value))
+    form.locator("button").click()
+    answer = page.locator(f"[data-answer={question}][aria-busy=false]")
+    answer.wait_for(timeout=60_000)
+    assert answer.locator("p, dl").count() > 0
+    plots = answer.locator(".plot")
+    assert answer.locator(".plot:has(.main-svg)").count() == plots.count()
+    return answer
+
+
+def test_in_a_browser(served, look, folders, films):
+    address = served(folders / "films")
+    page = look(address)
+    removed = asked(page, "remove", sources="1, 2").inner_text()
+    assert "Exact." in removed
+    assert "without them" in removed
+    assert asked(page, "why", who=4).locator(".bars path").count() > 0
+    known = films.model.train_.frame.filter(user_id=4)["item_id"]
+    listed = of_kind(films.ask("why", who="4"), Table).frame["item"]
+    other = next(
+        one for one in films.model.train_.item_ids if one not in {*known.to_list(), *listed}
+    )
+    why_not = asked(page, "why-not", who=4, item=other)
+    assert films.ask("why-not", who="4", item=str(other))[0].text in why_not.inner_text()
+    assert why_not.locator(".bars path").count() > 0
+    gone = asked(page, "forget", who=6)
+    assert "rows forgotten" in gone.inner_text()
+    lists = gone.locator("table", has_text="were their history shown once more")
+    assert lists.locator("tbody tr").count() == 10
     assert page.evaluate("window.hacked") is None
     assert page.complaints == []
-    assert all(url.startswith((address[0], "blob:")) for url in page.asked)
+    assert all(url.startswith((address, "blob:")) for url in page.asked)
+
+
+def test_what_influence_predicts_is_marked_in_a_browser(served, look, tmp_path):
+    pytest.importorskip("torch")
+    write_ratings(tmp_path / "ratings.csv")
+    line = ("train", "--data", tmp_path / "ratings.csv", "--model", "bprmf", "--epochs", "1")
+    whence_(*line, "-o", tmp_path / "network", "-q")
+    page = look(served(tmp_path / "network"), width=390)
+    for question, given in (("remove", {"sources": "3"}), ("forget", {"who": 5})):
+        answer = asked(page, question, **given)
+        marked = answer.locator("p.note").first.inner_text()
+        assert marked.startswith("Predicted by influence, not retrained")
+        assert "Exact." not in answer.inner_text()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.complaints == []
