@@ -67,7 +67,7 @@ def test_a_point_is_a_refit_without_the_first_of_the_order(data, result):
 
 
 def test_the_table_is_the_mean_height_between_curves(result):
-    curve = result.curves("mrr@10")
+    curve = result.curves("mrr@10", "test")
     base = curve["value"][0]
     for row in result.to_frame().filter(pl.col("metric") == "mrr@10").iter_rows(named=True):
         own = curve.filter(pl.col("order") == row["order"])

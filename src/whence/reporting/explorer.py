@@ -154,7 +154,8 @@ class Explorer:
         errors = explanation.std_errors
         return [
             *(Text(line) for line in explanation.summary().splitlines()),
-            Table("Recommended", explanation.items, ids=("item",)),            shares(
+            Table("Recommended", explanation.items, ids=("item",)),
+            shares(
                 "Because of, the strongest", labels, explanation.scores[best],
                 None if errors is None else errors[best], f"share of the {explanation.target}",
                 table=Table("Shares of all events", explanation.frame, ids=("item",)),
@@ -166,7 +167,7 @@ class Explorer:
         """Return what keeps an item out of a list, and what would bring it in."""
         found = self._explained(who).why_not(self._item(item))
         return [
-            Text(str(found)),
+            *(Text(line) for line in str(found).split("\n")),
             shares("For and against it, beside the last item of the list", list(found.names),
                    found.shares, None, "share of the difference"),
         ]  # fmt: skip
