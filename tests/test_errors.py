@@ -28,6 +28,7 @@ from whence.errors import (
         (errors.ConfigError, ValueError),
         (errors.SizeError, MemoryError),
         (errors.EngineError, RuntimeError),
+        (errors.NotBuiltError, ImportError),
     ],
 )
 def test_errors_are_caught_as_ours_and_as_the_builtin_one(error, builtin):

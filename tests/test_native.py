@@ -1,5 +1,8 @@
 """Compiled kernels take arrays as they are, or not at all."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -56,3 +59,20 @@ def test_read_only_arrays_are_read():
 
 def test_structs_have_the_fields_of_the_named_tuples():
     assert _native.layouts() == {of.__name__: ", ".join(of._fields) for of in TUPLES}
+
+
+def test_what_was_not_compiled_says_so_on_the_command_line(tmp_path):
+    (tmp_path / "clicks.csv").write_text("session_id,item_id,timestamp\n1,2,3\n1,4,5\n")
+    code = (
+        "import sys; from whence import _unbuilt; sys.modules['whence._native'] = _unbuilt;"
+        "from whence.cli import main; main()"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, "evaluate", "--train", "clicks.csv", "--valid", "clicks.csv"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 2
+    assert "The compiled part of Whence is missing" in ran.stderr
+    assert "Traceback" not in ran.stderr

@@ -77,6 +77,10 @@ class SizeError(WhenceError, MemoryError):
     """What is asked for does not fit into memory."""
 
 
+class NotBuiltError(WhenceError, ImportError):
+    """The compiled part of Whence is missing."""
+
+
 class WhenceWarning(UserWarning):
     """Base of all warnings that Whence gives on purpose."""
 
