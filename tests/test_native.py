@@ -9,6 +9,7 @@ import pytest
 from whence import _native
 from whence.evaluation.queries import QueryArrays
 from whence.evaluation.utility import Utility
+from whence.influence.functions.outcome_blocks import Factors, OutcomeTerms, TrainingTerms
 from whence.models.knn.tifu import UserIndex, UserVectors
 from whence.models.knn.vmis import SessionIndex
 from whence.valuation._deletions import Clicks, Variants
@@ -17,10 +18,13 @@ from whence.valuation.weights import Weights
 
 TUPLES = [
     Clicks,
+    Factors,
+    OutcomeTerms,
     Plan,
     QueryArrays,
     SessionIndex,
     Sessions,
+    TrainingTerms,
     UserIndex,
     UserVectors,
     Users,

@@ -29,7 +29,8 @@
 namespace nb = nanobind;
 
 // Before a function whose loops gain from wider vectors: it is compiled for them too, and which is
-// taken is decided when the module is loaded. The bits are the same, as nothing is reordered.
+// taken is decided when the module is loaded. The bits are the same, as nothing is reordered, but
+// in the files that CMakeLists.txt lets add in any order.
 #if defined(__GNUC__) && __GNUC__ >= 12 && !defined(__clang__) && defined(__x86_64__) && \
     defined(__GLIBC__)
 #define WIDE __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
@@ -126,6 +127,15 @@ Owned<T> filled(int64_t n, const T& value) {
     std::fill(made.get(), made.get() + n, value);
     return made;
 }
+
+// Part of a larger array: elements of a row lie side by side, rows and planes need not.
+template <class T>
+struct Slices {
+    T* data = nullptr;
+    int64_t planes = 0, rows = 0, columns = 0, plane_step = 0, row_step = 0;
+
+    T* row(int64_t h, int64_t i) const { return data + h * plane_step + i * row_step; }
+};
 
 // Arrays that C++ owns; they can be returned, and become NumPy arrays without a copy.
 template <class T>
@@ -340,6 +350,34 @@ struct type_caster<whence::Cube<T>> {
         if (!whence::detail::look_at<T>(source.ptr(), 3, data, n)) return false;
         value = {static_cast<T*>(data), n[0], n[1], n[2]};
         return true;
+    }
+};
+
+template <class T>
+struct type_caster<whence::Slices<T>> {
+    NB_TYPE_CASTER(whence::Slices<T>, const_name("numpy.ndarray"))
+    bool from_python(handle source, uint8_t, cleanup_list*) noexcept {
+        Py_buffer buffer;
+        const int flags = PyBUF_FORMAT | PyBUF_STRIDES | (std::is_const_v<T> ? 0 : PyBUF_WRITABLE);
+        if (PyObject_GetBuffer(source.ptr(), &buffer, flags) != 0) {
+            PyErr_Clear();
+            return false;
+        }
+        constexpr Py_ssize_t size = sizeof(T);
+        const bool fits =
+            buffer.ndim == 3 &&
+            whence::detail::is_format<std::remove_const_t<T>>(buffer.format, buffer.itemsize) &&
+            (buffer.strides[2] == size || buffer.shape[2] < 2) && buffer.strides[1] % size == 0 &&
+            buffer.strides[0] % size == 0;
+        if (fits)
+            value = {static_cast<T*>(buffer.buf),
+                     buffer.shape[0],
+                     buffer.shape[1],
+                     buffer.shape[2],
+                     buffer.strides[0] / size,
+                     buffer.strides[1] / size};
+        PyBuffer_Release(&buffer);
+        return fits;
     }
 };
 

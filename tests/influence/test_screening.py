@@ -8,8 +8,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import whence  # noqa: E402
-from whence.influence import TracIn, _kernels, screening  # noqa: E402
-from whence.influence import _screening_kernels as kernels  # noqa: E402
+from whence import _native as kernels  # noqa: E402
+from whence.influence import TracIn, screening  # noqa: E402
 from whence.influence.screening import Limits, Screen  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::whence.errors.DataWarning")
@@ -41,7 +41,7 @@ def no_limits(n_queries, n):
 def everything(examples, queries, kept, sign, n):
     best, who = lists(len(queries), n)
     scores = (examples.double() @ queries.double().T + kept.double()).numpy()
-    _kernels.keep_largest(scores, sign, 0, best, who)
+    kernels.keep_largest(scores, sign, 0, best, who)
     return np.sort(best, 1), np.sort(who, 1), scores.sum(1)
 
 
@@ -93,9 +93,9 @@ def test_rounding_is_that_of_torch():
     half = torch.empty(5, 4000, dtype=torch.bfloat16)
     lengths, dots = np.empty((3, 5)), np.empty(5)
     runs = np.array([[0, 2048, 0], [2048, 4000, 2048]])
-    bits, upper = rows.view(torch.int32).numpy(), half.view(torch.int16).numpy()
+    upper = half.view(torch.int16).numpy()
     nothing, ones = np.empty((0, 0), np.float32), np.ones(4000, np.float32)
-    kernels.condense(rows.numpy(), bits, runs, ones, True, nothing, upper, lengths, dots)
+    kernels.condense(rows.numpy(), runs, ones, True, nothing, upper, lengths, dots)
     assert torch.equal(half, rows.bfloat16())
     np.testing.assert_allclose(lengths[0], rows.double().norm(dim=1), rtol=1e-6)
     lost = rows.double() - half.double()

@@ -16,6 +16,7 @@ from brute import at, close, gradients  # noqa: E402
 from brute import tracin as brute_tracin  # noqa: E402
 
 import whence  # noqa: E402
+from whence import _native  # noqa: E402
 from whence.engines import Run  # noqa: E402
 from whence.errors import (  # noqa: E402
     ColumnError,
@@ -31,7 +32,6 @@ from whence.evaluation import make_queries  # noqa: E402
 from whence.influence import (  # noqa: E402
     Influence,
     TracIn,
-    _kernels,
     query_examples,
     tracin,
 )
@@ -209,7 +209,7 @@ def test_lists_are_those_of_the_sorted_matrix(lstm, queries):
 def test_equal_scores_are_in_the_order_of_examples():
     best, numbers = np.full((1, 3), -np.inf), np.full((1, 3), -1)
     for first, block in ((0, [1.0, 2.0, 1.0]), (3, [2.0, 1.0, 2.0, 2.0])):
-        _kernels.keep_largest(np.array(block)[:, None], 1.0, first, best, numbers)
+        _native.keep_largest(np.array(block)[:, None], 1.0, first, best, numbers)
     lists = tracin._ordered(
         {
             "top_scores": best, "top_examples": numbers,

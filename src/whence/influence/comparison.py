@@ -11,9 +11,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from whence import _native as kernels
 from whence.engines.sharing import PerThread
 from whence.influence import screening
-from whence.influence._kernels import add_row_sums, keep_largest
 from whence.influence.capture import Batch
 from whence.influence.checkpoints import State
 from whence.influence.factors import Factors, joined_factors
@@ -79,7 +79,7 @@ class Scores:
     def of(cls, values: Tensor) -> Scores:
         """Add up."""
         sums = np.zeros(len(values))
-        add_row_sums(values.numpy(), sums)
+        kernels.add_row_sums(values.numpy(), sums)
         return cls(values.numpy(), sums)
 
     def __len__(self) -> int:
@@ -87,7 +87,7 @@ class Scores:
 
     def keep(self, sign: float, first: int, best: FloatArray, numbers: IntArray) -> None:
         """Take them into running lists; see `keep_largest`."""
-        keep_largest(self.values, sign, first, best, numbers)
+        kernels.keep_largest(self.values, sign, first, best, numbers)
 
 
 @dataclass

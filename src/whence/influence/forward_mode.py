@@ -16,8 +16,8 @@ from torch.autograd import forward_ad as _forward_ad
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from whence import _native as kernels
 from whence.engines import Shared
-from whence.influence import _kernels as kernels
 from whence.influence.capture import Batch
 from whence.influence.checkpoints import State
 

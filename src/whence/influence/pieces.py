@@ -23,7 +23,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from whence.influence import _kernels as kernels
+from whence import _native as kernels
 
 _FEW_PLACES = 12
 
@@ -131,7 +131,7 @@ class Outer:
             # The product with the longer side of the matrix is the smaller one.
             by_left = rows >= right.shape[2]
             pair = (left @ matrix, inputs) if by_left else (inputs @ matrix.T, left)
-            kernels.add_dots(pair[0].numpy(), pair[1].numpy(), len(self), out)
+            kernels.add_dots(*(part.contiguous().numpy() for part in pair), len(self), out)
 
     def scaled(self, rows: Tensor, columns: Tensor) -> Outer:
         """Gradients times ``rows[r] * columns[c]``; of one parameter, not of a bias."""

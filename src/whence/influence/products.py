@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from whence.influence import _kernels as kernels
+from whence import _native as kernels
 from whence.influence.pieces import Dense, Outer, Piece, Rows
 
 _ENTRIES = 1 << 24

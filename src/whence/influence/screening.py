@@ -17,8 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from whence.influence import _screening_kernels as kernels
-from whence.influence._kernels import keep_largest, keep_largest_of_pairs
+from whence import _native as kernels
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -89,7 +88,7 @@ class Near:
     def keep(self, sign: float, first: int, best: FloatArray, numbers: IntArray) -> None:
         """Take them into running lists; see `keep_largest_of_pairs`."""
         pairs = self.rows, self.columns, self.values
-        keep_largest_of_pairs(*pairs, sign, first, best, numbers)
+        kernels.keep_largest_of_pairs(*pairs, sign, first, best, numbers)
 
 
 def pays(queries: Tensor, limits: Limits) -> bool:
@@ -155,7 +154,7 @@ class Screen:
             self._lowered(sign, limit, product, kept.numpy(), sides)
             for sign, limit in ((1.0, self.limits.top), (-1.0, self.limits.bottom))
         )
-        rows, columns = kernels.bounded(product, kept.numpy(), *sides, top, bottom, sums)
+        rows, columns = kernels.bounded_pairs(product, kept.numpy(), *sides, top, bottom, sums)
         gradients = examples.numpy(), self.queries.numpy()
         values = kernels.dots_of_pairs(rows, columns, *gradients, kept.numpy())
         return Near(len(examples), rows, columns, values, sums)
@@ -197,15 +196,13 @@ class Screen:
         room = self.new_room(n) if room is None else room
         lengths, dots = np.empty((3, n)), np.empty(n)
         nothing = np.empty((0, 0), np.float32), np.empty((0, 0), np.int16)
-        bits = wide.view(torch.int32).numpy()
         if self._halves:
             targets = nothing[0], room.view(torch.int16).numpy()
         else:
             targets = room.numpy(), nothing[1]
         kernels.condense(
-            wide.numpy(), bits, self._runs, self._sum.numpy(), self._halves, *targets,
-            lengths, dots,
-        )  # fmt: skip
+            wide.numpy(), self._runs, self._sum.numpy(), self._halves, *targets, lengths, dots
+        )
         return room, lengths, dots
 
     def _lowered(
@@ -222,7 +219,7 @@ class Screen:
             slack = lengths.T @ reach + relative * np.abs(product)
             heaps = np.full((len(limit), self.limits.n), -np.inf)
             numbers = np.full(heaps.shape, -1, dtype=np.int64)
-            keep_largest(sign * (product + kept) - slack, 1.0, 0, heaps, numbers)
+            kernels.keep_largest(sign * (product + kept) - slack, 1.0, 0, heaps, numbers)
             limit = np.maximum(limit, heaps[:, 0])
         lowered: Singles = np.nextafter(limit.astype(np.float32), np.float32(-np.inf))
         return lowered

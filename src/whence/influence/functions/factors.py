@@ -16,11 +16,16 @@ import numpy.typing as npt
 import torch
 from scipy import linalg
 
+from whence import _native as kernels
 from whence.errors import DataError
-from whence.influence.functions import _block_kernels as blocks_of_outcomes
-from whence.influence.functions import _kernels as kernels
 from whence.influence.functions.objective import SINGULAR, Equations, Hessian, Objective
-from whence.influence.functions.terms import Arrays, Terms, terms_of
+from whence.influence.functions.outcome_blocks import (
+    Factors,
+    OutcomeTerms,
+    TrainingTerms,
+    add_block_influence,
+)
+from whence.influence.functions.terms import SQUARED, Arrays, Terms, terms_of
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -123,6 +128,11 @@ class FactorObjective(Objective):
         users, items = self.layout.split(self.vector[None])
         return users[0], items[0]
 
+    @property
+    def factors(self) -> Factors:
+        """The tables as the kernels take them."""
+        return Factors(*self.tables, self.layout.dim)
+
     @cached_property
     def starts(self) -> IntArray:
         """Where the terms of each user begin, int64 [n_users + 1]."""
@@ -142,17 +152,13 @@ class FactorObjective(Objective):
         return scores
 
     def _differences(self, user: IntArray, item: IntArray, other: IntArray) -> FloatArray:
-        users, items = self.tables
-        layout = self.layout
-        x: FloatArray = kernels.differences(
-            users, items, layout.mean, layout.dim, user, item, other
-        )
+        x: FloatArray = kernels.score_differences(self.factors, self.layout.mean, user, item, other)
         return x
 
     def losses_of(self, terms: Terms) -> tuple[FloatArray, FloatArray, FloatArray]:
         """φ and its derivatives of any terms, float64 [T] each."""
         x = self._differences(terms.user, terms.item, terms.other)
-        return kernels.losses(x, terms.target, terms.kind)  # type: ignore[no-any-return]
+        return kernels.term_losses(x, terms.target, terms.kind)  # type: ignore[no-any-return]
 
     @cached_property
     def losses(self) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -178,8 +184,8 @@ class FactorObjective(Objective):
         """Σ_t weight_t ∇x_t, float64 [P]."""
         users, items = self.tables
         user_out, item_out = np.zeros_like(users), np.zeros_like(items)
-        kernels.add_gradient(
-            users, items, self.layout.dim, terms.user, terms.item, terms.other,
+        kernels.add_term_gradients(
+            self.factors, terms.user, terms.item, terms.other,
             np.ascontiguousarray(weight), user_out, item_out,
         )  # fmt: skip
         total: FloatArray = self.layout.join(user_out[None], item_out[None])[0]
@@ -187,10 +193,9 @@ class FactorObjective(Objective):
 
     def slopes(self, rows: FloatArray) -> FloatArray:
         """∇l_s · row, float64 [R, E]; see `Objective`."""
-        users, items = self.tables
         terms, out = self.terms, np.zeros((len(rows), self.n_examples))
-        kernels.add_slopes(
-            users, items, self.layout.dim, terms.user, terms.item, terms.other,
+        kernels.add_term_slopes(
+            self.factors, terms.user, terms.item, terms.other,
             self.losses[1] * terms.weight, terms.example, *self.layout.split(rows), out,
         )  # fmt: skip
         return out
@@ -205,11 +210,10 @@ class FactorObjective(Objective):
 
     def gradient_scale(self) -> float:
         """Mean of ‖∇l_s‖/Z; see `Objective`."""
-        users, items = self.tables
         terms, out = self.terms, np.zeros(self.n_examples)
-        kernels.add_squared_norms(
-            users, items, self.layout.dim, terms.user, terms.item, terms.other,
-            self.losses[1] * terms.weight, out, terms.example,
+        kernels.add_squared_term_norms(
+            self.factors, terms.user, terms.item, terms.other,
+            self.losses[1] * terms.weight, terms.example, out,
         )  # fmt: skip
         return float(np.sqrt(out).mean()) / self.n_terms
 
@@ -258,14 +262,13 @@ class FactorObjective(Objective):
         only_own : bool
             Only what training examples do to outcomes of their own user.
         """
-        users, items = self.tables
         own, blocks = self.terms, self.diagonal_blocks(self.ridge + damping)
         touched = np.concatenate([own.item, own.other[own.other >= 0]])
         numbers = np.concatenate([np.arange(len(own)), np.flatnonzero(own.other >= 0)])
         order = np.argsort(touched, kind="stable")
         item_starts = np.searchsorted(touched[order], np.arange(self.layout.n_items + 1))
         out = np.zeros((n_rows, self.n_examples))
-        training = blocks_of_outcomes.TrainingTerms(
+        training = TrainingTerms(
             self.starts,
             own.user,
             own.item,
@@ -277,9 +280,8 @@ class FactorObjective(Objective):
             item_starts,
             numbers[order],
         )
-        outcome = blocks_of_outcomes.OutcomeTerms(terms.user, terms.item, terms.other, slope, row)
-        factors = blocks_of_outcomes.Factors(users, items, self.layout.dim)
-        blocks_of_outcomes.add_block_influence(factors, *blocks, training, outcome, only_own, out)
+        outcome = OutcomeTerms(terms.user, terms.item, terms.other, slope, row)
+        add_block_influence(self.factors, blocks, training, outcome, only_own, out)
         return out
 
     def hessian(self, damping: float = 0.0) -> FactorHessian:
@@ -319,7 +321,7 @@ class FactorObjective(Objective):
         problem, and the other way round.
         """
         here = self
-        if self.terms.kind != kernels.SQUARED or (self.terms.other >= 0).any():
+        if self.terms.kind != SQUARED or (self.terms.other >= 0).any():
             return here
         for _ in range(_SWEEPS):
             for side in (0, 1):
@@ -333,17 +335,13 @@ class FactorObjective(Objective):
 
     def diagonal_blocks(self, ridge: float) -> tuple[FloatArray, FloatArray]:
         """The Hessian's part of each user [n_users, K, K], and of each item [n_items, K, K]."""
-        users, items = self.tables
         layout, terms, width = self.layout, self.terms, self.layout.width
         second = self.losses[2] * self.shares
         of_users = np.zeros((layout.n_users, width, width))
         of_items = np.zeros((layout.n_items, width, width))
-        kernels.user_blocks(
-            items, layout.dim, layout.biased, terms.user, terms.item, terms.other, second, of_users
-        )
-        kernels.item_blocks(
-            users, layout.dim, terms.user, terms.item, terms.other, second, of_items
-        )
+        touched = self.factors, terms.user, terms.item, terms.other, second
+        kernels.add_user_blocks(*touched, of_users)
+        kernels.add_item_blocks(*touched, of_items)
         for blocks in (of_users, of_items):
             blocks[:, np.arange(width), np.arange(width)] += ridge
         return of_users, of_items
@@ -378,11 +376,10 @@ class FactorHessian(Hessian):
     def apply(self, rows: FloatArray) -> FloatArray:
         """Product with each row; see `Hessian`."""
         layout, terms = self.objective.layout, self.objective.terms
-        users, items = self.objective.tables
         ways = layout.split(rows)
         outs = tuple(self.ridge * way for way in ways)
-        kernels.add_curvature(
-            users, items, layout.dim, terms.user, terms.item, terms.other,
+        kernels.add_term_curvature(
+            self.objective.factors, terms.user, terms.item, terms.other,
             self.first, self.second, *ways, *outs,
         )  # fmt: skip
         return layout.join(*outs)
@@ -413,11 +410,10 @@ class FactorHessian(Hessian):
 
     def _reduced(self, rows: FloatArray) -> FloatArray:
         objective, layout = self.objective, self.objective.layout
-        users, items = objective.tables
         way = np.ascontiguousarray(rows).reshape(len(rows), layout.n_items, layout.width)
         out = self.ridge * way
-        kernels.add_reduced(
-            users, items, layout.dim, objective.starts, objective.terms.item,
+        kernels.add_reduced_curvature(
+            objective.factors, objective.starts, objective.terms.item,
             objective.terms.other, self.first, self.second, self._inverses[0], way, out,
         )  # fmt: skip
         return out.reshape(len(rows), -1)

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from whence.influence.functions import _kernels as kernels
-
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 Arrays = Mapping[str, npt.NDArray[Any]]
+
+SQUARED, LOGISTIC = 0, 1
+"""Kinds of losses, by the numbers that the kernels know."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Terms:
         Share of the term in its example.
     example : int64 [T]
     kind : int
-        `kernels.SQUARED` or `kernels.LOGISTIC`.
+        `SQUARED`, ``(x - y)²``, or `LOGISTIC`, ``log(1 + exp(x)) - y x``.
     n_examples : int
     """
 
@@ -73,7 +74,7 @@ class Terms:
     def single(cls, user: int, item: int) -> Terms:
         """The term whose x is one score."""
         u, i, none, zero = (np.array([v], dtype=np.int64) for v in (user, item, -1, 0))
-        return cls(u, i, none, np.zeros(1), np.ones(1), zero, kernels.SQUARED, 1)
+        return cls(u, i, none, np.zeros(1), np.ones(1), zero, SQUARED, 1)
 
     def __len__(self) -> int:
         return len(self.user)
@@ -101,7 +102,7 @@ def terms_of(arrays: Arrays, loss: str) -> Terms:
     n, example = len(user), np.arange(len(user))
     nobody = np.full(n, -1, dtype=np.int64)
     if loss in ("squared", "labels"):
-        kind = kernels.SQUARED if loss == "squared" else kernels.LOGISTIC
+        kind = SQUARED if loss == "squared" else LOGISTIC
         return Terms.sorted(user, item, nobody, arrays["rating"], np.ones(n), example, kind, n)
     negatives = arrays["negatives"]
     count = negatives.shape[1]
@@ -109,7 +110,7 @@ def terms_of(arrays: Arrays, loss: str) -> Terms:
     if loss == "bpr":
         return Terms.sorted(
             again, np.repeat(item, count), others, np.ones(n * count),
-            np.full(n * count, 1.0 / count), np.repeat(example, count), kernels.LOGISTIC, n,
+            np.full(n * count, 1.0 / count), np.repeat(example, count), LOGISTIC, n,
         )  # fmt: skip
     return Terms.sorted(
         np.concatenate([user, again]),
@@ -118,6 +119,6 @@ def terms_of(arrays: Arrays, loss: str) -> Terms:
         np.concatenate([np.ones(n), np.zeros(n * count)]),
         np.ones(n * (count + 1)),
         np.concatenate([example, np.repeat(example, count)]),
-        kernels.LOGISTIC,
+        LOGISTIC,
         n,
     )

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from whence.influence import _kernels as kernels
+from whence import _native as kernels
 from whence.influence.layers.recurrent import States, stacked
 from whence.influence.layers.registry import Call, Recorder, register_layer
 from whence.influence.pieces import Piece, by_time

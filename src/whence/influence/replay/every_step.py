@@ -11,10 +11,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from whence import _native as kernels
 from whence.engines import Checkpoints, Run, part_of, reporter, settled
 from whence.engines.progress import Report
 from whence.errors import ParameterError, UnsupportedError
-from whence.influence._kernels import keep_largest
 from whence.influence.checkpoints import resolve_states
 from whence.influence.comparison import typed
 from whence.influence.credit import check_credit
@@ -71,7 +71,9 @@ def per_query(
             found["scores"] += scores.sum(axis=0)
             for side, sign in SIDES.items():
                 best, numbers = (found[f"{side}_{what}"] for what in ("scores", "examples"))
-                keep_largest(scores.T, sign, 0, best[start:stop], numbers[start:stop])
+                kernels.keep_largest(
+                    np.ascontiguousarray(scores.T), sign, 0, best[start:stop], numbers[start:stop]
+                )
     return steps, found
 
 
