@@ -4,7 +4,7 @@
 
 Data Shapley values of VMIS-kNN on generated sessions, at a fixed number of permutations, so that
 every run does the same work; the values are compared bit for bit. Times are of the second of two
-runs, when processes and compiled kernels are there. Processor seconds are of this process and of
+runs, when processes and their modules are there. Processor seconds are of this process and of
 Ray's workers together, and, as what a machine that does nothing else would take at least, of
 this process and the worker with the most to do.
 """

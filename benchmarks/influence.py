@@ -128,7 +128,6 @@ def show_speed(folder: Path) -> list[str]:
             started = time.process_time()
             model = whence.to_optimum(factorisation(dim, len(rows)).fit(rows))
             trained = time.process_time() - started
-            whence.InfluenceFunction(solver="dot").attribute(model, validation)  # compiles
             started = time.process_time()
             problem = whence.InfluenceFunction(solver="cg").work_on(model, validation)
             values = problem.mean()

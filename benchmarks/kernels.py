@@ -129,7 +129,7 @@ def measure(only, match, repeats):
         for name, work in works.items():
             if match not in name:
                 continue
-            work(queries.block(0, 8))  # compilation is not counted
+            work(queries.block(0, 8))  # loading is not counted
             seconds = []
             for _ in range(repeats):
                 start = time.process_time()
@@ -141,19 +141,19 @@ def measure(only, match, repeats):
 
 
 COLD = {
-    "RSC15: first Shapley, compilation included": (
+    "RSC15: first Shapley of a process": (
         "f = {data!r} + '/rsc15-100k';"
         "m = whence.VMISKNN(k=100, m=500).fit(whence.read_interactions(f + '/train.csv'));"
         "v = whence.read_interactions(f + '/valid.csv');"
         "whence.Shapley(tolerance=0.2, threads=1).attribute(m, v)"
     ),
-    "TaFeng: first Shapley, compilation included": (
+    "TaFeng: first Shapley of a process": (
         "f = {data!r} + '/tafeng-1k';"
         "m = whence.TIFUKNN().fit(whence.read_interactions(f + '/train.csv'));"
         "v = whence.read_interactions(f + '/valid.csv');"
         "whence.Shapley('ndcg@20', tolerance=0.2, threads=1).attribute(m, v)"
     ),
-    "RSC15: first leave-one-out, compilation included": (
+    "RSC15: first leave-one-out of a process": (
         "f = {data!r} + '/rsc15-100k';"
         "m = whence.VMISKNN(k=100, m=500).fit(whence.read_interactions(f + '/train.csv'));"
         "v = whence.read_interactions(f + '/valid.csv');"
@@ -175,7 +175,7 @@ def environment(tree, **more):
 
 
 def cold(tree, code):
-    """CPU seconds of a process that finds nothing compiled."""
+    """CPU seconds of a process; one of 0.1.0 finds nothing compiled."""
     with tempfile.TemporaryDirectory() as cache:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         program = "import whence;" + code.format(data=str(DATA))
@@ -233,7 +233,7 @@ def main():
     parser.add_argument("--match", default="", help="only measurements with this in their name")
     parser.add_argument("--rounds", type=int, default=4, help="processes of each tree")
     parser.add_argument("--repeats", type=int, default=3, help="measurements in each process")
-    parser.add_argument("--cold", type=int, default=3, help="processes without a cache")
+    parser.add_argument("--cold", type=int, default=3, help="processes of the first values")
     parser.add_argument("--write", action="store_true", help="write KERNEL_RESULTS.md")
     arguments = parser.parse_args()
     if arguments.measure is not None:
@@ -244,7 +244,6 @@ def main():
     lines = table(*compare(arguments))
     print("\n".join(lines))
     if arguments.write:
-        import numba
         import numpy
 
         text = [
@@ -253,8 +252,8 @@ def main():
             "`python benchmarks/kernels.py BEFORE AFTER --write`, where BEFORE is a checkout of "
             "0.1.0 and AFTER one of this version. CPU seconds on one thread, processes of both in "
             f"turn: {arguments.rounds} of each with {arguments.repeats} measurements in each, and "
-            f"{arguments.cold} of each without a cache of compiled code. Other work ran on the "
-            f"machine. NumPy {numpy.__version__}, Numba {numba.__version__}.",
+            f"{arguments.cold} of the first values of a process, where 0.1.0 compiles. Other "
+            f"work ran on the machine. NumPy {numpy.__version__}.",
             "",
             *lines,
         ]

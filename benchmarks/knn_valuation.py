@@ -16,7 +16,6 @@ import resource
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -187,7 +186,7 @@ def diginetica_part(n_sessions):
         ("shapley", whence.Shapley("mrr@20", tolerance=0.1, max_permutations=100_000)),
         ("loo", whence.LeaveOneOut("mrr@20")),
     ):
-        method.attribute(model, warm)  # compilation is not counted
+        method.attribute(model, warm)
         wall, cpu = time.perf_counter(), time.process_time()
         values = method.attribute(model, queries)
         facts[name] = (time.perf_counter() - wall, time.process_time() - cpu)
@@ -210,13 +209,9 @@ def cold_start(lines):
         ("Shapley to 20% standard error", "Shapley(tolerance=0.2)"),
         ("leave-one-out", "LeaveOneOut()"),
     ):
-        with tempfile.TemporaryDirectory() as cache:
-            environment = {**os.environ, "NUMBA_CACHE_DIR": cache}
-            for turn in ("first, compilation included", "second"):
-                start = time.perf_counter()
-                program = code.replace("{method}", method)
-                subprocess.run([sys.executable, "-c", program], check=True, env=environment)
-                lines.append(f"| {title}: {turn} | {time.perf_counter() - start:.1f} |")
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code.replace("{method}", method)], check=True)
+        lines.append(f"| {title} | {time.perf_counter() - start:.1f} |")
 
 
 def peer(lines, interpreter):
@@ -257,12 +252,11 @@ def machine():
     if cpuinfo.exists():
         names = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
         model = names[0].split(":")[1].strip() if names else model
-    import numba
     import polars
 
     return (
         f"{model}, {len(os.sched_getaffinity(0))} threads, Python {platform.python_version()}, "
-        f"NumPy {np.__version__}, Numba {numba.__version__}, Polars {polars.__version__}, "
+        f"NumPy {np.__version__}, Polars {polars.__version__}, "
         f"Whence {whence.__version__}."
     )
 
@@ -280,7 +274,7 @@ def main():
     if "speed" in chosen:
         rows: list = []
         speed(rows)
-        lines += ["## Speed, once compiled", "", "| what | metric | wall s | CPU s | |"]
+        lines += ["## Speed", "", "| what | metric | wall s | CPU s | |"]
         lines += ["|---|---|---|---|---|"]
         lines += [f"| {w} | {m} | {a:.3f} | {b:.3f} | {n} |" for w, m, a, b, n in rows]
     if "precision" in chosen:

@@ -45,7 +45,7 @@ def main():
 
     rows = whence.read_interactions(DATA / given.data / NAMES[given.data])
     train, valid, _ = whence.split_rows(rows, (0.6, 0.2, 0.2), seed=0)
-    type(MODEL)(**MODEL.params | {"epochs": 1}).fit(valid)  # what is compiled counts for none
+    type(MODEL)(**MODEL.params | {"epochs": 1}).fit(valid)  # what is loaded counts for none
     model, training = timed("training", lambda: MODEL.fit(train))
     asked = query_examples(model, valid)
     print(f"{len(model.examples_):,} examples, {len(asked):,} queries")

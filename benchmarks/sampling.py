@@ -38,7 +38,7 @@ def draw(seed, permutations, queries=queries):
     method = whence.Shapley(
         metric, tolerance=0, max_permutations=permutations, seed=seed, threads=1, **known)
     return method.attribute(model, queries)
-draw(0, 40, queries.take(range(0, len(queries), 50)))  # compilation is not counted
+draw(0, 40, queries.take(range(0, len(queries), 50)))  # loading is not counted
 rows, times, errors = [], [], []
 for seed in range(int(first), int(first) + int(seeds)):
     began = time.process_time()

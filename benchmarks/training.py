@@ -6,8 +6,7 @@ choose what is run; ``--large`` adds the sequential models on ML-1M, one epoch e
 
 Each run has a process of its own with one thread. *CPU s* is that of the whole process, from
 starting Python and importing to the last metric; *training* and *validation* are the parts of it
-in `fit`. Compilation is not counted, as it happens once on a machine (the first run of all is
-made twice).
+in `fit`.
 """
 
 from __future__ import annotations
@@ -204,7 +203,6 @@ def in_own_process(name, seed):
 
 def table(names, seeds):
     """Lines of Markdown, one for each run and one for the mean of each model."""
-    in_own_process(names[0], seeds[0])  # compiles
     lines = []
     for metrics in dict.fromkeys(tuple({**RUNS, **LARGE}[name]["metrics"]) for name in names):
         head = ["model", "seed", *metrics, "best epoch", "CPU s", "training", "validation", "MB"]
@@ -239,7 +237,6 @@ def row(name, seed, metrics, runs):
 
 
 def machine():
-    import numba
     import numpy as np
     import polars
     import torch
@@ -252,7 +249,7 @@ def machine():
     return (
         f"{names[0] if names else 'unknown processor'}, one thread, "
         f"Python {platform.python_version()}, PyTorch {torch.__version__}, "
-        f"NumPy {np.__version__}, Numba {numba.__version__}, Polars {polars.__version__}, "
+        f"NumPy {np.__version__}, Polars {polars.__version__}, "
         f"Whence {whence.__version__}."
     )
 

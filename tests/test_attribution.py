@@ -303,7 +303,7 @@ def test_load_says_when_the_state_is_damaged(tmp_path):
 def test_metadata_is_plain_and_complete():
     about = values().metadata
     assert json.loads(json.dumps(about)) == about
-    assert {"whence", "numpy", "python", "numba", "polars"} == set(about["versions"])
+    assert {"whence", "numpy", "python", "polars"} == set(about["versions"])
     assert about["method"] == "shapley"
     train = Interactions.from_frame(CLICKS)
     about = describe_run(

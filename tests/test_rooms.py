@@ -22,7 +22,7 @@ FLOORS = (
     ("valuation", "influence", "explanation"),
     ("curation",),
     ("experiments",),
-    ("illoominate", "warming"),
+    ("illoominate",),
     ("config",),
     ("reporting",),
     ("cli",),

@@ -363,9 +363,6 @@ from .valuation import (
 from .valuation import (
     Shapley as Shapley,
 )
-from .warming import (
-    warm_up as warm_up,
-)
 
 __version__: str
 
@@ -487,7 +484,6 @@ __all__ = [
     "train_and_evaluate_for_sbr",
     "train_and_evaluate_for_sbr_files",
     "train_and_evaluate_polars",
-    "warm_up",
     "willingness_by_category",
     "write_interactions",
 ]

@@ -89,10 +89,6 @@ class DataWarning(WhenceWarning):
     """The data can be used, but probably not as was meant."""
 
 
-class CacheWarning(WhenceWarning):
-    """Compiled kernels cannot be kept where they usually are."""
-
-
 UNREADABLE = (
     OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError, RuntimeError,
     struct.error, zlib.error, zipfile.BadZipFile,

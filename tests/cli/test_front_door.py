@@ -18,13 +18,11 @@ def test_help_speaks_of_all_five_uses():
     shown = " ".join(CliRunner().invoke(app, ["--help"]).output.split())
     for use in ("evaluate it", "value its training data", "taught it", "explain", "withhold"):
         assert use in shown.partition("Options")[0]
-    for command in ("train", "value", "trace", "explain", "disclose", "warm-up", "whence demo"):
+    for command in ("train", "value", "trace", "explain", "disclose", "whence demo"):
         assert command in shown
 
 
-@pytest.mark.parametrize(
-    ("typed", "offered"), [("whence wa", "warm-up"), ("whence exp", "explain")]
-)
+@pytest.mark.parametrize(("typed", "offered"), [("whence tu", "tune"), ("whence exp", "explain")])
 def test_a_shell_completes_commands(typed, offered):
     asked = {"_WHENCE_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": "1"}
     result = subprocess.run(

@@ -53,10 +53,9 @@ BASES = [
     ("generate", "-n", "50", "--output", "made.csv"),
     ("report", "run", "values"),
     ("explore", "run", "--port", "99999"),  # no such port, so that it does not go on serving
-    ("warm-up",),
     ("demo",),
 ]  # fmt: skip
-LONG = ("disclose", "tune", "warm-up", "demo", "experiment", "explore")
+LONG = ("disclose", "tune", "demo", "experiment", "explore")
 """Of these only lines with something wrong in the first place are of use; whole they take long."""
 
 

@@ -393,7 +393,7 @@ def test_what_cannot_be_is_refused_before_work_begins(monkeypatch):
         Run(engine="ray")
 
 
-@pytest.mark.parametrize("package", ["Python", "Whence", "NumPy", "Numba"])
+@pytest.mark.parametrize("package", ["Python", "Whence", "NumPy"])
 def test_other_versions_are_refused(package):
     ask = connections._asked_elsewhere()
     same = connections._versions()

@@ -152,7 +152,7 @@ def versions() -> dict[str, str]:
 @cache  # reading them takes longer than a small attribution
 def _versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
-    for package in ("whence", "numpy", "numba", "polars"):
+    for package in ("whence", "numpy", "polars"):
         try:
             found[package] = packages.version(package)
         except packages.PackageNotFoundError:  # run from a source tree that is not installed

@@ -39,7 +39,6 @@ class _Main(Commands):
         "experiment": "whence.cli.experiment:experiment_app",
         "report": "whence.cli.report:report",
         "explore": "whence.cli.explore:explore",
-        "warm-up": "whence.cli.warm_up:warm_up",
     }
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -106,7 +106,7 @@ def _value(model: Any, validation: Interactions, seed: int, threads: int | None)
     from whence.valuation import Shapley
 
     heading("\n2. Values: what each training session is worth to the validation sessions")
-    with working("Valuing (compiles first)", threads=threads) as run:
+    with working("Valuing", threads=threads) as run:
         values = Shapley(METRIC, tolerance=TOLERANCE, seed=seed).attribute(
             model, validation, run=run
         )

@@ -92,6 +92,7 @@ def value(
             given, file, before, part, without or (), write, threads=threads, resume=resume
         )
         show(found)
+        draw(found, folder)
         return
     config = given.config(file or config_of_environment(given))
     folder = Path(config.output.directory or (resume and before) or DEFAULT_OUTPUT)
@@ -144,6 +145,7 @@ def value(
                 values = method.attribute_parts(model, {part: asked}, run=run)
         write(values, folder)
         show(values)
+        draw(values, folder)
         if values.metadata.get("stopped") == "interrupted":
             complain(
                 f"Interrupted; the values so far are in {folder}, their standard errors say how "
@@ -195,13 +197,18 @@ def _previous(folder: Path) -> Attribution:
 
 
 def write(values: Attribution, folder: Path) -> None:
-    """Write values and pictures into a folder."""
+    """Write the tables of values into a folder."""
     from whence.data.files import atomic_path
-    from whence.plots import picture
 
     values.save(folder / "values.parquet", overwrite=True)
     with atomic_path(folder / "values.csv", overwrite=True) as path:
         values.frame.write_csv(path)
+
+
+def draw(values: Attribution, folder: Path) -> None:
+    """Write the pictures of values into a folder, after they were shown: loading takes a second."""
+    from whence.plots import picture
+
     for kind in ("distribution", "ranked"):
         with picture(folder / f"{kind}.png", overwrite=True) as ax:
             values.plot(ax=ax, kind=kind)

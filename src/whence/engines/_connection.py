@@ -47,7 +47,7 @@ _QUIET = {
 # How HTTP/2 begins, by which Ray is spoken to, and the kind of what must come back.
 _SETTINGS = b"\x04"
 _GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + _SETTINGS + b"\0" * 5
-_SAME = ("Whence", "NumPy", "Numba")
+_SAME = ("Whence", "NumPy")
 
 
 class Connection:

@@ -1,6 +1,5 @@
 """Evaluation of recommenders: queries, metrics, tests of differences."""
 
-import whence.engines.compiling  # noqa: F401 (before any kernel)
 from whence.evaluation._names import METRICS, register_metric
 from whence.evaluation.asking import make_queries
 from whence.evaluation.comparison import Comparison, compare

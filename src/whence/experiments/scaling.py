@@ -2,7 +2,7 @@
 
 On given data or generated ones: ever more of the latest sessions are trained on, ever more
 queries are asked, by ever more threads, one of the three at a time. What is measured is fitting,
-evaluating and valuing; everything is compiled before.
+evaluating and valuing; everything has been done once before.
 """
 
 from __future__ import annotations
@@ -315,7 +315,7 @@ class _Measured(ListJob[tuple[int, int, int, int], list[dict[str, Any]]]):
         return rows
 
     def warm_up(self) -> None:
-        """Do everything once on little, so that all is compiled."""
+        """Do everything once on little, so that all is loaded."""
         few = max(self.data.n_rows // 100, 200)
         self.run((min(few, self.data.n_rows), 50, 1, -1))
         self._part.clear()

@@ -1,6 +1,5 @@
 """Influence: which training examples taught a model its predictions."""
 
-import whence.engines.compiling  # noqa: F401 (before any kernel)
 from whence.influence.functions import InfluenceFunction, to_optimum
 from whence.influence.layers import register_layer
 from whence.influence.losses import InformationGain, OrderGain, TrainingLoss, TrimmedLoss

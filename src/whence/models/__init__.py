@@ -3,7 +3,6 @@
 They are loaded when they are first used, and so are the packages that some of them need.
 """
 
-import whence.engines.compiling  # noqa: F401 (before any kernel)
 from whence._lazy import attach
 
 __getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -1,6 +1,5 @@
 """Valuation: how much of a metric each part of the training data is responsible for."""
 
-import whence.engines.compiling  # noqa: F401 (before any kernel)
 from whence.valuation.baselines import LengthValue, PopularityValue, RandomValue
 from whence.valuation.leave_one_out import LeaveOneOut
 from whence.valuation.retraining import RetrainingLeaveOneOut, RetrainingShapley

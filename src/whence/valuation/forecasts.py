@@ -16,7 +16,7 @@ from whence.valuation.rounds import SAMPLED, Estimate
 class Pace:
     """Report progress, and note how long the work takes.
 
-    What is compiled on the way is done in the first part of a round, which is not counted.
+    The first part of a round also pays for what is made once, and is not counted.
 
     Attributes
     ----------

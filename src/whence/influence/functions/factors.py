@@ -1,4 +1,4 @@
-"""The training objective of factor models, ``F(θ, o) = (1/Z) Σ_s o_s l_s(θ) + ½ρ‖θ‖²``, compiled.
+"""The training objective of factor models, ``F(θ, o) = (1/Z) Σ_s o_s l_s(θ) + ½ρ‖θ‖²``, by formula.
 
 Parameters are two tables, one row per user and one per item, the bias last.
 The users' part of the Hessian has one small block for each user, so that it is eliminated exactly
