@@ -15,17 +15,24 @@ WIDE int64_t count_above(const int64_t* keys, int64_t n, int64_t key) {
     return count;
 }
 
+// The largest key below a bound, or -1; and the smallest from a bound on, or MOST. Keys on the
+// wrong side have the largest distances, as these are unsigned.
 WIDE int64_t largest_below(const int64_t* keys, int64_t n, int64_t bound) {
-    int64_t largest = -1;
-    for (int64_t i = 0; i < n; ++i) largest = std::max(largest, keys[i] < bound ? keys[i] : -1);
-    return largest;
+    uint64_t nearest = static_cast<uint64_t>(MOST);
+    for (int64_t i = 0; i < n; ++i) {
+        const uint64_t distance = static_cast<uint64_t>(bound - 1 - keys[i]);
+        nearest = distance < nearest ? distance : nearest;
+    }
+    return std::max<int64_t>(-1, bound - 1 - static_cast<int64_t>(nearest));
 }
 
 WIDE int64_t smallest_from(const int64_t* keys, int64_t n, int64_t bound) {
-    int64_t smallest = MOST;
-    for (int64_t i = 0; i < n; ++i)
-        smallest = std::min(smallest, keys[i] >= bound ? keys[i] : MOST);
-    return smallest;
+    uint64_t nearest = static_cast<uint64_t>(MOST);
+    for (int64_t i = 0; i < n; ++i) {
+        const uint64_t distance = static_cast<uint64_t>(keys[i] - bound);
+        nearest = distance < nearest ? distance : nearest;
+    }
+    return nearest == static_cast<uint64_t>(MOST) ? MOST : bound + static_cast<int64_t>(nearest);
 }
 
 // Sum of some numbers where a key is from `first` to `last`.
@@ -41,19 +48,42 @@ WIDE void add_multiple(int64_t* sums, const int64_t* numbers, const int64_t* ste
     for (int64_t i = 0; i < n; ++i) sums[i] = numbers[i] + times * steps[i];
 }
 
-// Room of items that may rise, or fall, up to a target's key.
-WIDE void narrow_below(int64_t* room, const int64_t* keys, int64_t key, int64_t n) {
+// Room of items that may rise (sign 1), or fall (-1), up to a target's key.
+WIDE void narrow(int64_t* room, const int64_t* keys, int64_t key, int64_t sign, int64_t n) {
     for (int64_t i = 0; i < n; ++i) {
-        const int64_t left = key - keys[i];
-        room[i] = std::min(room[i], left > 0 ? left : MOST);
+        const int64_t left = sign * key - sign * keys[i], counted = left > 0 ? left : MOST;
+        const int64_t before = room[i];
+        room[i] = counted < before ? counted : before;
     }
 }
 
-WIDE void narrow_above(int64_t* room, const int64_t* keys, int64_t key, int64_t n) {
+// Room of items up to the end of the list. An item whose key is the least of a full list is in it,
+// or as good as in it.
+WIDE void limit_by_end(int64_t* room, const int64_t* keys, bool joins, int64_t least, int64_t lower,
+                       int64_t step, int64_t n) {
+    const int64_t bar = least == step ? least - 1 : least;
     for (int64_t i = 0; i < n; ++i) {
-        const int64_t left = keys[i] - key;
-        room[i] = std::min(room[i], left > 0 ? left : MOST);
+        const int64_t key = keys[i];
+        const int64_t left = joins ? bar - key : key - lower;
+        room[i] = (key < least) == joins ? left : MOST;
     }
+}
+
+// Find the numbers larger than others; how many there are.
+WIDE int64_t find_larger(const int64_t* numbers, const int64_t* others, int64_t n, int32_t* found) {
+    constexpr int64_t BLOCK = 16;
+    int64_t n_found = 0;
+    for (int64_t start = 0; start < n; start += BLOCK) {
+        const int64_t end = std::min(n, start + BLOCK);
+        int64_t count = 0;
+        for (int64_t i = start; i < end; ++i) count += numbers[i] > others[i];
+        if (count == 0) continue;
+        for (int64_t i = start; i < end; ++i) {
+            found[n_found] = static_cast<int32_t>(i);
+            n_found += numbers[i] > others[i];
+        }
+    }
+    return n_found;
 }
 
 // The numbers of items above targets, after an item's key moved.
@@ -88,7 +118,7 @@ void Reader::lay_out(const Game& game, const double* weights) {
 
     quiet_ = !is_sustainable() && empty_value_ == 0.0;
     target_of_.assign(width_, -1), sustainable_.assign(width_, 0);
-    target_items_.clear();
+    target_items_.clear(), sustainable_items_.clear();
     for (int64_t t = 0; t < game.n_tracked(); ++t) {
         const int32_t item = game.tracked_items[t];
         if (game.flags[t] & IS_TARGET) {
@@ -96,12 +126,16 @@ void Reader::lay_out(const Game& game, const double* weights) {
             target_items_.push_back(item);
             quiet_ &= shared_[item] == 0;
         }
-        if (game.flags[t] & IS_SUSTAINABLE) sustainable_[item] = 1;
+        if (game.flags[t] & IS_SUSTAINABLE) {
+            sustainable_[item] = 1;
+            sustainable_items_.push_back(item);
+        }
     }
     n_targets_ = static_cast<int64_t>(target_items_.size());
     for (auto& above : above_) above.resize(n_targets_);
     for (int state : {JOIN, LEAVE}) {
         state_keys_[state].resize(width_), room_[state].resize(width_);
+        end_room_[state].resize(width_);
         target_keys_[state].resize(n_targets_);
         last_keys_[state].resize(n_targets_), last_counts_[state].resize(n_targets_);
     }
@@ -111,7 +145,7 @@ void Reader::lay_out(const Game& game, const double* weights) {
                                                        : game.scoring.gains[above + 1];
         worth_[above] = game.scoring.rank_factor * gain;
     }
-    keys_.resize(width_), present_.resize(n_);
+    keys_.resize(width_), present_.resize(n_), tight_.resize(width_ + 1);
     chosen_at_.assign(n_, 0), n_readings_ = 0;
     lay_out_rows(game);
     lay_out_postings();
@@ -302,24 +336,41 @@ double Reader::settle(int state, int near) {
     return value;
 }
 
+// See `End`. As long as no more items than these move there, and no sustainable one passes the end
+// of the list, as many sustainable ones are in it.
+int64_t Reader::count_calm(int state) const {
+    const int64_t* const keys = state_keys_[state].data();
+    const End& end = ends_[state];
+    if (end.n_listed < length_) return 0;
+    if (state == JOIN) {
+        int64_t last = MOST;
+        for (const int32_t i : sustainable_items_)
+            if (keys[i] >= end.least) last = std::min(last, keys[i]);
+        return last == MOST ? MOST : length_ - 1 - count_above(keys, width_, last);
+    }
+    int64_t next = step_ - 1;
+    for (const int32_t i : sustainable_items_)
+        if (keys[i] < end.least) next = std::max(next, keys[i]);
+    return count_above(keys, width_, next) - length_;
+}
+
 // How far each item may move in a state.
 void Reader::make_room(int state) {
     const int64_t* const keys = state_keys_[state].data();
     int64_t* const room = room_[state].data();
     std::fill(room, room + width_, MOST);
     if (is_sustainable()) {
-        const End& end = ends_[state];
-        // An item whose key is the least of a full list is in it, or as good as in it.
-        const int64_t bar = end.least == step_ ? end.least - 1 : end.least;
-        for (int64_t i = 0; i < width_; ++i) {
-            if (state == JOIN && keys[i] < end.least) room[i] = bar - keys[i];
-            if (state == LEAVE && keys[i] >= end.least) room[i] = keys[i] - end.lower;
-        }
+        End& end = ends_[state];
+        end.n_calm = count_calm(state);
+        limit_by_end(end_room_[state].data(), keys, state == JOIN, end.least, end.lower, step_,
+                     width_);
+        for (const int32_t i : sustainable_items_)
+            room[i] = std::exchange(end_room_[state][i], MOST);
     }
     for (int64_t t = 0; t < n_targets_; ++t) {
         const int64_t key = target_keys_[state][t];
         if (key == MOST || (state == JOIN && above_[state][t] >= length_)) continue;
-        (state == JOIN ? narrow_below : narrow_above)(room, keys, key, width_);
+        narrow(room, keys, key, state == JOIN ? 1 : -1, width_);
     }
 }
 
@@ -367,16 +418,19 @@ Reader::Comparison Reader::compare(int64_t size, int64_t worst, bool quietly) {
     return found;
 }
 
-// Choose of those who bring no target, in a state and before `end`, who has an entry beyond room.
-void Reader::choose_others(int state, int64_t end) {
-    const int64_t *const room = room_[state].data(), *const largest = largest_.data();
-    for (int64_t i = 0; i < width_; ++i) {
-        if (largest[i] <= room[i]) continue;
+// Choose of those who bring no target, in a state and before `end`, whose row is longer than
+// `longer`, who has an entry beyond room.
+void Reader::choose_others(int state, int64_t end, const std::vector<int64_t>& room,
+                           int64_t longer) {
+    const int64_t n_tight = find_larger(largest_.data(), room.data(), width_, tight_.data());
+    for (int64_t t = 0; t < n_tight; ++t) {
+        const int32_t i = tight_[t];
         for (int64_t place = postings_[i]; place < postings_[i + 1]; ++place) {
             const int32_t element = posting_elements_[place];
             if (element >= end) break;
             if (present_[element] != state || posting_values_[place] <= room[i] ||
-                chosen_at_[element] == n_readings_)
+                chosen_at_[element] == n_readings_ ||
+                offsets_[element + 1] - offsets_[element] <= longer)
                 continue;
             chosen_at_[element] = n_readings_;
             chosen_.push_back(element);
@@ -444,7 +498,7 @@ double Reader::share_with(int64_t element) {
     std::vector<int64_t>& keys = state_keys_[state];
     const End& end = ends_[state];
     const int64_t bound = state == LEAVE ? end.lower : end.least;
-    int64_t crossing = 0, sustainable = 0;
+    int64_t crossing = 0, sustainable = 0, moving = 0;
     bool touches = false;
     for (int64_t e = offsets_[element]; e < offsets_[element + 1]; ++e) {
         const int32_t item = row_items_[e];
@@ -452,10 +506,11 @@ double Reader::share_with(int64_t element) {
         const bool crosses = state == LEAVE ? before >= end.least && after < end.lower
                                             : before < end.least && after >= end.least;
         touches |= before == bound;
+        moving += crosses || (state == LEAVE ? before < end.least : after >= end.least);
         crossing += crosses;
         sustainable += crosses && sustainable_[item] != 0;
     }
-    if (crossing == 0) return end.share();
+    if (crossing == 0 || (sustainable == 0 && moving <= end.n_calm)) return end.share();
     End tried = end;
     const bool full = end.n_listed == length_;
     const bool one_for_one = full && !(state == LEAVE && end.at_lower < 0);
@@ -495,8 +550,11 @@ int64_t Reader::read(int64_t size, int64_t worst, bool quietly, double join_fact
     ++n_readings_;
     chosen_.clear();
     if (!quietly) {
-        if (size < n_) choose_others(JOIN, end);
-        if (size > 1) choose_others(LEAVE, end);
+        for (int state : {JOIN, LEAVE}) {
+            if (state == JOIN ? size == n_ : size <= 1) continue;
+            choose_others(state, end, room_[state], 0);
+            if (is_sustainable()) choose_others(state, end, end_room_[state], ends_[state].n_calm);
+        }
         for (const int32_t element : chosen_) gain(element, -1);
         if (join_gain != 0.0 || leave_gain != 0.0) {
             for (const int32_t element : others_) {

@@ -45,9 +45,10 @@ class Reader {
     enum State { JOIN = 0, LEAVE = 1 };
     // Where the list ends: the least key of it, the key below which an item of it leaves it, how
     // many sustainable items it has and how many in all; whether the item of the least key is
-    // sustainable, and that which would follow if one left, or -1.
+    // sustainable, and that which would follow if one left, or -1; how many items of other kinds
+    // there are at the end of a full list, who may make room, or behind it, who may move up.
     struct End {
-        int64_t least, lower, n_sustainable, n_listed, at_least, at_lower;
+        int64_t least, lower, n_sustainable, n_listed, at_least, at_lower, n_calm;
         double share() const {
             return n_sustainable > 0
                        ? static_cast<double>(n_sustainable) / static_cast<double>(n_listed)
@@ -88,16 +89,20 @@ class Reader {
     // By local item: keys without neighbours, and of those present without what all add; what all
     // add; whether sustainable; number of the target, or -1; keys and room by state.
     std::vector<int64_t> empty_, keys_, shared_, sustainable_;
+    std::vector<int32_t> sustainable_items_;
     std::vector<int32_t> target_of_;
     std::vector<int64_t> state_keys_[2], room_[2];
+    // Room up to the end of the list, of items that are not sustainable.
+    std::vector<int64_t> end_room_[2];
     // By target: the item; key and items above by state, and of what is tried; the key that was
     // counted for last by state, and the count.
     std::vector<int32_t> target_items_;
     std::vector<int64_t> target_keys_[2], above_[3], last_keys_[2], last_counts_[2];
     End ends_[3];
 
-    // Of one reading: elements to look at closely, and when each was last among them.
-    std::vector<int32_t> chosen_;
+    // Of one reading: items with little room, elements to look at closely, and when each of these
+    // was last among them.
+    std::vector<int32_t> tight_, chosen_;
     std::vector<int64_t> chosen_at_;
     int64_t n_readings_ = 0;
 
@@ -112,9 +117,10 @@ class Reader {
     Comparison compare(int64_t size, int64_t worst, bool quietly);
     double settle(int state, int near);
     void make_room(int state);
+    int64_t count_calm(int state) const;
     double ranks_worth(const std::vector<int64_t>& above) const;
     int64_t count_again(int64_t key, int state, int64_t target);
-    void choose_others(int state, int64_t end);
+    void choose_others(int state, int64_t end, const std::vector<int64_t>& room, int64_t longer);
     double worth_with_one_target(int64_t element, int64_t bringer);
     double worth_with_many_targets(int64_t element, int64_t bringer);
     double share_with(int64_t element);
