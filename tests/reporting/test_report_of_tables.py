@@ -52,8 +52,9 @@ RUNS = {
     "quality": [-1.0, -1.2, -3.0],
 }  # fmt: skip
 VERSUS = {
-    "lam_share": [1.0, 3.0], "start": ["other"] * 2, "versus": ["random", "all"],
-    "difference": [0.1, 0.2], "difference_low": [0.0, 0.1], "difference_high": [0.2, 0.3],
+    "lam_share": [1.0, 1.0, 3.0], "start": ["other"] * 3, "strategy": ["social"] * 3,
+    "than": ["random", "random", "all"], "matched": ["number", "violation", None],
+    "difference": [0.1, 0.2, 0.3], "±": [0.05, 0.1, None], "better": ["yes", "yes", "unclear"],
 }  # fmt: skip
 CHANGED = {
     "order": ["least"] * 3, "item_id": [7, 8, 9], "title": ["<b>", "Tea", "Milk"],
@@ -119,8 +120,9 @@ PLAN = {"row": [0, 1], "disclosed": [True, False]}
          [1.0, 3.0]),
         ("experiment forgetting", {"table.csv": AUDITED}, {}, ["Distance"], [0.4, 0.1]),
         ("experiment disclosure", {"runs.csv": RUNS, "table.csv": VERSUS}, {},
-         ["What disclosure buys, over the weight of violations (other start)", "Difference"],
-         [2.0]),
+         ["What disclosure buys, over the weight of violations (other start)",
+          "Difference of the reward from other strategies, λ 1 times λ_ref",
+          "Difference of the reward from other strategies, λ 3 times λ_ref"], [2.0]),
         ("disclose",
          {"comparison.csv": STRATEGIES, "frontier.csv": STRATEGIES, "plan.csv": PLAN}, {},
          ["Reward per user", "Quality per user",

@@ -122,7 +122,7 @@ def _measures(frame: pl.DataFrame) -> list[Block]:
     for (measure,), part in frame.group_by("measure", maintain_order=True):
         if measure == "seconds" or part.height < 2:
             continue
-        title = str(measure).capitalize()
+        title = str(measure) if "@" in str(measure) else str(measure).capitalize()
         blocks.append(
             intervals(
                 title, part["model"].to_list(), part["value"], part["low"], part["high"],

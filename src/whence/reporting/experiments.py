@@ -121,7 +121,8 @@ def _tables(found: Found) -> list[Block]:
         if frame is not None:
             more = f"All are in {found.where}{file}." if found.where else ""
             title = file.removesuffix(".csv").replace("_", " ")
-            blocks.append(Table(title, frame.select(_shown(frame)), more))
+            ids = ("history", frame.columns[1]) if file == "items.csv" else ("history",)
+            blocks.append(Table(title, frame.select(_shown(frame)), more, ids))
     return blocks
 
 
@@ -203,7 +204,7 @@ def _items(frame: pl.DataFrame) -> list[Block]:
             )
         ]
         title = f"Items that are recommended more or less often: {order}"
-        table = Table(f"{title}, the most changed first", changed)
+        table = Table(f"{title}, the most changed first", changed, ids=(frame.columns[1],))
         blocks.append(shares(title, names, most["change"], None, "lists more or less", table=table))
     return blocks
 
@@ -267,8 +268,13 @@ def _scaling(found: Found) -> list[Block]:
         for column in columns:
             if not part[column].count():
                 continue
+            # Nothing takes less than no time; on an axis of powers, not even that.
+            least = 0.0 if column == "memory_mb" else pl.col(column) / 100
+            shown = part.drop_nulls(column).with_columns(
+                pl.max_horizontal(pl.col(f"{column}_low"), least).alias(f"{column}_low")
+            )
             drawn = curves(
-                f"{_SPOKEN[column]} against {said}", part.drop_nulls(column), size, column, "step",
+                f"{_SPOKEN[column]} against {said}", shown, size, column, "step",
                 low=f"{column}_low", high=f"{column}_high", labels=(said, _SPOKEN[column]),
             )  # fmt: skip
             if column != "memory_mb":
@@ -293,7 +299,22 @@ def _disclosure(found: Found) -> list[Block]:
             )
             title = f"What disclosure buys, over the weight of violations ({start} start)"
             blocks.append(frontier_chart(means, title))
-    return [*blocks, *_compared(found, "lam_share", "versus")]
+    table = found.table("table.csv", "lam_share", "strategy", "than", "difference", "±")
+    if table is not None:
+        difference, half = pl.col("difference"), pl.col("±")
+        table = table.with_columns(
+            than=pl.concat_str("than", "matched", separator=" of equal ", ignore_nulls=True)
+            .str.strip_suffix(" of equal "),
+            low=difference - half, high=difference + half,
+        )  # fmt: skip
+        blocks += [
+            compared(
+                f"Difference of the reward from other strategies, λ {share:g} times λ_ref", part,
+                "than", "strategy", "difference", low="low", high="high",
+            )
+            for (share,), part in table.group_by("lam_share", maintain_order=True)
+        ]  # fmt: skip
+    return blocks
 
 
 def _forgetting(found: Found) -> list[Block]:
@@ -307,7 +328,7 @@ def _forgetting(found: Found) -> list[Block]:
         labels = [_label(row, ("request", "epochs", "model")) for row in part.iter_rows(named=True)]
         blocks.append(
             intervals(
-                str(measure).capitalize(), labels, part["mean"], part["low"], part["high"],
+                _heading(str(measure)), labels, part["mean"], part["low"], part["high"],
                 str(measure),
             )
         )  # fmt: skip
@@ -331,7 +352,7 @@ def _compared(found: Found, row: str, series: str = "") -> list[Block]:
             part = frame.drop_nulls(column)
             if not part.height:
                 continue
-            title = _TITLES.get(column, column.replace("_", " ").capitalize()) + of
+            title = _TITLES.get(column, _heading(column)) + of
             ends = {"low": f"{column}_low", "high": f"{column}_high"}
             if series in part.columns and part[series].n_unique() > 1 < part[row].n_unique():
                 own = part.select(row, series, column, *ends.values())
@@ -342,6 +363,12 @@ def _compared(found: Found, row: str, series: str = "") -> list[Block]:
             value, low, high = (part[name].cast(pl.Float64) for name in (column, *ends.values()))
             blocks.append(intervals(title, labels, value, low, high, column.replace("_", " ")))
     return blocks
+
+
+def _heading(name: str) -> str:
+    """A column or measure as a title; names of metrics stay as they are written."""
+    said = name.replace("_", " ")
+    return said if "@" in said else said.capitalize()
 
 
 def _by(frame: pl.DataFrame, column: str) -> Any:

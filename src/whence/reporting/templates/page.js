@@ -78,9 +78,27 @@
       yaxis: axis,
     });
   };
+  // On a narrow page labels take two short lines, so that there is room for what they name.
+  const wrapped = (label) => {
+    const lines = [""];
+    for (const word of label.split(/\s+/)) {
+      const longer = `${lines[lines.length - 1]} ${word}`.trim();
+      if (longer.length > 16 && lines[lines.length - 1]) lines.push(word);
+      else lines[lines.length - 1] = longer;
+    }
+    return lines.length > 2 ? `${lines.slice(0, 2).join("<br>")}…` : lines.join("<br>");
+  };
+  const narrowed = (layout) => {
+    if (layout.yaxis.ticktext) {
+      layout.yaxis.ticktext = layout.yaxis.ticktext.map(wrapped);
+      layout.yaxis.tickfont = { size: 11 };
+    }
+    if (!layout.xaxis.tickvals) layout.xaxis.nticks = 5;
+  };
   const draw = (plot) => {
     const style = getComputedStyle(root);
     const figure = coloured(JSON.parse(plot.parentElement.querySelector("script").textContent), style);
+    if (plot.clientWidth < 520) narrowed(figure.layout);
     const options = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
     return Plotly.react(plot, figure.data, layoutOf(figure, style), options);
   };
