@@ -177,5 +177,5 @@ def map_array(array: NDArray[Any], path: Path) -> NDArray[Any]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    # A plain array over the map, which compiled kernels know.
+    # A plain array over the map: parts of the subclass take longer to make.
     return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False)).view(np.ndarray)

@@ -66,7 +66,7 @@ def unpack(packed: Sequence[Any], *, own: bool = False) -> Any:
     own : bool
         Whether the arrays are copied. Without, the object's arrays are the memory of those given,
         which the object must leave as it is: it is not told that it may not write there, because
-        a kernel that is compiled for arrays that can be written takes no other.
+        torch would warn of each array that cannot be written.
     """
     content, *arrays = packed
     buffers = [array.copy() if own else _writable(array) for array in arrays]

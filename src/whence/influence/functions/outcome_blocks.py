@@ -101,7 +101,7 @@ def add_block_influence(
     size = factors.users.shape[1] * (1 + n_items)
     step = max(1, _BYTES // (8 * size * size))
     for first in range(0, len(outcome.user), step):
-        some = OutcomeTerms(*(part[first : first + step] for part in outcome))
+        some = OutcomeTerms._make(part[first : first + step] for part in outcome)
         slopes = np.zeros((len(some.user), size))
         hessians = np.zeros((len(slopes), size, size))
         kernels.write_outcome_blocks(factors, *blocks, training, some, hessians, slopes)
