@@ -80,3 +80,15 @@ def test_what_was_not_compiled_says_so_on_the_command_line(tmp_path):
     assert ran.returncode == 2
     assert "The compiled part of Whence is missing" in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+def test_parts_of_larger_arrays_are_written():
+    stream = np.random.default_rng(0)
+    left, right = stream.normal(size=(2, 3, 4)), stream.normal(size=(2, 3, 5))
+    whole = np.ones((2, 7, 6))
+    part = whole[:, 1:6, 2:]
+    _native.write_products(left, right, True, part)
+    np.testing.assert_allclose(part, 1.0 + np.einsum("ntr,ntc->ncr", left, right))
+    assert whole.sum() == pytest.approx(part.sum() + whole.size - part.size)
+    with pytest.raises(TypeError):
+        _native.write_products(left, right, True, whole[:, 1:6, ::2])
