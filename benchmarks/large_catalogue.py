@@ -27,9 +27,8 @@ SAMPLED, WHOLE = "sampled_cross_entropy", "cross_entropy"
 N_SESSIONS = 10_000
 N_ITEMS = 20_000
 EXAMPLES = {"LSTMRec": (30_000, 100_000, 300_000, 1_000_000), "GRU4Rec": (30_000, 100_000)}
-QUALITY = [(WHOLE, 64, n) for n in (5,)] + [(SAMPLED, n, 5) for n in (64, 256)]
-QUALITY += [(SAMPLED, n, 10) for n in (64, 256)]
-N_LATEST = 40_000  # sessions of Diginetica that quality is measured on
+QUALITY = [(WHOLE, 64, 4), (SAMPLED, 64, 4), (SAMPLED, 256, 4), (SAMPLED, 64, 12)]
+N_LATEST = 12_000  # sessions of Diginetica that quality is measured on
 
 
 def tasks():

@@ -26,6 +26,7 @@ DATA = Path(os.environ.get("WHENCE_DATA", ROOT.parent / "shared" / "data"))
 DIGINETICA = "diginetica"
 TASKS = ("whole", "queries", "tenth")
 QUERIES = (3_125, 6_250, 12_500, 25_000, 50_000, 100_000)
+FEWEST = 12_500  # from which slopes are taken
 N_LEFT_OUT = 100_000  # queries of the leave-one-out values, and of those to 10%
 N_VALIDATION = 140_000  # clicks, of which come 100,000 queries and more
 PIECE = 540  # seconds of wall clock after which sampling is broken off, to go on
@@ -85,7 +86,7 @@ class Clock:
 
 
 def warmed():
-    """Whence, its kernels compiled."""
+    """Whence, loaded whole."""
     import whence
 
     data = whence.make_sessions(60, n_validation=20, n_test=2, n_items=120, seed=1)
@@ -200,15 +201,17 @@ def slope(xs, ys):
 HEAD = """# Scale
 
 Written by `benchmarks/scale.py`. Clicks are generated like Diginetica's, in 30 days; Diginetica is
-itself. VMIS-kNN with k = {K}, m = {M}, mrr@20. CPU seconds of a machine that does other work,
-kernels compiled before; 10,000 queries are evaluated, 100,000 are of the leave-one-out values.
+itself. VMIS-kNN with k = {K}, m = {M}, mrr@20. CPU seconds of a machine that does other work;
+10,000 queries are evaluated, 100,000 are of the leave-one-out values.
 Memory in GB is that held afterwards beyond what Whence holds without data, and the most of all.
 
 | clicks | sessions | items | read | fit | evaluate | leave-one-out | read, GB | and fitted | most |
 |---|---|---|---|---|---|---|---|---|---|"""
 SHAPLEY = """
 Shapley, 10 permutations of every query (`allocation="uniform"`): CPU seconds by the number of
-queries, and the slope of log time against log queries, with its standard error.
+queries, the first of a model's calls with the fewest; the slope of log time against log queries
+from 12,500 queries on, with its standard error; and the time as so much for a query and so much for
+a call, from the same.
 """
 TENTH = """
 Shapley with 100,000 queries to 10% (the mean standard error, of the mean |value|):
@@ -235,20 +238,26 @@ def write(folder):
         lines.append("| " + " | ".join(cells) + " |")
     lines += [
         SHAPLEY,
-        "| clicks | " + " | ".join(f"{n:,}" for n in QUERIES) + " | slope |",
-        "|---|" + "---|" * (len(QUERIES) + 1),
+        "| clicks | "
+        + " | ".join(f"{n:,}" for n in QUERIES)
+        + " | slope | ms a query | s a call |",
+        "|---|" + "---|" * (len(QUERIES) + 3),
     ]
     for name in names:
         entry = found.get((name, "queries"))
         if entry:
             seconds = [entry[f"shapley {n}"]["cpu"] for n in QUERIES]
             asked = [min(n, entry.get("n_queries", n)) for n in QUERIES]
-            steepness, error = slope(asked, seconds)
+            many = QUERIES.index(FEWEST)
+            steepness, error = slope(asked[many:], seconds[many:])
+            each = (seconds[-1] - seconds[many]) / (asked[-1] - asked[many])
             cells = [f"{one:.1f}" for one in seconds]
             if asked[-1] < QUERIES[-1]:
                 cells[-1] += f" (of {asked[-1]:,})"
             cells = [f"{entry['clicks']:,}", *cells]
-            lines.append(f"| {' | '.join(cells)} | {steepness:.2f} ± {error:.2f} |")
+            cells += [f"{steepness:.2f} ± {error:.2f}", f"{1e3 * each:.3f}"]
+            cells += [f"{max(seconds[-1] - each * asked[-1], 0.0):.1f}"]
+            lines.append(f"| {' | '.join(cells)} |")
     made = [name for name in names if name != DIGINETICA]
     if len(made) > 2:
         sizes = [found[name, "whole"]["clicks"] for name in made]
