@@ -131,6 +131,16 @@ def test_features_of_users_and_items(tables):
     want = tracin(model, queries)
     close(TracIn(weighting="sgd", precision="float64").matrix(model, queries), want, 1e-9)
     close(TracIn(weighting="sgd").attribute(model, queries).scores, want.sum(1), 1e-5)
+    arguments["context_features"] = ["rating"]
+    for name, more in (
+        ("GRU4Rec", {}), ("SASRec", {"loss": "bce"}), ("LSTMRec", {"positions": "last"})
+    ):  # fmt: skip
+        model = make(getattr(whence, name), {**arguments, **more}).fit(data, checkpoints=[2])
+        queries = query_examples(model, validation, target="each")
+        assert queries.arrays["features"].any()
+        want = tracin(model, queries)
+        close(TracIn(weighting="sgd", precision="float64").matrix(model, queries), want, 1e-9)
+        close(TracIn(weighting="sgd").attribute(model, queries).scores, want.sum(1), 1e-5)
 
 
 def second_moments(model, names, factored):

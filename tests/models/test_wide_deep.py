@@ -16,7 +16,8 @@ import whence  # noqa: E402
 from whence import evaluate, read_interactions  # noqa: E402
 from whence.data.splits import split_rows  # noqa: E402
 from whence.errors import ColumnError, DataError, ParameterError  # noqa: E402
-from whence.models.neural._features import make_features, usable_kind  # noqa: E402
+from whence.models.neural._columns import usable_kind  # noqa: E402
+from whence.models.neural._features import make_features  # noqa: E402
 from whence.models.neural.wide_deep import WideDeep  # noqa: E402
 
 GENRES = ["Drama", "Comedy", "War"]

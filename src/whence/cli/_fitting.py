@@ -141,9 +141,10 @@ def queries_of_validation(config: Config, parts: Parts, model: Any) -> Any:
 
 def queries_as_configured(config: Config, parts: Parts, model: Any, part: Interactions) -> Any:
     """Queries as a configuration wants them."""
-    from whence.evaluation import make_queries
+    from whence.evaluation import queries_for
 
-    return make_queries(
+    return queries_for(
+        model,
         model._numbered(parts.train),
         part,
         unknown=config.data.unknown_of_queries,

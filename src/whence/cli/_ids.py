@@ -52,6 +52,9 @@ def histories_of(model: Any, texts: list[str] | None) -> dict[Any, Any]:
     """
     train = model.train_
     ids = model.vocabulary.sources.to_list() if texts is None else known_users(model, texts)
+    if getattr(model, "coding_", None) is not None:  # events have more than an item
+        known: dict[Any, Any] = model.event_histories(train, model.vocabulary.source_codes(ids))
+        return known
     offsets, baskets = train.sequences.offsets, train.sequences.baskets
     found: dict[Any, Any] = {}
     for name, code in zip(ids, model.vocabulary.source_codes(ids)):

@@ -8,7 +8,7 @@ to places in the data that the rows come from, which do not move when rows go.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -27,11 +27,14 @@ class Whole:
     source_codes : int32 array [N]
         Numbers of the sources of all rows of the whole, in canonical order.
     n_sources : int
+    frame : polars.DataFrame, optional
+        The table of the whole, which is not saved with it.
     """
 
     places: NDArray[np.int64]
     source_codes: NDArray[np.int32]
     n_sources: int
+    frame: pl.DataFrame | None = None
 
     def __post_init__(self) -> None:
         self.places.flags.writeable = False
@@ -56,7 +59,7 @@ class Whole:
 
     def kept(self, canonical: NDArray[np.bool_]) -> Whole:
         """Of fewer rows: those of a mask in canonical order."""
-        return Whole(self.places[canonical], self.source_codes, self.n_sources)
+        return replace(self, places=self.places[canonical])
 
     @cached_property
     def offsets(self) -> NDArray[np.int64]:

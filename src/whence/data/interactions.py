@@ -442,7 +442,7 @@ class Interactions(ShownAsTable):
         """What the rows were kept of by `keep_rows`; these data, where none were taken away."""
         if self._kept_of is not None:
             return self._kept_of
-        return Whole(np.arange(self.n_rows), self.source_codes, self.n_sources)
+        return Whole(np.arange(self.n_rows), self.source_codes, self.n_sources, self.frame)
 
     def part_of(self, whole: Whole) -> Interactions:
         """Return these data as what was kept of others, such as those of a model in a file.
@@ -533,7 +533,7 @@ class Interactions(ShownAsTable):
             item_codes=items[self.item_codes].astype(np.int32),
             _kept_of=None
             if self._kept_of is None
-            else Whole(whole.places, source_codes, len(vocabulary.sources)),
+            else replace(whole, source_codes=source_codes, n_sources=len(vocabulary.sources)),
         )
 
     def rebuild(self) -> Interactions:

@@ -1,7 +1,7 @@
 """Evaluation of recommenders: queries, metrics, tests of differences."""
 
 from whence.evaluation._names import METRICS, register_metric
-from whence.evaluation.asking import make_queries
+from whence.evaluation.asking import make_queries, queries_for
 from whence.evaluation.comparison import Comparison, compare
 from whence.evaluation.evaluate import evaluate
 from whence.evaluation.metrics import Metric
@@ -19,6 +19,7 @@ __all__ = [
     "evaluate",
     "make_queries",
     "parse_metric",
+    "queries_for",
     "register_metric",
     "user_queries",
 ]

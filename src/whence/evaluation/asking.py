@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,8 @@ from whence.evaluation.queries import (
     positions_of_windows,
     user_queries,
 )
+
+FeatureArray = npt.NDArray[np.float32]
 
 
 def make_queries(
@@ -73,6 +77,30 @@ def make_queries(
     ParameterError
         If `protocol`, `history` or `max_prefixes` does not apply to the data.
     """
+    how: Any = {
+        "unknown": unknown, "target": target, "protocol": protocol, "history": history,
+        "max_prefixes": max_prefixes,
+    }  # fmt: skip
+    return _made(model, validation, getattr(model, "event_rows", _no_rows), **how)
+
+
+def queries_for(model: Any, train: Interactions, validation: Any, **how: Any) -> Queries:
+    """As `make_queries`, of a model that will be fitted on `train`; `how` as there."""
+    rows_of = getattr(model, "event_rows", None)
+    return _made(train, validation, partial(rows_of, train=train) if rows_of else _no_rows, **how)
+
+
+def _made(
+    model: Any,
+    validation: Any,
+    rows_of: Callable[[Interactions], FeatureArray | None],
+    *,
+    unknown: Unknown = "ignore",
+    target: Target = "rest",
+    protocol: Protocol | None = None,
+    history: Any = None,
+    max_prefixes: int | None = None,
+) -> Queries:
     if max_prefixes is not None:
         check_int("max_prefixes", max_prefixes, minimum=1)
     check_choice("unknown", unknown, ("ignore", "drop"))
@@ -102,13 +130,17 @@ def make_queries(
     if chosen == "baskets":
         queries = _basket_queries(vocabulary, data, numbers, unknown)
     elif chosen == "prefixes":
-        queries = _session_queries(data, numbers, unknown, target, max_prefixes)
+        queries = _session_queries(data, numbers, unknown, target, max_prefixes, rows_of(data))
     else:
         assert train is not None
-        queries = _queries_of_users(train, data, numbers, unknown, target, history)
+        queries = _queries_of_users(train, data, numbers, unknown, target, history, rows_of)
     check_answerable(queries, vocabulary, data.vocabulary)
     warn_of_other_protocol(queries, train, data)
     return queries
+
+
+def _no_rows(data: Interactions) -> None:
+    """What most models know of events beside their items."""
 
 
 def _known(model: Any) -> tuple[Vocabulary, Interactions | None]:
@@ -170,6 +202,7 @@ def _session_queries(
     unknown: Unknown,
     target: Target,
     max_prefixes: int | None,
+    features: FeatureArray | None,
 ) -> Queries:
     sequences = data.sequences
     items, rows = numbers[sequences.items], sequences.rows
@@ -216,6 +249,7 @@ def _session_queries(
         n_empty=int((history_start == history_end).sum()),
         unknown_items=_unknown_items(data, numbers),
         target_rows=rows,
+        history_features=None if features is None else features[rows[is_known]],
     )
 
 
@@ -226,6 +260,7 @@ def _queries_of_users(
     unknown: Unknown,
     target: Target,
     history: Any,
+    rows_of: Callable[[Interactions], FeatureArray | None],
 ) -> Queries:
     sequences = data.sequences
     items, rows = numbers[sequences.items], sequences.rows
@@ -252,13 +287,17 @@ def _queries_of_users(
             "so that nothing is known of them; check that both use the same ids, or ask with "
             "protocol='prefixes'."
         )
-    queries = user_queries(train, codes, pl.DataFrame({id_name_of(data): names}))
+    queries = user_queries(train, codes, pl.DataFrame({id_name_of(data): names}), rows_of(train))
     if history is not None:
-        queries = _with_later_rows(queries, train, history, names)
+        queries = _with_later_rows(queries, train, history, names, rows_of)
     last = starts.copy()
     new = (codes < 0) & queries.is_empty & (sizes[asked] > 1)
     last[new] = ends[new] - 1
-    queries = _with_more(queries, items, starts, last - starts)
+    more = None
+    if queries.history_features is not None and new.any():
+        more = rows_of(data)
+        more = None if more is None else more[rows]
+    queries = _with_more(queries, items, starts, last - starts, more)
     has_rows = np.diff(train.sequences.offsets) > 0
     return replace(
         queries,
@@ -274,7 +313,11 @@ def _queries_of_users(
 
 
 def _with_later_rows(
-    queries: Queries, train: Interactions, history: Any, names: pl.Series
+    queries: Queries,
+    train: Interactions,
+    history: Any,
+    names: pl.Series,
+    rows_of: Callable[[Interactions], FeatureArray | None],
 ) -> Queries:
     """The same queries with each user's known items of `history` after their training rows."""
     later = Interactions.from_frame(history, kind="sessions")
@@ -287,30 +330,47 @@ def _with_later_rows(
     codes = later.vocabulary.source_codes(names)
     offsets = later.sequences.offsets
     first = np.where(codes >= 0, offsets[codes], 0)
-    return _with_more(queries, items, first, np.where(codes >= 0, offsets[codes + 1], 0) - first)
+    lengths = np.where(codes >= 0, offsets[codes + 1], 0) - first
+    features = rows_of(later)
+    more = None if features is None else features[later.sequences.rows]
+    return _with_more(queries, items, first, lengths, more)
 
 
 def _with_more(
-    queries: Queries, items: npt.NDArray[Any], first: IntArray, lengths: IntArray
+    queries: Queries,
+    items: npt.NDArray[Any],
+    first: IntArray,
+    lengths: IntArray,
+    features: FeatureArray | None,
 ) -> Queries:
-    """The same queries, each with the known ones of ``items[first : first + length]`` appended."""
+    """The same queries, each with the known ones of ``items[first : first + length]`` appended.
+
+    `features` are what the model knows of these beside, a row for each.
+    """
     if not lengths.any():
         return queries
-    known = np.concatenate(([0], np.cumsum(items >= 0)))
-    items, lengths, first = items[items >= 0], known[first + lengths] - known[first], known[first]
+    is_known = items >= 0
+    known = np.concatenate(([0], np.cumsum(is_known)))
+    items, lengths, first = items[is_known], known[first + lengths] - known[first], known[first]
     before = queries.history_end - queries.history_start
     ends = np.cumsum(before + lengths)
     starts = ends - before - lengths
-    joined = np.empty(int(ends[-1]), dtype=np.int32)
-    joined[positions_of_windows(starts, before)] = queries.history_items[
-        positions_of_windows(queries.history_start, before)
-    ]
-    joined[positions_of_windows(starts + before, lengths)] = items[
-        positions_of_windows(first, lengths)
-    ]
+    at, of = positions_of_windows(starts, before), queries.history_start
+    own, later = positions_of_windows(of, before), positions_of_windows(first, lengths)
+    after = positions_of_windows(starts + before, lengths)
+
+    def joined(old: npt.NDArray[Any], new: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        both = np.empty((int(ends[-1]), *old.shape[1:]), dtype=old.dtype)
+        both[at], both[after] = old[own], new[later]
+        return both
+
+    old = queries.history_features
     return replace(
         queries,
-        history_items=joined,
+        history_items=joined(queries.history_items, items),
+        history_features=None
+        if old is None or features is None
+        else joined(old, features[is_known]),
         history_start=starts,
         history_end=ends,
         n_empty=int((starts == ends).sum()),

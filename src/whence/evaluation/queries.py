@@ -80,6 +80,9 @@ class Queries:
         External ids of unknown items; item number -1 - j is entry j.
     target_rows : ndarray of int64, optional
         For each of `target_items`, the row of the validation table that it comes from.
+    history_features : ndarray of float32, optional
+        Of models that know more of an event than its item: a row for each of `history_items`, in
+        the model's numbers.
     """
 
     kind: str
@@ -98,6 +101,7 @@ class Queries:
     history_baskets: CodeArray | None = None
     unknown_items: pl.Series | None = None
     target_rows: IntArray | None = None
+    history_features: npt.NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.users)
@@ -179,7 +183,12 @@ def _next_occurrence(items: npt.NDArray[np.integer]) -> IntArray:
     return found
 
 
-def user_queries(train: Interactions, users: npt.ArrayLike, ids: pl.DataFrame) -> Queries:
+def user_queries(
+    train: Interactions,
+    users: npt.ArrayLike,
+    ids: pl.DataFrame,
+    features: npt.NDArray[np.float32] | None = None,
+) -> Queries:
     """Queries of users with their training rows as history, and nothing to be found.
 
     Parameters
@@ -190,6 +199,8 @@ def user_queries(train: Interactions, users: npt.ArrayLike, ids: pl.DataFrame) -
         Numbers of users in `train`; -1 for one who is not in it, whose history is empty.
     ids : polars.DataFrame
         One row per query: the user.
+    features : float32 [n_rows, width], optional
+        What a model knows of each row of the training table.
 
     Returns
     -------
@@ -212,6 +223,7 @@ def user_queries(train: Interactions, users: npt.ArrayLike, ids: pl.DataFrame) -
         users=codes,
         ids=ids,
         n_empty=int((start == end).sum()),
+        history_features=None if features is None else features[train.sequences.rows],
     )
 
 

@@ -12,7 +12,7 @@ from whence.data import Interactions
 from whence.data.vocabulary import as_ids
 from whence.engines import identity_of
 from whence.errors import DataError
-from whence.evaluation import Queries, evaluate, make_queries, parse_metric
+from whence.evaluation import Queries, evaluate, parse_metric, queries_for
 from whence.experiments.valuing import (
     IntArray,
     Makes,
@@ -268,7 +268,7 @@ def queries_of(model: Any, train: Interactions, data: Any) -> Queries:
     """Queries, or those that data ask of a model that is not fitted yet."""
     if isinstance(data, Queries):
         return data
-    return make_queries(train, data, protocol=getattr(model, "protocol", None))
+    return queries_for(model, train, data, protocol=getattr(model, "protocol", None))
 
 
 def asked_identity(queries: Queries) -> str:

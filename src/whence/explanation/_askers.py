@@ -85,6 +85,33 @@ class Asker(ABC):
                 found[name] = history
         return found
 
+    def history_of(self, queries: Queries, start: int, end: int) -> list[Any]:
+        """A history of queries: places `start` to `end` of their items, as ids."""
+        ids = self.item_ids
+        return [ids[code] for code in queries.history_items[start:end].tolist()]
+
+    @property
+    def feature_names(self) -> list[str] | None:
+        """Features of every event; None where events have none, or as many as they are given."""
+        return None
+
+    def baseline(self, masking: Any, history: History, level: str) -> Any:
+        """What stands for each masked cell, where events have features."""
+        raise self._no_features(level)
+
+    def cell_token(
+        self, history: History, place: int, there: npt.NDArray[np.bool_], baseline: Any
+    ) -> int:
+        """Token of an event with some of its cells masked."""
+        raise self._no_features("cell")
+
+    def _no_features(self, level: str) -> UnsupportedError:
+        return UnsupportedError(
+            f"level={level!r} needs a model whose events have features, given as dictionaries; "
+            f"{self.name} sees only items here: use level='event', or fit a sequential network "
+            "with item_features, user_features or context_features."
+        )
+
     @abstractmethod
     def scores(self, tokens: IntArray, history: History, items: IntArray | None) -> ScoreArray:
         """Raw scores [B, n] of histories [B, L], of some items or of all (None)."""

@@ -96,7 +96,11 @@ class TorchCell(Cell):
 
     def tokens(self, tokens: IntArray) -> Tensor:
         """Input products of tokens, [n, gates]."""
-        return self.layers[0].project(self._embed(tokens))
+        return self.of_inputs(self._embed(tokens))
+
+    def of_inputs(self, inputs: Tensor) -> Tensor:
+        """Input products of inputs [n, E], [n, gates]."""
+        return self.layers[0].project(inputs)
 
     def initial(self, n: int) -> Tensor:
         """Zeros [n, width]."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from whence.errors import DataError, ParameterError, UnsupportedError
 from whence.explanation._askers import Asker
 from whence.explanation._cell_players import chosen_cells, players_of, top_of, top_players
-from whence.explanation._foreign import ForeignAsker
 from whence.explanation._games import BoolArray, FloatArray, Game, IntArray
 from whence.explanation._histories import History
 from whence.explanation._maskings import Masking
@@ -29,12 +26,12 @@ class CellGame(Game):
     Attributes
     ----------
     features : list of str
-    baseline : list of dict
-        Of each place: value of each feature where it is masked.
+    baseline : object
+        Of each place: what each feature is where it is masked; see `Asker.baseline`.
     """
 
     features: list[str] = field(default_factory=list)
-    baseline: list[dict[str, Any]] = field(default_factory=list)
+    baseline: Any = None
     _tokens: dict[tuple[int, bytes], int] = field(default_factory=dict)
 
     @property
@@ -100,15 +97,11 @@ class CellGame(Game):
     def _token(self, place: int, there: BoolArray) -> int:
         """Token of an event with some of its features masked."""
         if there.all():
-            return place
+            return int(self.history.tokens[place])
         key = (place, there.tobytes())
         if key not in self._tokens:
-            assert isinstance(self.asker, ForeignAsker)
-            event = dict(self.history.events[place])
-            for feature, is_there in zip(self.features, there):
-                if not is_there:
-                    event[feature] = self.baseline[place][feature]
-            self._tokens[key] = self.asker.extra_token(event)
+            token = self.asker.cell_token(self.history, place, there, self.baseline)
+            self._tokens[key] = token
         return self._tokens[key]
 
 
@@ -124,42 +117,7 @@ def cell_game(
     ParameterError
         If the event that stands for masked ones lacks features, or `cells` names none.
     """
-    if not isinstance(asker, ForeignAsker) or not all(
-        isinstance(event, Mapping) for event in history.events
-    ):
-        raise UnsupportedError(
-            f"level={level!r} needs a model whose events have features, given as dictionaries; "
-            f"{asker.name} sees only items here: use level='event'."
-        )
-    features = [str(name) for name in history.events[0]]
-    if any(list(event) != features for event in history.events):
-        raise DataError("Events of one history must have the same features; fill in those missing.")
-    baseline = _baseline(masking, history, features, level)
+    baseline = asker.baseline(masking, history, level)
+    features = asker.feature_names or [str(name) for name in history.events[0]]
     players = players_of(level, history, features, chosen_cells(history, features, cells))
     return CellGame(asker, history, players, None, scalar, features=features, baseline=baseline)
-
-
-def _baseline(
-    masking: Masking, history: History, features: list[str], level: str
-) -> list[dict[str, Any]]:
-    """What stands for each masked cell, place by place."""
-    several = masking.kind == "items"
-    given = masking.item if several else [masking.item]
-    if masking.kind not in ("item", "items") or not all(isinstance(e, Mapping) for e in given):
-        raise UnsupportedError(
-            f"level={level!r} masks single features, which needs a value for each: give "
-            "masking=('item', {feature: value, …}), such as a typical event."
-        )
-    if several and len(given) != len(history):
-        raise ParameterError(
-            f"masking=('items', …) has {len(given)} events for a history of {len(history)}; give "
-            "one for each place."
-        )
-    for event in given:
-        missing = [name for name in features if name not in event]
-        if missing:
-            raise ParameterError(
-                f"The event of masking=({masking.kind!r}, …) has no value for {missing[0]!r}; give "
-                f"one for each of {', '.join(map(repr, features))}."
-            )
-    return [dict(event) for event in (given if several else given * len(history))]

@@ -71,9 +71,8 @@ def _along_the_line(game: Game, off: np.ndarray, n_steps: int) -> np.ndarray:
 
     asker = cast("SequentialAsker", game.asker)
     length = len(game.history)
-    table = torch.cat([asker.embedding, asker.mean_embedding.unsqueeze(0)]).clone()
-    end = table[torch.from_numpy(game.history.tokens).to(table.device)]
-    start = table[torch.from_numpy(off).to(table.device)]
+    end = asker.vectors(game.history.tokens, game.history)
+    start = asker.vectors(off, game.history)
     size = max(1, _PER_BATCH // length)
     with quiet_modules([asker.module]), torch.inference_mode(False), torch.enable_grad(), \
             torch.backends.cudnn.flags(enabled=False):  # fmt: skip
@@ -83,8 +82,7 @@ def _along_the_line(game: Game, off: np.ndarray, n_steps: int) -> np.ndarray:
             number = torch.arange(begin, min(begin + size, n_steps), device=end.device)
             share = ((number + 0.5) / n_steps)[:, None, None]
             rows = (start + share * (end - start)).flatten(0, 1).requires_grad_(True)
-            tokens = asker.n_items + 1 + torch.arange(len(rows), device=end.device)
-            windows = tokens.view(len(number), length)
+            windows = torch.arange(len(rows), device=end.device).view(len(number), length)
             lengths = torch.full((len(number),), length, device=end.device)
             items = None if game.scalar.items is None else torch.from_numpy(game.scalar.items)
             scores = asker.answer(windows, lengths, items, rows)

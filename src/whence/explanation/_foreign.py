@@ -9,10 +9,12 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from whence.errors import DataError, ParameterError, UnsupportedError
 from whence.explanation._askers import Asker, IntArray, ScoreArray, quiet_modules
 from whence.explanation._histories import History, as_events
+from whence.explanation._maskings import Masking
 
 _EXTRA = 1 << 40  # tokens from here on stand for events that are not in the history
 ITEM_NAMES = ("item", "item_id", "itemId", "ItemId")
@@ -122,6 +124,60 @@ class ForeignAsker(Asker):
         """Token of an event that is not in the history."""
         self._extra.append(event)
         return _EXTRA + len(self._extra) - 1
+
+    def baseline(self, masking: Masking, history: History, level: str) -> list[dict[str, Any]]:
+        """Value of each feature where it is masked, place by place.
+
+        Raises
+        ------
+        UnsupportedError
+            If the events have no features, or the masking is not an event.
+        DataError
+            If the events have not the same features.
+        ParameterError
+            If the event that stands for masked ones lacks some.
+        """
+        if not all(isinstance(event, Mapping) for event in history.events):
+            raise self._no_features(level)
+        features = list(history.events[0])
+        if any(list(event) != features for event in history.events):
+            raise DataError(
+                "Events of one history must have the same features; fill in those missing."
+            )
+        several = masking.kind == "items"
+        given = masking.item if several else [masking.item]
+        if masking.kind not in ("item", "items") or not all(isinstance(e, Mapping) for e in given):
+            raise UnsupportedError(
+                f"level={level!r} masks single features, which needs a value for each: give "
+                "masking=('item', {feature: value, …}), such as a typical event."
+            )
+        if several and len(given) != len(history):
+            raise ParameterError(
+                f"masking=('items', …) has {len(given)} events for a history of {len(history)}; "
+                "give one for each place."
+            )
+        for event in given:
+            missing = [name for name in features if name not in event]
+            if missing:
+                raise ParameterError(
+                    f"The event of masking=({masking.kind!r}, …) has no value for {missing[0]!r}; "
+                    f"give one for each of {', '.join(map(repr, features))}."
+                )
+        return [dict(event) for event in (given if several else given * len(history))]
+
+    def cell_token(
+        self,
+        history: History,
+        place: int,
+        there: npt.NDArray[np.bool_],
+        baseline: list[dict[str, Any]],
+    ) -> int:
+        """Token of an event with some of its features masked."""
+        event = dict(history.events[place])
+        for feature, is_there in zip(event, there):
+            if not is_there:
+                event[feature] = baseline[place][feature]
+        return self.extra_token(event)
 
     def events_of(self, tokens: IntArray, history: History) -> list[Any]:
         """The events of tokens, without those that are gone."""

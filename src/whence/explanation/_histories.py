@@ -40,6 +40,8 @@ class History:
         Items that the model does not know, whose events are left out.
     notes : list of str
         What the caller should be told.
+    known : object
+        What else the model's asker keeps of the events.
     """
 
     tokens: IntArray
@@ -51,6 +53,7 @@ class History:
     n_cut: int = 0
     unknown: list[Any] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    known: Any = None
 
     def __len__(self) -> int:
         return len(self.tokens)

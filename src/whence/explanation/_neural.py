@@ -79,7 +79,7 @@ class SequentialAsker(RecommenderAsker):
                 dense, table = module.dense, module.embedding.weight
 
                 def of_products(items: IntArray | None) -> tuple[Tensor, Tensor]:
-                    rows = table[: self.n_items] if items is None else table[_index(items, table)]
+                    rows = table[: self.n_items] if items is None else table[index_of(items, table)]
                     return (rows @ dense.weight).T.contiguous(), rows @ dense.bias
 
                 return GRUCell(self._embed, module.gru, of_products)
@@ -89,16 +89,26 @@ class SequentialAsker(RecommenderAsker):
                 def of_layer(items: IntArray | None) -> tuple[Tensor, Tensor]:
                     if items is None:
                         return output.weight.T, output.bias
-                    index = _index(items, output.weight)
+                    index = index_of(items, output.weight)
                     return output.weight[index].T.contiguous(), output.bias[index]
 
                 return LSTMCell(self._embed, module.lstm, of_layer)
         return None
 
+    def steps_of(self, tokens: IntArray, history: History) -> Any:
+        """Products of the inputs of tokens with the first layer's matrix."""
+        cell = self.cell
+        assert isinstance(cell, TorchCell)
+        return cell.of_inputs(self.vectors(tokens, history))
+
+    def vectors(self, tokens: IntArray, history: History) -> Tensor:
+        """Inputs of the network, [n, D], of tokens of a history."""
+        return self._embed(tokens)
+
     def _embed(self, tokens: IntArray) -> Tensor:
         """Embeddings [n, D] of tokens: items, padding, the mean."""
         table = self.embedding
-        rows = table[_index(np.minimum(tokens, self.n_items), table)]
+        rows = table[index_of(np.minimum(tokens, self.n_items), table)]
         is_mean = tokens == self.mean_token
         if is_mean.any():
             rows[torch.from_numpy(is_mean).to(rows.device)] = self.mean_embedding
@@ -111,30 +121,35 @@ class SequentialAsker(RecommenderAsker):
         wide = tokens.shape[1] * max(self.embedding.shape[1], 1)
         size = max(1, _FLOATS // max(wide, self.n_items if items is None else 1))
         with self.quiet():
-            extra = self.mean_embedding.unsqueeze(0) if (tokens > self.n_items).any() else None
             for start in range(0, len(tokens), size):
                 windows, lengths = left_aligned(tokens[start : start + size], self.n_items)
-                found = self.answer(windows, lengths, some, extra)
+                table = None
+                if (tokens > self.n_items).any() or history.known is not None:
+                    kinds, numbers = np.unique(windows.numpy(), return_inverse=True)
+                    table = self.vectors(kinds, history)
+                    windows = torch.from_numpy(numbers.reshape(windows.shape))
+                found = self.answer(windows, lengths, some, table)
                 out[start : start + size] = found.double().cpu().numpy()
         return out
 
     def answer(
-        self, windows: Tensor, lengths: Tensor, items: Tensor | None, extra: Tensor | None
+        self, windows: Tensor, lengths: Tensor, items: Tensor | None, table: Tensor | None
     ) -> Tensor:
-        """Scores [B, n] of windows of tokens, those above n_items being rows of `extra`."""
+        """Scores [B, n] of windows of items, or of numbers of the rows of a table of inputs."""
         windows, lengths = windows.to(self.model.device), lengths.to(self.model.device)
-        if extra is None:
+        if table is None:
             states = self.module.states(windows, lengths)
         else:
-            table = torch.cat([self.embedding, extra])
-            states = with_parts(self.module, embedding=_Table(table)).states(windows, lengths)
+            twin = with_parts(self.module, embedding=_Table(table), features=None)
+            states = twin.states(windows, lengths)
         last = states[torch.arange(len(windows), device=states.device), lengths - 1]
         if items is None:
             return self.module.item_scores(last)
         return self.module.scores_of(last, items.to(last.device).expand(len(last), -1))
 
 
-def _index(items: IntArray, like: Tensor) -> Tensor:
+def index_of(items: IntArray, like: Tensor) -> Tensor:
+    """Numbers as an index of a tensor."""
     return torch.from_numpy(items).to(like.device)
 
 
@@ -150,7 +165,7 @@ class _Table(nn.Module):
         return nn.functional.embedding(numbers, self.weight)
 
 
-def with_parts(module: Module, **parts: nn.Module | Tensor) -> Module:
+def with_parts(module: Module, **parts: nn.Module | Tensor | None) -> Module:
     """A network that shares all but some parts with another, which is left as it is."""
     twin = copy.copy(module)
     for kind in ("_modules", "_parameters", "_buffers"):

@@ -91,7 +91,11 @@ def as_asker(model: Any, items: Sequence[Any] | None = None, level: str = "event
 
         model.vocabulary  # noqa: B018 (raises NotFittedError)
         if isinstance(model, SequentialRecommender):
-            return SequentialAsker(model)
+            if model.coding_ is None:
+                return SequentialAsker(model)
+            from whence.explanation._featured import FeaturedAsker
+
+            return FeaturedAsker(model)
         if level == "feature":
             from whence.explanation._fields import FieldAsker
             from whence.models.neural.wide_deep import WideDeep

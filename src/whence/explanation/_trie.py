@@ -100,6 +100,7 @@ def states_of_tokens(asker: Any, tokens: IntArray, history: Any) -> tuple[Tensor
     asker : Asker
         Of a recurrent model.
     tokens : int64 [B, L]
+        -1 where an event is gone.
     history : History
 
     Returns
@@ -120,7 +121,9 @@ def states_of_tokens(asker: Any, tokens: IntArray, history: Any) -> tuple[Tensor
         for number, event in enumerate(asker.steps_of(kinds, history)):
             rows = torch.from_numpy(np.flatnonzero(which == number)).to(states.device)
             before = states.index_select(0, torch.from_numpy(parent[which == number]).to(rows))
-            new.index_copy_(0, rows, cell.step(before, event))
+            # An event that never happened leaves the state as it is.
+            after = before if kinds[number] < 0 else cell.step(before, event)
+            new.index_copy_(0, rows, after)
         states = new
     return states, owner
 

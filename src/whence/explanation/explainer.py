@@ -56,6 +56,9 @@ class Explainer(Attributor, name="explainer", title="Shapley values of events"):
         the one to be found.
     level : {"event", "feature", "cell"}
         Players are events, features over the whole history, or single features of single events.
+        A feature that is masked is what the masking puts there: not known with "remove" (an event
+        of which everything is masked never happened) and "pad", the mean of what it adds with
+        "mean_embedding", that of the event with ``("item", event)``.
     groups : {"item", "basket"}, callable or sequence, optional
         Events that are one player: repeats of an item, a basket, those for which a function gives
         the same, or those with the same label in a sequence with one per event.
@@ -181,8 +184,9 @@ class Explainer(Attributor, name="explainer", title="Shapley values of events"):
             ``initial_state(n)``, ``step(state, events)`` and ``scores_from_state(state)`` besides
             is explained as a recurrent one.
         data : list, mapping, Interactions or Queries
-            One history: item ids, oldest first; baskets (lists of ids) for models of baskets; or,
-            for models of other libraries, events of any kind, such as dictionaries of features.
+            One history: item ids, oldest first; baskets (lists of ids) for models of baskets;
+            dictionaries of an item and its features, for networks fitted with features; or, for
+            models of other libraries, events of any kind, such as dictionaries of features.
             For WideDeep, whose features can be explained (``level="feature"``): a user of the
             training data. Several: a mapping from names to histories; Interactions, of which each
             user or session is one; or Queries.
@@ -307,9 +311,8 @@ def named_histories(asker: Asker, data: Any) -> Mapping[Any, Any]:
             "from names to lists of baskets."
         )
     starts, ends = data.history_start.tolist(), data.history_end.tolist()
-    ids = asker.item_ids
     return {
-        number: [ids[code] for code in data.history_items[start:end].tolist()]
+        number: asker.history_of(data, start, end)
         for number, (start, end) in enumerate(zip(starts, ends))
         if start < end
     }

@@ -147,7 +147,7 @@ def controls(explanation: Explanation, *, seed: int = 42) -> dict[str, IntArray]
     found = {"random": rng.permutation(n), "recency": np.arange(n)[::-1].copy()}
     counts = problem.asker.counts
     if counts is not None and players.what in ("event", "group"):
-        of_event = counts[problem.history.tokens]
+        of_event = counts[problem.asker.items_in(problem.history)]
         of_player = np.array([of_event[member].max() for member in players.members])
         found["popularity"] = np.argsort(-of_player, kind="stable")
     return found

@@ -201,8 +201,9 @@ def local_report(
     prune, cells
         As of `whence.Explainer`; None: no pruning, and every cell.
     **settings
-        The other parameters of `whence.Explainer`. Features and cells need
-        ``masking=("item", event)`` with a typical event, such as `average_event` gives.
+        The other parameters of `whence.Explainer`. Features and cells are there where the model was
+        fitted with features; for models of other libraries they need ``masking=("item", event)``
+        with a typical event, such as `average_event` gives.
 
     Returns
     -------
@@ -213,7 +214,7 @@ def local_report(
     tolerances = TOLERANCES if prune is None else [prune]
     curve = pruning_statistics(model, {0: history}, tolerances=tolerances, **more, **of_pruning)
     events = explain(model, history, prune=prune, **more, **settings)
-    if not _has_features(model, items, [history], settings):
+    if not _has_features(model, items, {0: history}, settings):
         return LocalReport(curve, events)
     features = explain(model, history, level="feature", prune=prune, **more, **settings)
     found = explain(model, history, level="cell", cells=cells, prune=prune, **more, **settings)
@@ -242,8 +243,9 @@ def global_report(
     prune : float, optional
         As of `whence.Explainer`.
     **settings
-        The other parameters of `whence.Explainer`. Features need ``masking=("item", event)`` with
-        a typical event, such as `average_event` gives.
+        The other parameters of `whence.Explainer`. Features are there where the model was fitted
+        with features; for models of other libraries they need ``masking=("item", event)`` with a
+        typical event, such as `average_event` gives.
 
     Returns
     -------
@@ -255,19 +257,19 @@ def global_report(
     statistics = pruning_statistics(model, asked, tolerances=tolerances, **more, **of_pruning)
     events = explain_many(model, asked, prune=prune, **more, **settings)
     features = None
-    if isinstance(asked, Mapping) and _has_features(model, items, asked.values(), settings):
+    if _has_features(model, items, asked, settings):
         features = explain_many(model, asked, level="feature", prune=prune, **more, **settings)
     return GlobalReport(statistics, events, features)
 
 
-def _has_features(
-    model: Any, items: Any, histories: Iterable[Any], settings: Mapping[str, Any]
-) -> bool:
-    """Whether features can be masked: events are dictionaries, and one stands in for them."""
+def _has_features(model: Any, items: Any, histories: Any, settings: Mapping[str, Any]) -> bool:
+    """Whether features can be masked: the model knows them, or one event stands in for all."""
     if settings.get("groups") is not None:
         return False
-    masking = parse_masking(settings.get("masking", "remove"))
+    masking, asker = parse_masking(settings.get("masking", "remove")), as_asker(model, items)
+    if asker.feature_names is not None:
+        return masking.kind not in ("marginal", "mask_token")
     events = masking.item if masking.kind == "items" else [masking.item]
     if masking.kind not in ("item", "items") or not isinstance(events[0], Mapping):
         return False
-    return isinstance(as_asker(model, items), ForeignAsker)
+    return isinstance(asker, ForeignAsker) and isinstance(histories, Mapping)

@@ -398,8 +398,13 @@ def table_of(problem: Problem, phi: FloatArray, std_error: FloatArray | None,
     if players.what in ("feature", "cell"):
         columns[players.what] = players.labels
         if players.what == "cell":
-            columns |= _cell_columns(problem)
+            columns |= _cell_columns(problem, titles)
         columns["label"] = players.labels
+        if "title" in columns:  # a cell's label begins with its item
+            columns["label"] = [
+                label if title is None else f"{title}{label.removeprefix(item)}"
+                for label, item, title in zip(players.labels, columns["item"], columns["title"])
+            ]
     else:
         members = players.members
         last = np.array([history.positions[member[-1]] for member in members])
@@ -422,7 +427,7 @@ def table_of(problem: Problem, phi: FloatArray, std_error: FloatArray | None,
     return pl.DataFrame([pl.Series(name, values) for name, values in columns.items()])
 
 
-def _cell_columns(problem: Problem) -> dict[str, pl.Series]:
+def _cell_columns(problem: Problem, titles: Mapping[Any, str]) -> dict[str, pl.Series]:
     from whence.explanation._cellular import CellGame
 
     game = problem.game
@@ -430,10 +435,13 @@ def _cell_columns(problem: Problem) -> dict[str, pl.Series]:
     width = len(game.features)
     places = [_common(member // width) for member in game.players.members]
     columns = [_common(member % width) for member in game.players.members]
-    items = [None if place is None else str(problem.history.items[place]) for place in places]
+    own = [None if place is None else problem.history.items[place] for place in places]
+    items = [None if item is None else str(item) for item in own]
+    named = pl.Series([None if item is None else titles.get(item) for item in own], dtype=pl.String)
     return {
         "event": pl.Series(places, dtype=pl.Int64),
         "item": pl.Series(items, dtype=pl.String),
+        **({"title": named} if titles else {}),
         "feature": pl.Series(
             [None if column is None else game.features[column] for column in columns],
             dtype=pl.String,

@@ -20,8 +20,10 @@ from whence.evaluation import Queries, make_queries
 from whence.evaluation.queries import id_name_of, positions_of_windows
 from whence.influence.checkpoints import check_model
 from whence.models.training import Batch, PairExamples, RatingExamples, WindowExamples
+from whence.models.training.examples import FlatRows
 
 IntArray = npt.NDArray[np.int64]
+FeatureArray = npt.NDArray[np.float32]
 _QUERY_STREAM = np.uint64(0x51)
 """In place of an epoch: negatives of queries are none that training draws."""
 
@@ -152,7 +154,10 @@ def query_examples(
             history=history,
         )
     )
-    asked = _Asked.of(queries, each=chosen == "each" and queries.kind == "users")
+    if hasattr(model, "check_queries"):
+        model.check_queries(queries)
+    each = chosen == "each" and queries.kind == "users"
+    asked = _Asked.of(queries, _target_rows(model, queries, table) if each else None, each=each)
     if isinstance(examples, WindowExamples):
         return _windows(model, examples, queries, asked)
     return _pairs(model, examples, queries, asked, table)
@@ -169,9 +174,10 @@ class _Asked:
     starts: IntArray
     ends: IntArray
     targets: IntArray
+    features: FeatureArray | None
 
     @classmethod
-    def of(cls, queries: Queries, *, each: bool) -> _Asked:
+    def of(cls, queries: Queries, of_targets: FeatureArray | None, *, each: bool) -> _Asked:
         sizes = queries.target_end - queries.target_start
         n = sizes if each else np.minimum(sizes, 1)
         query = np.repeat(np.arange(len(queries)), n)
@@ -181,7 +187,7 @@ class _Asked:
         if not each:
             starts, ends = queries.history_start[query], queries.history_end[query]
             number, items = np.arange(len(query)), queries.history_items
-            return cls(number, query, place, items, starts, ends, targets)
+            return cls(number, query, place, items, starts, ends, targets, queries.history_features)
         # Each user's history and targets in one row, so that earlier targets are history, too.
         before = queries.history_end - queries.history_start
         known = queries.target_items >= 0
@@ -189,17 +195,25 @@ class _Asked:
         n_known = known_before[queries.target_end] - known_before[queries.target_start]
         last = np.cumsum(before + n_known)
         first = last - before - n_known
-        items = np.empty(int(last[-1]) if len(last) else 0, dtype=np.int32)
-        items[positions_of_windows(first, before)] = queries.history_items[
-            positions_of_windows(queries.history_start, before)
-        ]
-        positions = positions_of_windows(queries.target_start, sizes)
-        items[positions_of_windows(first + before, n_known)] = queries.target_items[
-            positions[known[positions]]
-        ]
+        at = positions_of_windows(first, before)
+        after = positions_of_windows(first + before, n_known)
+        own = positions_of_windows(queries.history_start, before)
+        later = positions_of_windows(queries.target_start, sizes)
+        later = later[known[later]]
+
+        def joined(old: npt.NDArray[Any], new: npt.NDArray[Any]) -> npt.NDArray[Any]:
+            both = np.empty((int(last[-1]) if len(last) else 0, *old.shape[1:]), dtype=old.dtype)
+            both[at], both[after] = old[own], new[later]
+            return both
+
+        items = joined(queries.history_items, queries.target_items)
+        features = None
+        if queries.history_features is not None and of_targets is not None:
+            features = joined(queries.history_features, of_targets)
         inside = known_before[place] - known_before[queries.target_start[query]]
         ends = first[query] + before[query] + inside
-        return cls(np.arange(len(query)), query, place, items, first[query], ends, targets)
+        number = np.arange(len(query))
+        return cls(number, query, place, items, first[query], ends, targets, features)
 
     def keep(self, mask: npt.NDArray[np.bool_]) -> _Asked:
         return _Asked(
@@ -210,7 +224,21 @@ class _Asked:
             self.starts[mask],
             self.ends[mask],
             self.targets[mask],
+            self.features,
         )
+
+
+def _target_rows(model: Any, queries: Queries, table: Interactions | None) -> FeatureArray | None:
+    """What a model knows of what is to be found, beside its items: earlier ones are history."""
+    if queries.history_features is None:
+        return None
+    if table is None or queries.target_rows is None:
+        raise UnsupportedError(
+            f"{type(model).__name__} knows more of an event than its item, and queries have that "
+            "of histories alone; give interactions instead of queries, or target='next'."
+        )
+    found: FeatureArray = model.event_rows(table)[queries.target_rows]
+    return found
 
 
 def _windows(
@@ -225,6 +253,9 @@ def _windows(
     padding = model.train_.n_items
     items, lengths = padded_windows(asked.items, asked.starts, asked.ends, examples.length, padding)
     arrays: dict[str, Any] = {"items": items, "length": lengths, "target": asked.targets}
+    if asked.features is not None:
+        flat = FlatRows.of(asked.features)
+        arrays["features"] = flat.windows(asked.starts, asked.ends, examples.length)
     if owned is not None:
         arrays["negatives"] = owned.negatives(model, asked, n_negatives)
     return _made(model, queries, asked, arrays, left_out)

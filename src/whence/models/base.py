@@ -486,7 +486,12 @@ class Recommender(Configurable, ABC):
             target_end=empty,
             users=codes,
             ids=pl.DataFrame({self.train_.columns.source: ids}),
+            history_features=self._training_features(),
         )
+
+    def _training_features(self) -> npt.NDArray[np.float32] | None:
+        """What the model knows of the events of all sequences beside their items, if anything."""
+        return None
 
     def _leaves_out_seen(self, queries: Queries) -> bool:
         """Whether items of the history are never recommended: as said, else for users alone."""

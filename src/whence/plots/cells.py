@@ -29,7 +29,8 @@ def heatmap(table: Any, *, ax: Axes | None = None, title: str | None = None) -> 
     Parameters
     ----------
     table : data frame
-        Columns ``event``, ``item``, ``feature`` and ``score``. Rows of an event without a feature
+        Columns ``event``, ``item``, ``feature`` and ``score``; a ``title`` is shown in place of the
+        item. Rows of an event without a feature
         are its other features, rows of a feature without an event are that feature at the other
         events, and what has neither is named below the picture, by ``label`` where there is one.
     ax : matplotlib Axes, optional
@@ -46,6 +47,8 @@ def heatmap(table: Any, *, ax: Axes | None = None, title: str | None = None) -> 
     single = frame.drop_nulls(["event", "feature"])
     if not single.height:
         raise DataError("There are no cells to draw; explain with level='cell'.")
+    if "title" in frame.columns:
+        cells = cells.with_columns(item=pl.coalesce("title", pl.col("item").cast(pl.String)))
     item_of = dict(cells.drop_nulls("event").select("event", "item").iter_rows())
     totals = dict.fromkeys(sorted(item_of), 0.0)
     for event, score in single.select("event", pl.col("score").abs()).iter_rows():

@@ -16,7 +16,7 @@ from whence.attribution import Attribution, Attributor, describe_run
 from whence.data import Interactions
 from whence.engines import Run, identity_of, settled
 from whence.errors import DataWarning, MetricError, NotFittedError
-from whence.evaluation import Metric, Queries, make_queries, parse_metric
+from whence.evaluation import Metric, Queries, parse_metric, queries_for
 from whence.evaluation.cautions import check_answerable, warn_of_dominance
 from whence.evaluation.metrics import DEFAULT_SUSTAINABILITY_WEIGHT
 from whence.parameters import PositiveInt, field
@@ -150,7 +150,8 @@ class Valuation(Attributor):
             check_answerable(queries, train.vocabulary)
         else:
             data = Interactions.from_frame(data, kind=train.kind)
-            queries = make_queries(
+            queries = queries_for(
+                model,
                 train,
                 data,
                 protocol=getattr(model, "protocol", None),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from small_ratings import ratings
 
-from whence import BPRMF, GRU4Rec, LSTMRec, NeuMF, SASRec, WideDeep
+from whence import BPRMF, GRU4Rec, Interactions, LSTMRec, NeuMF, SASRec, WideDeep
 from whence.errors import UnsupportedError
 from whence.influence.functions import InfluenceFunction, ask, objective_of
 from whence.influence.functions.modules import ModuleObjective
@@ -45,7 +46,7 @@ def of_pairs(model, batch):
 
 
 def of_windows(model, batch):
-    states = model.module_.states(batch["items"], batch["length"])
+    states = model._states(batch["items"], batch["length"], batch.get("features"))
     target = batch["target"]
     if target.dim() == 1:
         chosen = states[torch.arange(len(states)), batch["length"] - 1]
@@ -98,6 +99,12 @@ CASES = {
     "bpr": (lambda: BPRMF(embedding_dim=2, n_negatives=2, **FIT), of_pairs, ranking),
     "lstm": (lambda: LSTMRec(hidden_dim=3, **SMALL), of_windows, softmax),
     "gru": (lambda: GRU4Rec(hidden_dim=3, **SMALL), of_windows, softmax),
+    "features": (
+        lambda: GRU4Rec(
+            hidden_dim=3, item_features=["kind"], context_features=["rating"], **SMALL
+        ),
+        of_windows, softmax,
+    ),
     "sasrec": (lambda: SASRec(loss="bce", n_negatives=2, **SMALL), of_windows, logistic),
     "sampled": (
         lambda: GRU4Rec(hidden_dim=3, loss="sampled_cross_entropy", n_negatives=2, **SMALL),
@@ -109,7 +116,8 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def fitted():
-    train = ratings(n_users=6, n_items=6)[0]
+    kinds = pl.DataFrame({"item": range(100, 106), "kind": ["x", "y", "x|y", "", "z", "z"]})
+    train = Interactions.from_frame(ratings(n_users=6, n_items=6)[0]).with_tables(items=kinds)
     return {name: make().fit(train) for name, (make, _, _) in CASES.items()}
 
 

@@ -79,6 +79,15 @@ CASES = {
     "lstm-sampled": lambda: whence.LSTMRec(
         hidden_dim=3, loss="sampled_cross_entropy", n_negatives=3, **WINDOWS, **SMALL, **SMOOTH
     ),
+    "gru-features": lambda: whence.GRU4Rec(
+        hidden_dim=3,
+        item_features=["genres"],
+        context_features=["rating"],
+        dropout=0.3,
+        **WINDOWS,
+        **SMALL,
+        **SMOOTH,
+    ),
     "torch": lambda: TorchModel(lambda train: Mean(train.n_items), **TORCH),
     "torch-module": lambda: TorchModel(Mean(12), loss=last_step, **TORCH),
     "torch-attention": lambda: TorchModel(lambda train: Attending(train.n_items), **TORCH),
@@ -92,8 +101,12 @@ CASES = {
 def rated(likes):
     """With ratings."""
     rng = np.random.default_rng(0)
+    genres = [["a"], ["a", "b"], [], ["c", "b"]] * 3
+    items = pl.DataFrame({"item_id": np.arange(12), "genres": genres})
     return tuple(
-        part.with_columns(rating=pl.Series(rng.integers(1, 6, len(part)).astype(float)))
+        whence.Interactions.from_frame(
+            part.with_columns(rating=pl.Series(rng.integers(1, 6, len(part)).astype(float)))
+        ).with_tables(items=items)
         for part in likes
     )
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from whence.data import Interactions
-from whence.models.neural.sequential import SequenceModule, SequentialRecommender, trimmed
+from whence.models.neural.sequential import SequenceModule, SequentialRecommender
 from whence.models.training.differentiable import Dropout
 from whence.parameters import NonNegative, PositiveInt
 
@@ -33,7 +33,7 @@ class GRU4Rec(SequentialRecommender, name="gru4rec"):
         Items of the history that are looked at.
     positions : {"all", "last"}, default "all"
         The next item at every place of a window, or one example per window and its next item.
-    loss, n_negatives
+    item_features, user_features, context_features, loss, n_negatives
         As in `SequentialRecommender`; "bpr" and "bpr_max" are those of the papers.
     epochs, batch_size, ...
         Those of `DifferentiableRecommender`.
@@ -92,9 +92,9 @@ class GRUModule(SequenceModule):
         for weight in self.gru.parameters():
             nn.init.xavier_uniform_(weight)
 
-    def states(self, items: Tensor, lengths: Tensor) -> Tensor:
+    def states(self, items: Tensor, lengths: Tensor, features: Tensor | None = None) -> Tensor:
         """States [B, L, embedding]; see `SequenceModule`."""
-        embedded = self.dropout(self.embedding(trimmed(items, lengths)))
+        embedded = self.dropout(self.embedded(items, lengths, features))
         states: Tensor = self.dense(self.gru(embedded)[0])
         return states
 

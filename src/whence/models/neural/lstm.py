@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from whence.data import Interactions
-from whence.models.neural.sequential import SequenceModule, SequentialRecommender, trimmed
+from whence.models.neural.sequential import SequenceModule, SequentialRecommender
 from whence.models.training.differentiable import Dropout
 from whence.parameters import PositiveInt
 
@@ -31,7 +31,7 @@ class LSTMRec(SequentialRecommender, name="lstm"):
         Items of the history that are looked at.
     positions : {"last", "all"}, default "last"
         One example per window and its next item, or the next item at every place.
-    loss, n_negatives
+    item_features, user_features, context_features, loss, n_negatives
         As in `SequentialRecommender`.
     epochs, batch_size, ...
         Those of `DifferentiableRecommender`.
@@ -73,9 +73,9 @@ class LSTMModule(SequenceModule):
         self.lstm = nn.LSTM(embedding_dim, hidden_dim, num_layers, batch_first=True)
         self.output = nn.Linear(hidden_dim, n_items)
 
-    def states(self, items: Tensor, lengths: Tensor) -> Tensor:
+    def states(self, items: Tensor, lengths: Tensor, features: Tensor | None = None) -> Tensor:
         """States [B, L, hidden]; see `SequenceModule`."""
-        embedded = self.dropout(self.embedding(trimmed(items, lengths)))
+        embedded = self.dropout(self.embedded(items, lengths, features))
         states: Tensor = self.lstm(embedded)[0]
         return states
 

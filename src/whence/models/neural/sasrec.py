@@ -11,7 +11,7 @@ from torch.nn import functional
 from whence.data import Interactions
 from whence.errors import ParameterError
 from whence.models.neural._activations import ACTIVATIONS, Activation
-from whence.models.neural.sequential import SequenceModule, SequentialRecommender, trimmed
+from whence.models.neural.sequential import SequenceModule, SequentialRecommender
 from whence.models.training.differentiable import Dropout
 from whence.parameters import NonNegative, PositiveInt
 
@@ -52,7 +52,7 @@ class SASRec(SequentialRecommender, name="sasrec"):
         Items of the history that are looked at.
     positions : {"all", "last"}, default "all"
         The next item at every place of a window, as in the paper, or only after the last.
-    loss, n_negatives
+    item_features, user_features, context_features, loss, n_negatives
         As in `SequentialRecommender`; "bce" with ``n_negatives=1`` is the loss of the paper.
     epochs, batch_size, ...
         Those of `DifferentiableRecommender`.
@@ -131,12 +131,12 @@ class SelfAttentionModule(SequenceModule):
         with torch.no_grad():
             self.embedding.weight *= initial_std / _STD
 
-    def states(self, items: Tensor, lengths: Tensor) -> Tensor:
+    def states(self, items: Tensor, lengths: Tensor, features: Tensor | None = None) -> Tensor:
         """States [B, L, dim]; see `SequenceModule`."""
-        items = trimmed(items, lengths)
-        places = self.place(torch.arange(items.shape[1], device=items.device))
+        embedded = self.embedded(items, lengths, features)
+        places = self.place(torch.arange(embedded.shape[1], device=items.device))
         # Padding comes after the items, and attention looks back only: it needs no other mask.
-        x = self.embedding(items) + places
+        x = embedded + places
         x = self.dropout(x if self.norm_first else self.norm(x))
         for block in self.blocks:
             x = block(x)

@@ -6,6 +6,8 @@ import warnings
 from abc import abstractmethod
 from typing import Any, ClassVar, Literal, get_args
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -13,14 +15,10 @@ from whence._native import padded_windows
 from whence.data import Interactions
 from whence.errors import DataError, DataWarning
 from whence.evaluation.queries import Queries
-from whence.models.training import (
-    Batch,
-    DifferentiableRecommender,
-    Examples,
-    WindowExamples,
-    losses,
-)
-from whence.models.training.examples import IntArray, Negatives
+from whence.models.neural._event_features import FeatureEmbedding
+from whence.models.neural._featured import FeaturedRecommender
+from whence.models.training import Batch, Examples, WindowExamples, losses
+from whence.models.training.examples import FlatRows, IntArray, Negatives
 from whence.models.training.settings import TrainingSettings
 from whence.parameters import PositiveInt, field
 
@@ -34,11 +32,43 @@ class SequenceModule(nn.Module):
     """A network from windows of items to a state at every place, and from states to scores.
 
     Items are numbers 0 to n_items - 1; n_items is padding.
+
+    Attributes
+    ----------
+    embedding : nn.Embedding
+        Of items, [n_items + 1, D].
+    features : FeatureEmbedding or None
+        Of what is known of events beside their items.
     """
 
-    def states(self, items: Tensor, lengths: Tensor) -> Tensor:
-        """States after each place, [B, L, D], of windows [B, L] that are left-aligned."""
+    embedding: nn.Embedding
+    features: FeatureEmbedding | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = None
+
+    def states(self, items: Tensor, lengths: Tensor, features: Tensor | None = None) -> Tensor:
+        """States after each place, [B, L, D], of windows [B, L] that are left-aligned.
+
+        `features` [B, L, width] is what is known of the events beside their items: as
+        `FeatureEmbedding.rows` takes it.
+        """
         raise NotImplementedError
+
+    def embedded(self, items: Tensor, lengths: Tensor, features: Tensor | None) -> Tensor:
+        """Embeddings of events, [B, L, D]: of their items plus those of their features.
+
+        Without the places that are padding in all windows.
+        """
+        longest = int(lengths.max())
+        items = items[:, :longest]
+        x: Tensor = self.embedding(items)
+        if self.features is None:
+            return x
+        given = None if features is None else features[:, :longest]
+        added: Tensor = self.features(self.features.rows(items, given))
+        return x + added
 
     def item_scores(self, states: Tensor) -> Tensor:
         """Scores of all items, [N, n_items], of states [N, D]."""
@@ -49,7 +79,7 @@ class SequenceModule(nn.Module):
         raise NotImplementedError
 
 
-class SequentialRecommender(DifferentiableRecommender):
+class SequentialRecommender(FeaturedRecommender):
     """Base of the models that predict the next item from the items before it.
 
     Parameters
@@ -71,7 +101,7 @@ class SequentialRecommender(DifferentiableRecommender):
     loss_ : str
         The loss that was trained with.
 
-    The others are those of `DifferentiableRecommender`.
+    The others are those of `FeaturedRecommender` and `DifferentiableRecommender`.
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("sessions",)
@@ -85,7 +115,7 @@ class SequentialRecommender(DifferentiableRecommender):
 
     @abstractmethod
     def _module(self, train: Interactions) -> SequenceModule:
-        """Build the network."""
+        """Build the network, without features."""
 
     def _examples(self, train: Interactions) -> Examples:
         if train.by_user and train.columns.time is None:
@@ -94,9 +124,12 @@ class SequentialRecommender(DifferentiableRecommender):
                 "no time column; name it with time='...'. Where the order of the rows is the order "
                 "in time, add a column that counts them."
             )
+        rows = self.event_rows(train)
         if self.loss_ == "cross_entropy":
-            return WindowExamples(train, self.max_length, self.positions)
-        return _SampledWindows(train, self.max_length, self.positions, self.n_negatives, self.seed)
+            return WindowExamples(train, self.max_length, self.positions, rows)
+        return _SampledWindows(
+            train, self.max_length, self.positions, rows, self.n_negatives, self.seed
+        )
 
     @property
     def loss_(self) -> SequenceLoss:
@@ -135,7 +168,7 @@ class SequentialRecommender(DifferentiableRecommender):
     def _terms(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Loss of each place that has a target, and the window that it is of."""
         module = self.module_
-        states = module.states(batch["items"], batch["length"])
+        states = self._states(batch["items"], batch["length"], batch.get("features"))
         target = batch["target"]
         if target.dim() == 1:
             owner = torch.arange(len(target), device=target.device)
@@ -181,18 +214,44 @@ class SequentialRecommender(DifferentiableRecommender):
         )
         items = torch.from_numpy(windows).to(self.device)
         length = torch.from_numpy(lengths).to(self.device).clamp(min=1)
-        states = self.module_.states(items, length)
+        features = self._features_of(queries)
+        states = self._states(items, length, features)
         rows = torch.arange(len(items), device=items.device)
         return self.module_.item_scores(states[rows, length - 1])
+
+    def _features_of(self, queries: Queries) -> Tensor | None:
+        self.check_queries(queries)
+        rows = queries.history_features
+        if rows is None:
+            return None
+        if len(queries) == 0:
+            return torch.zeros((0, self.max_length, rows.shape[1]), device=self.device)
+        # Only what the queries look at, as blocks share the histories of all.
+        first, last = int(queries.history_start.min()), int(queries.history_end.max())
+        windows = FlatRows.of(rows[first:last]).windows(
+            queries.history_start - first, queries.history_end - first, self.max_length
+        )
+        return torch.from_numpy(windows).to(self.device)
+
+    def _states(self, items: Tensor, lengths: Tensor, features: Tensor | None) -> Tensor:
+        if features is None:
+            return self.module_.states(items, lengths)
+        return self.module_.states(items, lengths, features)
 
 
 class _SampledWindows(WindowExamples):
     """Windows with negatives for each of their places: int64 [B, n], or [B, length, n]."""
 
     def __init__(
-        self, train: Interactions, length: int, positions: str, n_negatives: int, seed: int
+        self,
+        train: Interactions,
+        length: int,
+        positions: str,
+        features: npt.NDArray[np.float32] | None,
+        n_negatives: int,
+        seed: int,
     ) -> None:
-        super().__init__(train, length, positions)
+        super().__init__(train, length, positions, features)
         self.n_negatives = n_negatives
         self._negatives = Negatives(train, seed)
 
@@ -207,8 +266,3 @@ class _SampledWindows(WindowExamples):
             drawn = drawn.reshape(len(numbers), places, self.n_negatives)
         batch["negatives"] = torch.from_numpy(drawn)
         return batch
-
-
-def trimmed(items: Tensor, lengths: Tensor) -> Tensor:
-    """Windows without the places that are padding in all of them."""
-    return items[:, : int(lengths.max())]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch.nn import functional
 from whence.data import Interactions
 from whence.errors import ParameterError
 from whence.models.neural._activations import Activation
+from whence.models.neural._columns import are_names
 from whence.models.neural._features import Features, make_features, no_features
 from whence.models.neural._tower import PairTower
 from whence.models.training import Batch, losses
@@ -116,7 +117,7 @@ class WideDeep(UserItemRecommender, name="widedeep"):
         check_layers(self.layers)
         for name in ("user_features", "item_features"):
             names = getattr(self, name)
-            if names is not None and not _are_names(names):
+            if names is not None and not are_names(names):
                 raise ParameterError(f"{name} must be a list of names of columns, not {names!r}.")
 
     def _module(self, train: Interactions) -> PairModule:
@@ -270,7 +271,3 @@ class _Side(nn.Module):
 def _rows_or_zero(weight: Tensor, numbers: Tensor) -> Tensor:
     """Rows ``numbers - 1`` of a matrix, [*numbers.shape, D]; zeros for number 0."""
     return gathered(functional.pad(weight, (0, 0, 1, 0)), numbers)
-
-
-def _are_names(names: Any) -> bool:
-    return isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names)

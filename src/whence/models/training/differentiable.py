@@ -134,6 +134,10 @@ class DifferentiableRecommender(Recommender):
     def _module(self, train: Interactions) -> nn.Module:
         """Build the module with its initial parameters; torch's generator is seeded."""
 
+    def _built(self, train: Interactions) -> nn.Module:
+        """The module as it is trained; see `_module`."""
+        return self._module(train)
+
     @abstractmethod
     def _examples(self, train: Interactions) -> Examples:
         """Make the training examples."""
@@ -284,7 +288,7 @@ class DifferentiableRecommender(Recommender):
         self.examples_ = self._examples(train)
         with torch.random.fork_rng(devices=cuda_devices(self.device)):
             torch.manual_seed(self.seed)
-            self.module_ = self._module(train).to(self.device)
+            self.module_ = self._built(train).to(self.device)
         for layer in self.module_.modules():
             # Optimisers here, and attributions, take gradients with an entry for every parameter.
             if isinstance(layer, (nn.Embedding, nn.EmbeddingBag)):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -225,13 +225,16 @@ class WindowExamples(Examples):
     places have no target but are what the second half is predicted from.
 
     A batch has ``items`` (int64 [B, length], left-aligned, padded with n_items), ``length``
-    (int64 [B]), and ``target``: int64 [B], or [B, length] with -1 for places without target.
+    (int64 [B]), and ``target``: int64 [B], or [B, length] with -1 for places without target; and
+    with features ``features`` (float32 [B, length, width]), padded with 0.
 
     Parameters
     ----------
     train : Interactions
     length : int
     positions : {"last", "all"}
+    features : float32 [n_rows, width], optional
+        What is known of the event of each row of ``train.frame`` beside its item.
 
     Raises
     ------
@@ -239,10 +242,19 @@ class WindowExamples(Examples):
         If no sequence has two items.
     """
 
-    def __init__(self, train: Interactions, length: int, positions: str) -> None:
+    def __init__(
+        self,
+        train: Interactions,
+        length: int,
+        positions: str,
+        features: npt.NDArray[np.float32] | None = None,
+    ) -> None:
         self.train = train
         self.length = length
         self.positions = positions
+        self._features = None
+        if features is not None:
+            self._features = FlatRows.of(features[train.sequences.rows])
         offsets = train.sequences.offsets
         self._items = train.sequences.items
         starts, counts = offsets[:-1], np.diff(offsets)
@@ -312,6 +324,8 @@ class WindowExamples(Examples):
             known = lengths - self._fresh[numbers]
             wanted[np.arange(self.length) < known[:, None]] = -1
         arrays = {"items": windows, "length": lengths, "target": wanted}
+        if self._features is not None:
+            arrays["features"] = self._features.windows(first, target, self.length)
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
     def rows(self, numbers: IntArray) -> tuple[IntArray, IntArray]:
@@ -334,6 +348,34 @@ class WindowExamples(Examples):
     def sources(self, numbers: IntArray) -> IntArray:
         """Number of the session or user of each example; see `Examples`."""
         return self._owner[numbers]
+
+
+class FlatRows(NamedTuple):
+    """Rows of numbers of events that are in sequences one behind the other.
+
+    Attributes
+    ----------
+    rows : float32 [N + 1, width]
+        The last is that of padding.
+    numbers : int32 [N]
+        Of the events.
+    """
+
+    rows: npt.NDArray[np.float32]
+    numbers: npt.NDArray[np.int32]
+
+    @classmethod
+    def of(cls, rows: npt.NDArray[np.float32]) -> FlatRows:
+        """Of events, float32 [N, width]."""
+        padded = np.concatenate([rows, np.zeros((1, rows.shape[1]), dtype=np.float32)])
+        return cls(padded, np.arange(len(rows), dtype=np.int32))
+
+    def windows(self, start: IntArray, end: IntArray, length: int) -> npt.NDArray[np.float32]:
+        """Rows of the last `length` events before each end, float32 [B, length, width]."""
+        padding = len(self.numbers)
+        places, _ = kernels.padded_windows(self.numbers, start, end, length, padding)
+        found: npt.NDArray[np.float32] = self.rows[places]
+        return found
 
 
 def _pieces(counts: IntArray, length: int) -> tuple[IntArray, IntArray, IntArray, IntArray]:
