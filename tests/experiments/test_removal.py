@@ -162,6 +162,30 @@ def test_items_and_baskets(data):
     assert found.settings["model"] == "TIFUKNN"
 
 
+def test_users_of_a_network_go_by_methods_of_gradients_and_losses(data):
+    pytest.importorskip("torch")
+    users = whence.Interactions.from_frame(data.train.frame.rename({"session_id": "user_id"}))
+    train, validation, _ = whence.split_leave_one_out(users)
+
+    def small(seed):
+        return whence.BPRMF(embedding_dim=4, epochs=3, seed=seed)
+
+    methods = ("tracin", "loss", "length")
+    experiment = RemovalExperiment(
+        model=small, methods=methods, steps=1, seeds=(0,), metrics=("mrr@10",)
+    )
+    found = experiment.run(train, validation)
+    assert found.rows.height == 2 * (1 + 2 * len(methods))
+    model = small(0).fit(train, checkpoints=1)
+    queries = whence.make_queries(model, validation)
+    asked, _ = divided(queries, 0.5, 7)
+    wanted = whence.TracIn(by="user").attribute(model, asked, run=whence.Run(seed=0))
+    own = found.values.filter(method="tracin")
+    assert own["user_id"].to_list() == train.source_ids.to_list()
+    scores = dict(zip(wanted.ids, wanted.totals))
+    assert own["score"].to_list() == pytest.approx([scores[one] for one in own["user_id"]])
+
+
 def test_killed_and_resumed_it_ends_with_the_same_bits(data, result, tmp_path):
     script = """
 import whence

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from whence.engines import Checkpoints, Run
@@ -26,8 +27,8 @@ from whence.experiments.valuing import (
     Valued,
     build_method,
     check_methods,
-    sources_of,
     values_of,
+    whose_values,
 )
 from whence.parameters import Configurable, NonNegative, Seed, Share
 
@@ -119,20 +120,19 @@ class RemovingExperiment(ValuingExperiment):
     def _measures(self) -> Measures:
         return self._measures_of(self.metrics)
 
-    def _build(self, name: str, metric: str) -> Any:
+    def _build(self, whose: str, name: str, metric: str) -> Any:
         """A method that values for a metric."""
         options = self._measures().options
-        return build_method(name, metric, options, by=self.by, tolerance=self.tolerance)
+        return build_method(name, metric, options, whose, tolerance=self.tolerance)
 
     def _begun(self, train: Any, validation: Any, test: Any, rankings: Sequence[Ranking]) -> Ground:
         """Read the data, and refuse what cannot be done before any work."""
         made, model, train = made_for(self.model, int(self.seeds[0]), train)
-        measures = self._measures()
+        measures, whose = self._measures(), whose_values(train, self.by)
         for one in rankings:
-            method = self._build(one.method, one.metric or measures.metrics[0])
+            method = self._build(whose, one.method, one.metric or measures.metrics[0])
             method._check_params()
             method.check_model(model)
-        sources_of(train, self.by)
         asked = queries_of(model, train, validation)
         if test is None:
             asked, tested = divided(asked, 0.5, HELD_OUT_SEED)
@@ -158,8 +158,9 @@ class RemovingExperiment(ValuingExperiment):
             if one.method != RANDOM
         ]
         removal = ground.removal
+        build = partial(self._build, whose_values(removal.train, self.by))
         values = values_of(
-            list(dict.fromkeys(shards)), ground.made, removal.train, asked, self._build, run, kept,
+            list(dict.fromkeys(shards)), ground.made, removal.train, asked, build, run, kept,
             self.by,
         )  # fmt: skip
         orders = {

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import polars as pl
 from annotated_types import Gt, Le
 
-from whence.attribution import METHODS, Attribution
+from whence.attribution import Attribution
 from whence.curation.attacks import SHILLING, Attack, AttackKind
 from whence.curation.detection import detection_report
 from whence.data import Interactions
@@ -35,7 +35,7 @@ from whence.experiments.corruption_results import (
 )
 from whence.experiments.histories import Asked, split_shares
 from whence.experiments.removing import Measures, queries_of, taken
-from whence.experiments.valuing import build_method, check_methods
+from whence.experiments.valuing import build_method, check_methods, fitted
 from whence.models.identity import model_identity
 from whence.parameters import Configurable, NonNegative, PositiveInt, Seed, Share
 
@@ -281,11 +281,7 @@ class _Findings(ListJob[tuple[AttackKind, int, str], dict[str, Any]]):
             self._first.clear()
             asked = self._asked(self._attack(kind, seed))
             model = self.experiment._make(seed)
-            if hasattr(model, "epochs"):
-                every = -(-model.epochs // self.experiment.checkpoints)
-                model.fit(asked.train, checkpoints=every)
-            else:
-                model.fit(asked.train)
+            fitted(model, asked.train, ["tracin"], self.experiment.checkpoints)
             self._first[kind, seed] = asked, model
         return self._first[kind, seed]
 
@@ -367,13 +363,10 @@ def _values(
     return _changed(found, _per_row(found, asked, by)) if name == "tracin-cosine" else found
 
 
-def _method(name: str, by: str | None, experiment: CorruptionExperiment) -> Any:
+def _method(name: str, by: str, experiment: CorruptionExperiment) -> Any:
     """Make a method by its name."""
     called, changes = _VARIANTS.get(name, (name, {}))
-    if "metric" in METHODS[called].parameter_types() and by != "item":
-        by = None  # each session or user, whichever there are
-    metric, tolerance = experiment.metrics[0], experiment.tolerance
-    return build_method(called, metric, changes, by=by, tolerance=tolerance)
+    return build_method(called, experiment.metrics[0], changes, by, tolerance=experiment.tolerance)
 
 
 def _per_row(found: Attribution, asked: Asked, by: str) -> npt.NDArray[np.float64]:

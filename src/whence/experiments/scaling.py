@@ -26,7 +26,7 @@ from whence.evaluation import Queries, evaluate
 from whence.experiments.acting import ValuingExperiment, check_some
 from whence.experiments.removing import Measures, identity, made_for, queries_of
 from whence.experiments.results import ExperimentResult, t_interval
-from whence.experiments.valuing import Makes, build_method
+from whence.experiments.valuing import Makes, build_method, fitted, whose_values
 from whence.parameters import PositiveInt, Seed
 
 FIT, EVALUATE = "fit", "evaluate"
@@ -104,7 +104,8 @@ class ScalingExperiment(ValuingExperiment):
             train, validation = self._generated()
         made, model, data = made_for(self.model, self.seed, train)
         measures = self._measures_of([self.metric])
-        methods = [(name, self._build(name, measures)) for name in self.methods]
+        whose = whose_values(data, None)
+        methods = [(name, self._build(name, measures, whose)) for name in self.methods]
         for _, method in methods:
             method._check_params()
             method.check_model(model)
@@ -134,9 +135,9 @@ class ScalingExperiment(ValuingExperiment):
         )  # fmt: skip
         return made.train, made.validation
 
-    def _build(self, name: str, measures: Measures) -> Any:
+    def _build(self, name: str, measures: Measures, whose: str) -> Any:
         return build_method(
-            name, measures.metrics[0], measures.options, tolerance=0.0,
+            name, measures.metrics[0], measures.options, whose, tolerance=0.0,
             max_permutations=self.permutations,
         )  # fmt: skip
 
@@ -294,7 +295,7 @@ class _Measured(ListJob[tuple[int, int, int, int], list[dict[str, Any]]]):
         how = Run(seed=self.seed, threads=threads)
         measuring = partial(evaluate, model, asked, self.metric, threads=threads, **self.options)
         steps: list[tuple[str, Callable[[], Any]]] = [
-            (FIT, partial(model.fit, train)),
+            (FIT, partial(fitted, model, train, [name for name, _ in self.methods])),
             (EVALUATE, measuring),
         ]
         for name, method in self.methods:

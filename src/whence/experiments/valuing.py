@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,14 +49,44 @@ def check_methods(
             )
 
 
-def build_method(name: str, metric: str, options: Mapping[str, Any], **more: Any) -> Any:
-    """Make a method by its name, with what it takes of these parameters; None is the default."""
+def build_method(
+    name: str, metric: str, options: Mapping[str, Any], whose: str | None = None, **more: Any
+) -> Any:
+    """Make a method by its name, with what it takes of these parameters; None is the default.
+
+    Parameters
+    ----------
+    name, metric : str
+    options : mapping
+    whose : {"session", "user", "item"}, optional
+        Who is valued.
+    **more
+        Further parameters.
+    """
     kind = METHODS[name]
     known = kind.parameter_types()
-    given = {"metric": metric, **options, **more}
-    if "metric" not in known:  # its tolerance, if any, is not one of draws
+    given = {"metric": metric, "by": whose, **options, **more}
+    if "metric" in known:  # those value sources, whatever they are called
+        given["by"] = "item" if whose == "item" else None
+    else:  # a tolerance, if any, is not one of draws
         given.pop("tolerance", None)
     return kind(**{key: v for key, v in given.items() if key in known and v is not None})
+
+
+def fitted(model: Any, train: Interactions, methods: Iterable[str], checkpoints: int = 3) -> Any:
+    """Fit a model, with so many checkpoints where one of the methods sums over them."""
+    wanted = any("checkpoints" in METHODS[name].parameter_types() for name in methods)
+    if wanted and hasattr(model, "epochs"):
+        return model.fit(train, checkpoints=-(-model.epochs // checkpoints))
+    return model.fit(train)
+
+
+def whose_values(train: Interactions, by: str | None) -> str:
+    """Who is valued: each "item", "user" or "session"; see `sources_of`."""
+    name, _, _ = sources_of(train, by)
+    if name == train.columns.item:
+        return "item"
+    return "user" if train.by_user or train.kind == "baskets" else "session"
 
 
 def values_of(
@@ -86,7 +116,9 @@ def values_of(
     by : str, optional
         Who is valued.
     """
-    job = _Values(made, train, asked, build, run.changed(folder=None, resume=False), by)
+    methods = tuple(dict.fromkeys(name for _, name, _ in shards))
+    alone = run.changed(folder=None, resume=False)
+    job = _Values(made, train, asked, build, methods, alone, by)
     parts = run_job(job, shards, run, message="valuing", kept=kept, stage="values")
     return [Valued(*shard, part["scores"], part["errors"]) for shard, part in zip(shards, parts)]
 
@@ -169,6 +201,7 @@ class _Values(ListJob[tuple[int, str, str], dict[str, Any]]):
     train: Interactions
     asked: Callable[[int], Any]
     build: Callable[[str, str], Any]
+    methods: tuple[str, ...]
     how: Run
     by: str | None
     _fitted: dict[int, Any] = field(default_factory=dict, repr=False, compare=False)
@@ -178,7 +211,7 @@ class _Values(ListJob[tuple[int, str, str], dict[str, Any]]):
         seed, name, metric = shard
         if seed not in self._fitted:
             self._fitted.clear()
-            self._fitted[seed] = self.made(seed).fit(self.train)
+            self._fitted[seed] = fitted(self.made(seed), self.train, self.methods)
         method = self.build(name, metric)
         run = self.how.changed(seed=seed, progress=False)
         found = method.attribute(self._fitted[seed], self.asked(seed), run=run)
