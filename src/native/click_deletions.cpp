@@ -154,7 +154,7 @@ class ClickDeletions {
     // Add what the value of the list has lost by the changes, and undo them.
     void note_loss(int64_t player, Sums& sums) {
         const double loss = value_ - board_.value_after();
-        if (loss != 0.0) sums[player].exact[0] += loss;
+        if (loss != 0.0) sums.at(player).exact += loss;
         board_.undo();
     }
 

@@ -26,7 +26,7 @@ bool begin_query(int64_t query, Game& game, const Players& players, const Plan& 
     sums.note_values(query, game.value_of_all(),
                      players.owner < 0 ? game.scoring.empty_value : 0.0);
     for (int64_t player = 0; player < n; ++player)
-        if (player != players.owner) ++sums[players.ids[player]].appearances;
+        if (player != players.owner) ++sums.at(players.ids[player]).appearances;
     if (game.n_tracked() == 0 || n == 0) {
         sums.note_status(query, CONSTANT);
         return true;
@@ -36,7 +36,7 @@ bool begin_query(int64_t query, Game& game, const Players& players, const Plan& 
     const double* const sizes = weights.sizes.data + weights.size_starts[n];
     const std::vector<double> values = exact_semivalue(game, players, sizes, kinds);
     for (int64_t player = 0; player < n; ++player)
-        sums[players.ids[player]].exact[player == players.owner] += values[player];
+        sums.at(players.ids[player], player == players.owner).exact += values[player];
     sums.note_status(query, EXACT);
     return true;
 }
@@ -45,14 +45,13 @@ void add_sample(Draw draw, const Players& players, const Walker& walker, double 
     const auto units = static_cast<double>(draw.units);
     double spread = 0.0;
     for (int64_t player = 0; player < players.size(); ++player) {
-        PlayerSums& own = sums[players.ids[player]];
-        const int column = player == players.owner;
+        PlayerSums& own = sums.at(players.ids[player], player == players.owner);
         const double mean = walker.sums[player] / units;
-        own.means[column] += mean;
+        own.mean += mean;
         if (draw.units > 1) {
             const double variance =
                 std::max(0.0, walker.squares[player] - units * mean * mean) / (units - 1.0);
-            own.variances[column] += variance / units;
+            own.variance += variance / units;
             spread += variance;
         }
     }
@@ -72,11 +71,11 @@ void leave_out_of_query(int64_t query, Game& game, const Players& players,
     sums.note_status(query, EXACT);
     sums.note_values(query, everyone, nothing);
     for (int64_t player = 0; player < players.size(); ++player)
-        sums[players.ids[player]].exact[player == players.owner] += values[player];
+        sums.at(players.ids[player], player == players.owner).exact += values[player];
     if (others.empty()) return;
     game.m = game.n;  // room for all
     const double change = everyone - game.value_of_all();
-    for (const int32_t source : others) sums[source].exact[0] += change;
+    for (const int32_t source : others) sums.at(source).exact += change;
 }
 
 }  // namespace whence
@@ -87,8 +86,7 @@ void bind_valuation(nb::module_& module) {
     note_layout<Weights>("Weights");
     module.attr("READINGS") = READINGS;
     nb::class_<Sums>(module, "Sums", "What a block of queries adds up, and finds out.")
-        .def(nb::init<int64_t, int64_t, int64_t>(), nb::arg("n_players"), nb::arg("first"),
-             nb::arg("last"))
+        .def(nb::init<int64_t, int64_t>(), nb::arg("first"), nb::arg("last"))
         .def("note_status",
              [](Sums& sums, int64_t query, int64_t status) {
                  sums.note_status(query, static_cast<Status>(status));
@@ -98,8 +96,8 @@ void bind_valuation(nb::module_& module) {
         .def("count", &Sums::count)
         .def("add_exact", &Sums::add_exact)
         .def("add_estimates", &Sums::add_estimates)
-        .def("by_player", &Sums::by_player,
-             "Players [p], exact values, means, variances [p, 2], and appearances [p].")
+        .def("by_cell", &Sums::by_cell,
+             "Cells of a table [n_players, 2], exact values, means, variances, appearances [p].")
         .def("by_query", &Sums::by_query,
              "Status, spread, work, value_all and value_nothing, each [q].");
 }

@@ -1,17 +1,17 @@
 // What a block of queries adds up, by player, and finds out, by query.
 #pragma once
 
-#include "arrays.h"
+#include "random.h"
 
 namespace whence {
 
 // What became of a query; see whence.valuation.accumulation.
 enum Status : uint8_t { SAMPLED = 0, EXACT = 1, CONSTANT = 2 };
 
-// By player as a neighbour and in the player's own queries: sums over queries of exact values, of
+// Of a player as a neighbour, or in the player's own queries: sums over queries of exact values, of
 // estimates, and of the variances of the estimates. In how many queries the player is a candidate.
 struct PlayerSums {
-    double exact[2], means[2], variances[2];
+    double exact, mean, variance;
     int64_t appearances;
 };
 
@@ -19,23 +19,25 @@ struct PlayerSums {
 class Sums {
   public:
     // Of queries [first, last).
-    Sums(int64_t n_players, int64_t first, int64_t last)
+    Sums(int64_t first, int64_t last)
         : first_(first),
-          row_of_(n_players, -1),
           status_(last - first),
           spread_(last - first),
           work_(last - first),
           value_all_(last - first),
-          value_nothing_(last - first) {}
+          value_nothing_(last - first),
+          table_(64, -1) {}
 
-    PlayerSums& operator[](int64_t player) {
-        int32_t& row = row_of_[player];
-        if (row < 0) {
-            row = static_cast<int32_t>(rows_.size());
-            players_.push_back(player);
-            rows_.emplace_back();
-        }
-        return rows_[row];
+    // Sums of a player; column: 1 for own queries, else 0.
+    PlayerSums& at(int64_t player, int64_t column = 0) {
+        const int64_t cell = 2 * player + column;
+        int32_t& row = table_[place_of(cell)];
+        if (row >= 0) return rows_[row];
+        row = static_cast<int32_t>(rows_.size());
+        cells_.push_back(cell);
+        rows_.emplace_back();
+        if (2 * rows_.size() > table_.size()) enlarge();
+        return rows_.back();
     }
 
     // Fate of a query.
@@ -51,38 +53,35 @@ class Sums {
         work_[query - first_] = work;
     }
 
-    // For games that are solved in Python; column: 1 for a player's own query, else 0.
+    // For games that are solved in Python.
     void count(Vector<const int64_t> players) {
-        for (const int64_t player : players) ++(*this)[player].appearances;
+        for (const int64_t player : players) ++at(player).appearances;
     }
     void add_exact(Vector<const int64_t> players, Vector<const int64_t> columns,
                    Vector<const double> values) {
-        for (int64_t i = 0; i < players.size; ++i)
-            (*this)[players[i]].exact[columns[i]] += values[i];
+        for (int64_t i = 0; i < players.size; ++i) at(players[i], columns[i]).exact += values[i];
     }
     void add_estimates(Vector<const int64_t> players, Vector<const int64_t> columns,
                        Vector<const double> means, Vector<const double> variances) {
         for (int64_t i = 0; i < players.size; ++i) {
-            (*this)[players[i]].means[columns[i]] += means[i];
-            (*this)[players[i]].variances[columns[i]] += variances[i];
+            PlayerSums& own = at(players[i], columns[i]);
+            own.mean += means[i];
+            own.variance += variances[i];
         }
     }
 
-    // Players [p], and of each exact values, means and variances [p, 2], and appearances [p].
-    std::tuple<Array<int64_t>, Grid<double>, Grid<double>, Grid<double>, Array<int64_t>> by_player()
-        const {
+    // Cells of a table [n_players, 2], and of each exact value, mean, variance and appearances,
+    // each [p].
+    std::tuple<Array<int64_t>, Array<double>, Array<double>, Array<double>, Array<int64_t>>
+    by_cell() const {
         const auto n = static_cast<int64_t>(rows_.size());
+        Array<double> exact(n), means(n), variances(n);
         Array<int64_t> appearances(n);
-        Grid<double> exact(n, 2), means(n, 2), variances(n, 2);
         for (int64_t row = 0; row < n; ++row) {
-            appearances[row] = rows_[row].appearances;
-            for (int64_t column = 0; column < 2; ++column) {
-                exact(row, column) = rows_[row].exact[column];
-                means(row, column) = rows_[row].means[column];
-                variances(row, column) = rows_[row].variances[column];
-            }
+            exact[row] = rows_[row].exact, means[row] = rows_[row].mean;
+            variances[row] = rows_[row].variance, appearances[row] = rows_[row].appearances;
         }
-        return {copied(players_), std::move(exact), std::move(means), std::move(variances),
+        return {copied(cells_), std::move(exact), std::move(means), std::move(variances),
                 std::move(appearances)};
     }
 
@@ -95,11 +94,23 @@ class Sums {
 
   private:
     int64_t first_;
-    std::vector<int32_t> row_of_;
-    std::vector<int64_t> players_;
-    std::vector<PlayerSums> rows_;
     std::vector<uint8_t> status_;
     std::vector<double> spread_, work_, value_all_, value_nothing_;
+    std::vector<int64_t> cells_;
+    std::vector<PlayerSums> rows_;
+    std::vector<int32_t> table_;  // row of each cell, by hashing; -1 where there is none
+
+    size_t place_of(int64_t cell) const {
+        const size_t mask = table_.size() - 1;
+        size_t place = mix(static_cast<uint64_t>(cell)) & mask;
+        while (table_[place] >= 0 && cells_[table_[place]] != cell) place = (place + 1) & mask;
+        return place;
+    }
+    void enlarge() {
+        table_.assign(2 * table_.size(), -1);
+        for (size_t row = 0; row < cells_.size(); ++row)
+            table_[place_of(cells_[row])] = static_cast<int32_t>(row);
+    }
 };
 
 }  // namespace whence

@@ -103,7 +103,7 @@ class UserDeletions {
     // Add what the value has lost by the changes, and undo them.
     void note_loss(int64_t player, int64_t column, Sums& sums) {
         const double loss = value_ - board_.value_after();
-        if (loss != 0.0) sums[player].exact[column] += loss;
+        if (loss != 0.0) sums.at(player, column).exact += loss;
         board_.undo();
     }
 

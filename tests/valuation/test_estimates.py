@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from oracles import random_baskets, random_sessions
@@ -25,8 +27,9 @@ from whence.errors import (
     ParameterError,
     UnsupportedError,
 )
+from whence.valuation import rounds
 from whence.valuation.forecasts import Forecast
-from whence.valuation.rounds import cut
+from whence.valuation.rounds import Estimate, cut
 
 
 @pytest.fixture(scope="module")
@@ -309,3 +312,55 @@ def test_many_queries_are_cut_into_more_blocks():
     """For the processors of a cluster; results of up to 131,072 queries keep their bits."""
     sizes = {n: len(cut(np.ones(n))) for n in (1, 64, 2048, 131_072, 1_000_000, 2**24)}
     assert sizes == {1: 1, 64: 2, 2048: 64, 131_072: 64, 1_000_000: 488, 2**24: 4096}
+
+
+def test_rounds_grow_with_the_work_done(monkeypatch):
+    """What is known is as after each round; their number grows with the logarithm of the work."""
+    monkeypatch.setattr(rounds, "_MOST_WORK", 1.0)
+    estimate = Estimate.nothing(3, 4)
+    spent = []
+    for _ in range(12):
+        share = rounds.next_units(estimate, 1e9, 2, 0.0, False) if spent else ([2] * 4, 8.0)
+        units = np.asarray(share[0])
+        estimate = replace(
+            estimate,
+            drawn=estimate.drawn + units,
+            work=estimate.work + units * 100.0,
+            units=[*estimate.units, units.astype(np.int32)],
+            weights=[*estimate.weights, share[1]],
+        )
+        spent.append(float(estimate.work.sum()))
+    steps = np.diff(spent) / spent[:-1]
+    assert (steps[:3] <= 1.0).all()
+    assert (steps[-3:] <= 0.3).all()
+    assert (steps[-3:] >= 0.2).all()
+    again = Estimate.from_state(estimate.to_state(), 3, 4)
+    np.testing.assert_array_equal(again.drawn, np.sum(estimate.units, axis=0))
+    np.testing.assert_array_equal(again.drawn, estimate.drawn)
+
+
+@pytest.mark.parametrize("make", [Shapley, LeaveOneOut])
+def test_a_block_keeps_those_it_meets(make, model, data):
+    """Blocks add up to the whole, and hold nothing of the sources that they do not meet."""
+    from whence import make_queries
+    from whence.valuation.leave_one_out import LeaveOut
+    from whence.valuation.rounds import Round
+
+    seen = []
+
+    def kept(cls):
+        run = cls.run
+        return lambda job, shard: seen.append(run(job, shard)) or seen[-1]
+
+    queries = make_queries(model, data.validation)
+    method = make("mrr@5", threads=1)
+    with pytest.MonkeyPatch.context() as patch:
+        for cls in (Round, LeaveOut):
+            patch.setattr(cls, "run", kept(cls))
+        values = method.attribute(model, queries)
+    total = np.zeros(len(values))
+    for part in seen:
+        assert len(np.unique(part.cells)) == len(part.cells)
+        total[part.cells // 2] += np.abs(part.by_cell["exact"]) + part.appearances
+    assert (total[values.scores != 0] > 0).all()
+    assert any(len(part.cells) < len(values) for part in seen)

@@ -45,7 +45,7 @@ class Totals(NamedTuple):
     value_nothing: FloatArray
 
 
-_BY_PLAYER, _BY_QUERY = Totals._fields[:4], Totals._fields[4:]
+_BY_QUERY = Totals._fields[4:]
 
 
 class Part(NamedTuple):
@@ -55,16 +55,19 @@ class Part(NamedTuple):
     ----------
     block : (int, int)
         First and last (exclusive) query.
-    players : int64 (p,)
-    by_player : dict of ndarray (p, ...)
+    cells : int64 (p,)
+        Of a table of players by columns: twice the player, and the column.
+    by_cell : dict of float64 (p,)
+    appearances : int64 (p,)
     by_query : dict of ndarray (q,)
         By the fields of `Totals`.
     """
 
     block: Block
-    players: IntArray
-    by_player: dict[str, npt.NDArray[np.generic]]
-    by_query: dict[str, npt.NDArray[np.generic]]
+    cells: IntArray
+    by_cell: dict[str, FloatArray]
+    appearances: IntArray
+    by_query: dict[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -88,13 +91,13 @@ class Accumulation(Job[Block, Part, Totals]):
 
     def run(self, shard: Block) -> Part:
         """Add up one block."""
-        sums = _native.Sums(self.n_players, *shard)
+        sums = _native.Sums(*shard)
         self.fill(shard, sums)
-        players, *by_player = sums.by_player()
-        found = dict(zip(_BY_PLAYER, by_player))
-        if not self.estimates:
-            del found["means"], found["variances"]
-        return Part(shard, players, found, dict(zip(_BY_QUERY, sums.by_query())))
+        cells, exact, means, variances, appearances = sums.by_cell()
+        by_cell = {"exact": exact}
+        if self.estimates:
+            by_cell |= {"means": means, "variances": variances}
+        return Part(shard, cells, by_cell, appearances, dict(zip(_BY_QUERY, sums.by_query())))
 
     def start(self) -> Totals:
         """Return totals of nothing."""
@@ -114,8 +117,10 @@ class Accumulation(Job[Block, Part, Totals]):
 
     def add(self, total: Totals, part: Part) -> Totals:
         """Add a block."""
-        for name, sums in part.by_player.items():
-            getattr(total, name)[part.players] += sums
+        for name, sums in part.by_cell.items():
+            getattr(total, name).reshape(-1)[part.cells] += sums
+        first = part.cells % 2 == 0
+        total.appearances[part.cells[first] // 2] += part.appearances[first]
         for name, values in part.by_query.items():
             getattr(total, name)[slice(*part.block)] = values
         return total

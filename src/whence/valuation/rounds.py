@@ -26,8 +26,10 @@ IntArray = npt.NDArray[np.int64]
 # Blocks of queries: of many queries more, for the processors of a cluster.
 _TASKS, _MOST_TASKS = 64, 4096
 _FEWEST_QUERIES, _MANY_QUERIES = 32, 2048
-# Work of one round, in steps of a walk (a few nanoseconds each): what an interruption may cost.
+# Most work of one round, which an interruption may cost, in steps of a walk (a few nanoseconds
+# each), or as a share of what has been done: so the rounds stay few.
 _MOST_WORK = 1.5e9
+_LARGEST_SHARE = 0.25
 _STATE_VERSION = 2
 
 
@@ -49,7 +51,9 @@ class Estimate:
         Value with everyone and with nobody.
     spread, work : ndarray of float64, shape (Q,)
         Sums over rounds: replicates times the variance of one; work done.
-    units : list of ndarray of int64, shape (Q,)
+    drawn : ndarray of int64, shape (Q,)
+        Replicates so far.
+    units : list of ndarray of int32, shape (Q,)
         Replicates of each round.
     weights : list of float
         Weights of the rounds.
@@ -64,7 +68,8 @@ class Estimate:
     value_nothing: FloatArray
     spread: FloatArray
     work: FloatArray
-    units: list[IntArray] = field(default_factory=list)
+    drawn: IntArray
+    units: list[npt.NDArray[np.int32]] = field(default_factory=list)
     weights: list[float] = field(default_factory=list)
 
     @classmethod
@@ -80,6 +85,7 @@ class Estimate:
             value_nothing=np.zeros(n_queries),
             spread=np.zeros(n_queries),
             work=np.zeros(n_queries),
+            drawn=np.zeros(n_queries, dtype=np.int64),
         )
 
     @property
@@ -105,12 +111,6 @@ class Estimate:
         return error / size if size > 0 else (0.0 if error == 0 else np.inf)
 
     @property
-    def drawn(self) -> IntArray:
-        """Replicates of each query so far."""
-        none = np.zeros(len(self.status), dtype=np.int64)
-        return np.sum(self.units, axis=0, dtype=np.int64) if self.units else none
-
-    @property
     def unit_work(self) -> FloatArray:
         """Work of one replicate of each query."""
         return np.asarray(self.work / np.maximum(self.drawn, 1))
@@ -131,10 +131,10 @@ class Estimate:
     def to_state(self) -> dict[str, npt.NDArray[np.generic]]:
         """Everything, as arrays to be saved."""
         n_queries = len(self.status)
-        units = np.asarray(self.units, dtype=np.int64).reshape(len(self.units), n_queries)
+        units = np.asarray(self.units, dtype=np.int32).reshape(len(self.units), n_queries)
         return {
             "version": np.asarray([_STATE_VERSION]),
-            "units": units.astype(np.int32),
+            "units": units,
             "weights": np.asarray(self.weights, dtype=np.float64),
             **{
                 name: getattr(self, name)
@@ -176,9 +176,10 @@ class Estimate:
                     "missing or damaged; value again without them."
                 )
         arrays = {name: np.array(state[name]) for name in nothing if name != "version"}
-        units = [row.astype(np.int64) for row in arrays.pop("units")]
+        units = arrays.pop("units").astype(np.int32)
         weights = [float(weight) for weight in arrays.pop("weights")]
-        return cls(**arrays, units=units, weights=weights)
+        drawn = units.sum(axis=0, dtype=np.int64)
+        return cls(**arrays, drawn=drawn, units=list(units), weights=weights)
 
 
 @dataclass(frozen=True)
@@ -266,13 +267,15 @@ class Sampler:
                 value_all=found.value_all,
                 value_nothing=found.value_nothing,
             )
+        sampled = np.where(estimate.status == SAMPLED, units, 0)
         estimate = replace(
             estimate,
             means=estimate.means + weight * found.means,
             variances=estimate.variances + weight**2 * found.variances,
             spread=estimate.spread + found.spread * units,
             work=estimate.work + found.work,
-            units=[*estimate.units, np.where(estimate.status == SAMPLED, units, 0)],
+            drawn=estimate.drawn + sampled,
+            units=[*estimate.units, sampled.astype(np.int32)],
             weights=[*estimate.weights, weight],
         )
         if self.kept is not None:
@@ -321,7 +324,8 @@ def next_units(
     if tolerance > 0:
         wanted = spent * ((estimate.relative_error / tolerance) ** 2 * 1.05 - 1.0)
         size = float(np.clip(wanted, 0.25 * spent, 3.0 * spent))
-    size = max(min(size, left, max(_MOST_WORK, smallest)), min(smallest, left))
+    most = max(_MOST_WORK, _LARGEST_SHARE * spent, smallest)
+    size = max(min(size, left, most), min(smallest, left))
     if by_variance:
         share = np.sqrt(np.where(sampled, estimate.unit_spread, 0.0) * cost)
         share = np.where(sampled, share / max(float(share.sum()), 1e-300), 0.0)
