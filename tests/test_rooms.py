@@ -11,7 +11,7 @@ ROOT = Path(whence.__file__).parent
 # From the ground up; rooms of one floor do not import each other.
 FLOORS = (
     ("errors",),
-    ("registry", "_lazy", "_html", "_words"),
+    ("registry", "_lazy", "_html", "_unbuilt", "_words"),
     ("parameters",),
     ("engines",),
     ("data",),
