@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 from explanation_oracles import N_ITEMS, knn, neural
@@ -9,7 +11,9 @@ from explanation_oracles import N_ITEMS, knn, neural
 torch = pytest.importorskip("torch")
 
 from whence.errors import ParameterError, UnsupportedError  # noqa: E402
-from whence.explanation import Explainer, explain  # noqa: E402
+from whence.explanation import Explainer, _permutations, explain  # noqa: E402
+from whence.explanation._controls import Surrogate, of_places, table_size  # noqa: E402
+from whence.explanation._estimates import shapley_values  # noqa: E402
 from whence.explanation._games import Game  # noqa: E402
 from whence.explanation._kernel import KernelSettings, kernel  # noqa: E402
 from whence.explanation._permutations import (  # noqa: E402
@@ -51,7 +55,7 @@ def methods(game, n_rows, seed):
 def test_the_error_falls_with_the_root_of_the_rows(case):
     game, exact = case
     errors = {}
-    for n_rows in (360, 5760):
+    for n_rows in (1440, 5760):
         for name in ("tail", "no tail"):
             tail = {"tail": 2, "no tail": 0}[name]
             found = [
@@ -60,8 +64,10 @@ def test_the_error_falls_with_the_root_of_the_rows(case):
             ]
             errors[name, n_rows] = np.sqrt(np.mean([(phi - exact) ** 2 for phi in found]))
     for name in ("tail", "no tail"):
-        ratio = errors[name, 360] / errors[name, 5760]  # 4 by theory
-        assert 2.6 < ratio < 6.2, (name, ratio)
+        ratio = (
+            errors[name, 1440] / errors[name, 5760]
+        )  # 2 by theory, and a little more: there are pairs for more controls
+        assert 1.4 < ratio < 4.0, (name, ratio)
 
 
 def test_two_standard_errors_cover_about_95_percent(case):
@@ -90,13 +96,47 @@ def test_estimates_are_right_on_average_and_add_up(case):
 
 def test_enumerating_the_tail_is_no_worse(case):
     game, exact = case
-    assert tail_of(game, 10**6) == 3
+    assert tail_of(game, 10**6) == 2
     errors = []
     for tail in (0, 3):
         n_rows = 24 * 2 * (game.n - tail + 1) << tail  # as many orders
         runs = [permutation(game, PermutationSettings(n_rows, 0.0, s, tail)) for s in range(20)]
         errors.append(np.mean([(run.phi - exact) ** 2 for run in runs]))
     assert errors[1] < errors[0]
+
+
+def test_controls_of_estimates_have_the_means_that_are_said(case):
+    game, _ = case
+    n, m, tail = 6, 4, 1
+    short = pose(game.asker, [game.history.items[-n:]], settings(masking="pad"))[0].game
+    surrogate = Surrogate.of(short, m, tail, np.random.default_rng(0))
+    # Each term as a game of its own, every coalition listed.
+    bits = (np.arange(1 << n)[:, None] >> np.arange(n)) & 1
+    p, row = bits[:, : n - m].mean(axis=1), bits[:, n - m :] @ (1 << np.arange(m))
+    none, half, every = surrogate.tables
+    values = (
+        (1 - p) * none[row], (1 - p) ** 2 * none[row], 4 * p * (1 - p) * half[row],
+        p * every[row], p**2 * every[row],
+    )  # fmt: skip
+    for term, expected in zip(values, surrogate.expected):
+        np.testing.assert_allclose(shapley_values(term), expected, atol=1e-9)
+    orders = np.array(list(permutations(range(n - tail))))
+    assert np.abs(surrogate.controls(orders)).max() > 1e-4
+    np.testing.assert_allclose(surrogate.controls(orders).mean(axis=0), 0, atol=1e-9)
+    np.testing.assert_allclose(of_places(orders, n).mean(axis=0), 0, atol=1e-12)
+
+
+def test_a_table_of_the_last_players_takes_off_some_of_the_error(case, monkeypatch):
+    game, exact = case
+    assert table_size(game, 20_000, 0) == 5
+    errors = []
+    for size in (0, 5):
+        monkeypatch.setattr(_permutations, "table_size", lambda *_, m=size: m)
+        n_rows = 40 * 2 * 11 + (4 << size if size else 0)
+        runs = [permutation(game, PermutationSettings(n_rows, 0.0, s, 0)) for s in range(20)]
+        assert {run.details["n_coalitions"] for run in runs} == {n_rows}
+        errors.append(np.mean([(run.phi - exact) ** 2 for run in runs]))
+    assert errors[1] < 0.8 * errors[0]
 
 
 def test_the_kernel_enumerates_all_it_can(case):

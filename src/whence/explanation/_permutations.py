@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from whence.errors import ParameterError
-from whence.explanation._estimates import Estimate, chain_weights, signed_weights, sizes
+from whence.explanation._controls import (
+    Surrogate,
+    adjusted,
+    of_places,
+    shares_of,
+    table_cost,
+    table_size,
+)
+from whence.explanation._estimates import Estimate
 from whence.explanation._exact import exact, tail_values
 from whence.explanation._games import Game
 
@@ -17,8 +27,8 @@ IntArray = npt.NDArray[np.int64]
 
 _FIRST_ROUND = 8
 _FEWEST = 16  # pairs before a standard error is believed
-_MANY = 64  # pairs that a budget should allow where the tail is enumerated
-_TAIL = 3  # more players cost more orders of the others than they are worth
+_MANY = 32  # pairs that a budget should allow where the tail is enumerated
+_TAIL = 2  # more players cost more orders of the others than they are worth
 _FEW_PLAYERS = _TAIL + 1
 _ROWS = 1 << 13
 
@@ -51,6 +61,7 @@ def permutation(game: Game, settings: PermutationSettings) -> Estimate:
     Each random order is used with its reverse. Of recurrent models the coalitions of the last
     events cost next to nothing once the states before them are known, so for each order of the
     other players the mean over *all* places of the last players in it is taken, not one of them.
+    What chance leaves that can be known beforehand is taken off; see `_controls`.
     """
     if game.n <= _FEW_PLAYERS:
         whole = exact(game)
@@ -59,29 +70,39 @@ def permutation(game: Game, settings: PermutationSettings) -> Estimate:
     tail = tail_of(game, settings.budget) if settings.tail is None else settings.tail
     chain = game.n - tail
     rows_per_pair = 2 * (chain + 1) << tail
-    most = settings.budget // rows_per_pair
+    m = table_size(game, settings.budget, tail)
+    most = (settings.budget - table_cost(m)) // rows_per_pair
     if most < 2:
         raise ParameterError(
             f"budget={settings.budget} coalitions are too few for permutations of {game.n} "
             f"players, whose errors take two pairs; allow at least {2 * rows_per_pair}."
         )
-    found = np.empty((0, game.n))
+    surrogate: Surrogate | None = None
+    orders = np.empty((0, chain), dtype=np.int64)
+    shares, controls = np.empty((0, game.n)), np.empty((0, 1, game.n))
+    phi, errors = np.zeros(game.n), np.full(game.n, np.inf)
     stopped = "budget"
-    while len(found) < most:
-        n_pairs = min(max(_FIRST_ROUND, len(found)), most - len(found))
-        found = np.concatenate([found, _pairs(game, rng, n_pairs, tail)])
-        if len(found) >= min(_FEWEST, most) and _errors(found).max() <= settings.tolerance * abs(
-            game.gap
-        ):
+    while len(orders) < most:
+        new = _orders(rng, chain, min(max(_FIRST_ROUND, len(orders)), most - len(orders)))
+        orders = np.concatenate([orders, new])
+        shares = np.concatenate([shares, _of_pairs(new, tail, partial(_shares, game))])
+        controls = np.concatenate([controls, _controls(new, tail, surrogate, game.n)])
+        if len(orders) < min(_FEWEST, most):
+            continue
+        phi, errors = adjusted(shares, controls, game.gap)
+        if errors.max() <= settings.tolerance * abs(game.gap):
             stopped = "tolerance"
             break
+        if m and surrogate is None and len(orders) < most:
+            surrogate = Surrogate.of(game, m, tail, rng)
+            controls = _controls(orders, tail, surrogate, game.n)
     return Estimate(
-        phi=found.mean(axis=0),
-        std_error=_errors(found),
+        phi=phi,
+        std_error=errors,
         stopped=stopped,
         details={
-            "n_permutations": 2 * len(found),
-            "n_coalitions": len(found) * rows_per_pair,
+            "n_permutations": 2 * len(orders),
+            "n_coalitions": len(orders) * rows_per_pair + (table_cost(m) if surrogate else 0),
             "exact_tail": tail,
         },
     )
@@ -97,23 +118,30 @@ def tail_of(game: Game, budget: int) -> int:
     return tail
 
 
-def _errors(found: FloatArray) -> FloatArray:
-    errors: FloatArray = found.std(axis=0, ddof=1) / np.sqrt(len(found))
-    return errors
+def _orders(rng: np.random.Generator, chain: int, n_pairs: int) -> IntArray:
+    return rng.permuted(np.tile(np.arange(chain), (n_pairs, 1)), axis=1)
 
 
-def _pairs(game: Game, rng: np.random.Generator, n_pairs: int, tail: int) -> FloatArray:
-    """Estimates float64 [n_pairs, n], each the mean of an order and its reverse."""
-    chain = game.n - tail
-    size = max(1, _ROWS // (2 * (chain + 1)))
+def _of_pairs(
+    orders: IntArray, tail: int, work: Callable[[IntArray, int], FloatArray]
+) -> FloatArray:
+    """Means of what is found for each order [P, chain] and its reverse, in blocks of orders."""
+    size = max(1, _ROWS // (2 * (orders.shape[1] + 1)))
     parts = []
-    for start in range(0, n_pairs, size):
-        count = min(size, n_pairs - start)
-        orders = rng.permuted(np.tile(np.arange(chain), (count, 1)), axis=1)
-        both = np.stack([orders, orders[:, ::-1]], axis=1).reshape(2 * count, chain)
-        shares = _shares(game, both, tail)
-        parts.append(shares.reshape(count, 2, game.n).mean(axis=1))
+    for start in range(0, len(orders), size):
+        block = orders[start : start + size]
+        found = work(np.concatenate([block, block[:, ::-1]]), tail)
+        parts.append((found[: len(block)] + found[len(block) :]) / 2)
     return np.concatenate(parts)
+
+
+def _controls(orders: IntArray, tail: int, surrogate: Surrogate | None, n: int) -> FloatArray:
+    """Control variates of pairs of orders, float64 [P, q, n]."""
+    places = of_places(orders, n)[:, None]
+    if surrogate is None:
+        return places
+    of_table = _of_pairs(orders, tail, lambda both, _: surrogate.controls(both))
+    return np.concatenate([places, of_table], axis=1)
 
 
 def _shares(game: Game, orders: IntArray, tail: int) -> FloatArray:
@@ -122,18 +150,7 @@ def _shares(game: Game, orders: IntArray, tail: int) -> FloatArray:
     rank = np.argsort(orders, axis=1)
     kept = rank[:, None, :] < np.arange(chain + 1)[None, :, None]
     flat = kept.reshape(-1, chain)
-    shares = np.empty((n_orders, game.n))
-    if not tail:
-        values = game.values(flat).reshape(n_orders, chain + 1)
-        values[:, 0], values[:, -1] = game.nothing, game.everything
-        np.put_along_axis(shares, orders, np.diff(values, axis=1), axis=1)
-        return shares
-    table = tail_values(game, flat, tail).reshape(1 << tail, n_orders, chain + 1)
+    values = tail_values(game, flat, tail) if tail else game.values(flat)
+    table = values.reshape(1 << tail, n_orders, chain + 1)
     table[0, :, 0], table[-1, :, -1] = game.nothing, game.everything
-    step, tail_step = chain_weights(chain, tail)
-    by_coalition = step[:, sizes(tail)]
-    added = np.einsum("ab,bra->ra", by_coalition, np.diff(table, axis=2))
-    np.put_along_axis(shares, orders, added, axis=1)
-    signed = signed_weights(tail_step)
-    shares[:, chain:] = np.tensordot(table, signed, axes=([0, 2], [1, 2]))
-    return shares
+    return shares_of(table, orders, tail)
