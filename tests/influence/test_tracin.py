@@ -9,6 +9,7 @@ import types
 import numpy as np
 import polars as pl
 import pytest
+from matplotlib.figure import Figure
 
 torch = pytest.importorskip("torch")
 
@@ -245,6 +246,22 @@ def test_lists_on_demand(lstm, queries):
     close(total, values.scores, 1e-4)
     with pytest.raises(ParameterError, match="query"):
         values.proponents(len(queries))
+
+
+def test_the_strongest_of_a_prediction_as_a_picture(lstm, queries):
+    values = TracIn().attribute(lstm, queries)
+    ax = values.plot(Figure().subplots(), kind="query", query=1, n=3)
+    bars = [bar.get_width() for bar in ax.patches]
+    best, worst = values.proponents(1, 3), values.opponents(1, 3)
+    np.testing.assert_allclose(bars, [*best["score"], *worst["score"].reverse()])
+    ticks = [tick.get_text().replace("\u200e", "") for tick in ax.get_yticklabels()]
+    first = best.row(0, named=True)
+    assert ticks[0] == f"{first['target']} (session {first['session_id']})"
+    assert values.queries()["target"][1] in ax.get_title(loc="left") + ax.get_title()
+    with pytest.raises(ParameterError, match="kind"):
+        values.plot(kind="rank")
+    with pytest.raises(ParameterError, match="query"):
+        values.plot(kind="query", query=len(queries))
 
 
 def test_tables_have_titles_and_sequences(lstm, queries, sessions):

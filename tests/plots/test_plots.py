@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from whence import plots
 from whence.errors import ColumnError, DataError, OutputExistsError, ParameterError
-from whence.plots import dark, explanation, picture, words
+from whence.plots import dark, explanation, influence, picture, words
 from whence.plots.style import DASHES, INK, SERIES, STYLE
 from whence.plots.words import short
 
@@ -295,3 +295,31 @@ def test_cells_with_what_is_left_of_them(tmp_path):
 
 def test_numbers_stay_before_titles_that_go_to_the_left():
     assert short(["abc", "שלום"], [1, 2]) == ["1  abc", "\u200e2  שלום"]
+
+
+@pytest.mark.parametrize("n", [1, 2, 50, 200])
+def test_examples_that_taught_with_any_titles(n):
+    titles = [
+        "A title that goes on and on, far longer than a tick, part 1",
+        "שלום",
+        "two\nlines",
+        "$x$",
+    ]
+    table = pl.DataFrame(
+        {
+            "score": np.linspace(1.0, -1.0, n),
+            "user_id": range(n),
+            "target": [titles[i % 4] for i in range(n)],
+        }
+    )
+    ax = influence.examples(table, asked="a film", ax=Figure(layout="constrained").subplots())
+    ticks = [tick.get_text() for tick in ax.get_yticklabels()]
+    assert len(ticks) == n == len(set(ticks))
+    assert not any("\n" in tick for tick in ticks)
+    colours = [to_hex(bar.get_facecolor()) for bar in ax.patches]
+    assert (colours[0], colours[-1]) == ("#0072b2", "#0072b2" if n == 1 else "#d55e00")
+    dark(ax.figure).canvas.draw()
+    plain = influence.examples(pl.DataFrame({"score": [0.0], "example": [3]}), ax=ax)
+    assert [tick.get_text() for tick in plain.get_yticklabels()] == ["example 3"]
+    with pytest.raises(ColumnError, match="example"):
+        influence.examples(pl.DataFrame({"score": [0.0]}), ax=ax)

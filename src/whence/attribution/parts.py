@@ -171,6 +171,7 @@ def attribute_parts(
         raise ParameterError(
             "parts must name one evaluation set or more: {'monday': ..., 'tuesday': ...}."
         )
+    _check_adds_up(method)
     run = run or Run()
     names = [_checked_name(name) for name in parts]
     identity = {
@@ -203,6 +204,16 @@ def attribute_parts(
     return _with_seed(added(like, done), method, run)
 
 
+def _check_adds_up(method: Attributor) -> None:
+    if not method.adds_up_over_queries:
+        metric = getattr(method, "metric", None)
+        what = f" of {metric}" if isinstance(metric, str) else ""
+        raise UnsupportedError(
+            f"{method.title or type(method).__name__}{what} are not means over queries, so that "
+            "those of several evaluation sets do not add up; attribute all of them at once."
+        )
+
+
 def update(
     values: Attribution,
     data: Any,
@@ -226,11 +237,7 @@ def update(
         raise ParameterError(
             "These values are from a file, so the model is not at hand; give it with model=..."
         )
-    if not method.adds_up_over_queries:
-        raise UnsupportedError(
-            f"{method.title or type(method).__name__} are not means over queries, so that those of "
-            "several evaluation sets do not add up; attribute all of them at once."
-        )
+    _check_adds_up(method)
     trained = (values.metadata.get("fingerprint") or {}).get("train")
     now = getattr(getattr(model, "train_", None), "fingerprint", None)
     if trained != now or values.metadata.get("model") != type(model).__name__:

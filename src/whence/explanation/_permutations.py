@@ -29,7 +29,7 @@ _FIRST_ROUND = 8
 _FEWEST = 16  # pairs before a standard error is believed
 _MANY = 32  # pairs that a budget should allow where the tail is enumerated
 _TAIL = 2  # more players cost more orders of the others than they are worth
-_FEW_PLAYERS = _TAIL + 1
+_FEW_PLAYERS = 8  # of which all coalitions are no more than the fewest pairs of orders have
 _ROWS = 1 << 13
 
 
@@ -63,7 +63,7 @@ def permutation(game: Game, settings: PermutationSettings) -> Estimate:
     other players the mean over *all* places of the last players in it is taken, not one of them.
     What chance leaves that can be known beforehand is taken off; see `_controls`.
     """
-    if game.n <= _FEW_PLAYERS:
+    if game.n <= _TAIL + 1 or (game.n <= _FEW_PLAYERS and 1 << game.n <= settings.budget):
         whole = exact(game)
         return replace(whole, std_error=np.zeros(game.n))
     rng = np.random.default_rng(settings.seed)

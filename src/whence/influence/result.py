@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,16 @@ import polars as pl
 from whence._words import counted
 from whence.attribution import Attribution, as_backend
 from whence.attribution.result import State
-from whence.errors import FileFormatError, ParameterError, UnsupportedError, check_int
+from whence.errors import (
+    FileFormatError,
+    ParameterError,
+    UnsupportedError,
+    check_choice,
+    check_int,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 TermsOf = Callable[[int, npt.NDArray[np.int64]], npt.NDArray[np.float64]]
 """From a query and numbers of examples to the scores of the terms of their losses, one by one."""
@@ -111,6 +120,42 @@ class Influence(Attribution):
         """The training examples that worked most against a prediction; see `proponents`."""
         return self._table(query, n, sign=-1)
 
+    def plot(self, ax: Axes | None = None, kind: str = "distribution", **options: Any) -> Axes:
+        """Draw the values, or who taught a prediction.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure by default.
+        kind : {"distribution", "ranked", "query"}
+            As of `Attribution`; "query": the strongest proponents and opponents of one prediction,
+            with titles where there are any.
+        **options
+            With "query": ``query``, its number (0 by default), ``n`` examples of each side (10),
+            and what `whence.plots.influence.examples` takes.
+
+        Returns
+        -------
+        matplotlib Axes
+        """
+        if kind != "query":
+            check_choice("kind", kind, ("distribution", "ranked", "query"))
+            return super().plot(ax, kind, **options)
+        from whence.plots.influence import examples
+
+        query, n = options.pop("query", 0), check_int("n", options.pop("n", 10), minimum=1)
+        best, worst = (
+            self._table_of(query, n, sign).filter(sign * pl.col("score") > 0) for sign in (1, -1)
+        )
+        both = pl.concat([best, worst.reverse()])
+        if not both.height:
+            both = self._table_of(query, n, 1)
+        if self._about is not None and getattr(self._about, "of_queries", None) is not None:
+            asked = self._about.queries()["target"][self._checked(query)]
+            options.setdefault("asked", str(asked))
+        options.setdefault("label", f"influence ({self.title})")
+        return examples(both, ax=ax, **options)
+
     def queries(self) -> Any:
         """The queries: ids, ``target``, and the ``sequence`` before it."""
         if self._about is None:
@@ -149,6 +194,9 @@ class Influence(Attribution):
         )
 
     def _table(self, query: int, n: int, sign: int) -> Any:
+        return as_backend(self._table_of(query, n, sign), self.backend)
+
+    def _table_of(self, query: int, n: int, sign: int) -> pl.DataFrame:
         query, n = self._checked(query), check_int("n", n, minimum=1)
         examples, scores = self._listed(query, n, sign)
         columns: dict[str, Any] = {
@@ -159,7 +207,7 @@ class Influence(Attribution):
         if self._about is not None:
             terms = None if self._terms_of is None else self._terms_of(query, examples)
             columns.update(self._about.examples(examples, terms, sign))
-        return as_backend(pl.DataFrame(columns), self.backend)
+        return pl.DataFrame(columns)
 
     def _listed(
         self, query: int, n: int, sign: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -23,6 +23,35 @@ from whence.parameters import PositiveInt, field
 from whence.valuation.sources import Sources, resolve_sources
 
 FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Popularity:
+    """Mean number of training interactions of the items of a list, by their ids."""
+
+    counts: Mapping[Any, int]
+
+    def __call__(self, recommended: Sequence[Any], targets: Sequence[Any]) -> float:
+        return sum(self.counts[item] for item in recommended) / max(len(recommended), 1)
+
+
+def _of_popularity(metric: Metric, train: Interactions) -> Metric:
+    """``averagepopularity`` as a function of single lists; popular is what all the data say."""
+    counts = np.bincount(train.item_codes, minlength=train.n_items)
+    by_id = dict(zip(train.vocabulary.items.to_list(), counts.tolist()))
+    return Metric.custom(_Popularity(by_id), metric.k, metric.name)
+
+
+def _not_shared_out(metric: Metric) -> MetricError:
+    if metric.per_query:
+        return MetricError(
+            f"Metric {metric.name} is not a mean over the lists of queries, so it cannot be "
+            "shared out; choose one such as mrr@20, ndcg@10 or recall@10."
+        )
+    return MetricError(
+        f"Metric {metric.name} is of the lists of all queries together, not a mean over them; it "
+        "is shared out by refitting, with RetrainingShapley or RetrainingLeaveOneOut."
+    )
 
 
 @dataclass
@@ -65,6 +94,8 @@ class Valuation(Attributor):
     adds_up_over_queries = True
     fine: ClassVar[bool] = False
     """Whether items and single interactions can be valued."""
+    of_all_lists: ClassVar[bool] = False
+    """Whether ``coverage`` and ``gini`` can be shared out, which are of all lists together."""
 
     metric: Any = field(default="mrr@20", kw_only=False)
     by: str | None = None
@@ -132,11 +163,10 @@ class Valuation(Attributor):
                 f"Metric {metric.name} with gain='rating' is of ratings, which are not shared out; "
                 "leave gain out."
             )
-        if not metric.of_lists:
-            raise MetricError(
-                f"Metric {metric.name} is not a mean over the lists of queries, so it cannot be "
-                "shared out; choose one such as mrr@20, ndcg@10 or recall@10."
-            )
+        if metric.mode == "averagepopularity":
+            metric = _of_popularity(metric, train)
+        if not metric.of_lists and not (self.of_all_lists and not metric.per_query):
+            raise _not_shared_out(metric)
         if metric.k > train.n_items:
             warnings.warn(
                 f"{metric.name} looks at {metric.k} items but the catalogue has {train.n_items}, "

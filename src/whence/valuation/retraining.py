@@ -15,6 +15,7 @@ from whence.attribution import Attribution
 from whence.data import Vocabulary
 from whence.engines import Checkpoints, Interrupted, Run, part_of, reporter
 from whence.errors import DataError
+from whence.evaluation import parse_metric
 from whence.parameters import NonNegative, PositiveInt, Seed, Share
 from whence.valuation._refitting import (
     Coalitions,
@@ -45,6 +46,14 @@ class Retraining(Valuation):
     """
 
     fine = True
+    of_all_lists = True
+
+    @property
+    def adds_up_over_queries(self) -> bool:  # type: ignore[override]
+        """Not where the metric is of the lists of all queries together."""
+        return parse_metric(
+            self.metric, sustainable_items=self.sustainable_items, relevant=self.relevant
+        ).per_query
 
     def _start(self, model: Any, data: Any, run: Run | None, train: Any) -> tuple[Question, Refits]:
         given, as_table = training_data(model, train, type(self).__name__)

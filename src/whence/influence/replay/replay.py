@@ -47,13 +47,15 @@ class Replay(Attributor, name="replay", title="Replayed training"):
         standard errors and their reliability.
     by : {"example", "interaction", "session", "user", "item", "target"}
         Who is credited; the values of several examples add up.
-    outcome : {"loss", "ndcg", "mrr"} or callable
-        What is explained: minus the loss of the queries ("loss"), or a ranking metric of each
-        query, with soft ranks. In Python also the score of an item, a difference or a mean of such
+    outcome : {"loss", "ndcg", "mrr", "coverage", "averagepopularity", "novelty"} or callable
+        What is explained: minus the loss of the queries ("loss"); a ranking metric of each
+        query, with soft ranks; or what is recommended, wanted or not, with soft lists: the share of
+        the catalogue that is reached, its popularity, or its self-information. In Python also the
+        score of an item, a difference or a mean of such
         (`whence.Prediction`), or anything: ``outcome(model, parameters)`` gives a tensor of one
         number, or of several, and while it is called ``model.module_`` has the parameters.
     temperature : float
-        Of the soft ranks, in units of scores.
+        Of the soft ranks and lists, in units of scores.
     precision : {"float32", "float64"}
         What is computed in.
 
@@ -87,7 +89,10 @@ class Replay(Attributor, name="replay", title="Replayed training"):
 
     runs: PositiveInt = 1
     by: Literal["example", "interaction", "session", "user", "item", "target"] = "example"
-    outcome: Literal["loss", "ndcg", "mrr"] | Callable[[Any, Any], Any] = "loss"
+    outcome: (
+        Literal["loss", "ndcg", "mrr", "coverage", "averagepopularity", "novelty"]
+        | Callable[[Any, Any], Any]
+    ) = "loss"
     temperature: Positive = 1.0
     precision: Literal["float32", "float64"] = "float32"
 
