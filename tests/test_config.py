@@ -165,6 +165,7 @@ def test_wrong_overrides(text):
         ("model: {k: !!timestamp x}", "not of its form"),
         ("model: {name: gru4rec, dropout: .nan}", "finite number"),
         ("training: {learning_rate: .inf}", "finite number"),
+        ("training: {checkpoint_every: 2x}", "in c.yaml must be a number of steps, or a time"),
         ("tune: {space: {model.k: {low: 1, high: 2, step: -1}}}", "a number above 0"),
         ("1: 2", "must be a text"),
         ("model: [bpr]", "a section with keys"),

@@ -38,6 +38,7 @@ def _talkative(monkeypatch):
         ("k must be at least 1, not 0.", "--neighbours must be at least 1, not 0."),
         ("query must be at least 0.", "--query must be at least 0."),
         ("take optimizer='adam'.", "take --set training.optimizer=adam."),
+        ("say loss='bpr' for this.", "say --set model.loss=bpr for this."),
         ("EASE(l2=3, k=4) has no k=3.", "EASE(l2=3, k=4) has no --neighbours 3."),
         ("set training.k=3 or model.k.", "set training.k=3 or model.k."),
         ("Choose a smaller max_query.", "Choose a smaller --max-query."),

@@ -27,6 +27,8 @@ _BREAKS = re.compile(r"[\r\n\t\v\f\x85\u2028\u2029]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 """Control characters, and those that change the direction of what follows."""
 _OF_FILES = ("--sustainable",)
+_OF_MODELS = ("loss",)
+"""Parameters of models, which are keys of the section `model`, that messages advise on."""
 _VALUE = r"'[^']*'|\"[^\"]*\"|\.\.\.|…|\([^)]*\)|[^\s,;:.()]+(?:\.\d+)?"
 
 
@@ -123,6 +125,8 @@ def _key(name: str) -> str | None:
         for section, part in Config.model_fields.items()
         if name in part.annotation.model_fields  # type: ignore[union-attr]
     ]
+    if not keys and name in _OF_MODELS:
+        return f"model.{name}"
     return keys[0] if len(keys) == 1 else None
 
 

@@ -88,7 +88,7 @@ class TrainingConfig(Section):
     @classmethod
     def _is_interval(cls, value: int | str | None) -> int | str | None:
         if value is not None:
-            check_interval("training.checkpoint_every", value)
+            check_interval("training.checkpoint_every in {where}", value)
         return value
 
     @model_validator(mode="before")
