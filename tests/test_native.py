@@ -92,3 +92,9 @@ def test_parts_of_larger_arrays_are_written():
     assert whole.sum() == pytest.approx(part.sum() + whole.size - part.size)
     with pytest.raises(TypeError):
         _native.write_products(left, right, True, whole[:, 1:6, ::2])
+
+
+@pytest.mark.parametrize("length", [10**15, 2**58, 2**62, 2**63 - 1])
+def test_what_does_not_fit_into_memory_is_an_error(length):
+    with pytest.raises(MemoryError):
+        _native.padded_windows(ITEMS, STARTS, ENDS, length, -1)

@@ -114,6 +114,7 @@ using Owned = std::unique_ptr<T[], Free>;
 template <class T>
 Owned<T> allocated(int64_t n, bool zero) {
     const size_t size = static_cast<size_t>(n > 0 ? n : 1);
+    if (n < 0 || size > PTRDIFF_MAX / sizeof(T)) throw std::bad_alloc();
     void* memory = zero ? std::calloc(size, sizeof(T)) : std::malloc(size * sizeof(T));
     if (memory == nullptr) throw std::bad_alloc();
     return Owned<T>(static_cast<T*>(memory));
@@ -126,6 +127,12 @@ Owned<T> filled(int64_t n, const T& value) {
     Owned<T> made = allocated<T>(n, false);
     std::fill(made.get(), made.get() + n, value);
     return made;
+}
+
+// Number of elements of a table, which may be more than can be counted.
+inline int64_t table_size(int64_t rows, int64_t columns) {
+    if (columns > 0 && rows > PTRDIFF_MAX / columns) throw std::bad_alloc();
+    return rows * columns;
 }
 
 // Part of a larger array: elements of a row lie side by side, rows and planes need not.
@@ -178,9 +185,9 @@ struct Grid {
 
     Grid() = default;
     Grid(int64_t rows, int64_t columns)
-        : values(allocated<T>(rows * columns, false)), rows(rows), columns(columns) {}
+        : values(allocated<T>(table_size(rows, columns), false)), rows(rows), columns(columns) {}
     Grid(int64_t rows, int64_t columns, const T& value)
-        : values(filled(rows * columns, value)), rows(rows), columns(columns) {}
+        : values(filled(table_size(rows, columns), value)), rows(rows), columns(columns) {}
 
     T& operator()(int64_t i, int64_t j) { return values[i * columns + j]; }
     const T& operator()(int64_t i, int64_t j) const { return values[i * columns + j]; }
