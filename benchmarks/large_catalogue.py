@@ -181,9 +181,9 @@ all items, and over the next item and drawn ones.
 QUALITY_HEAD = """
 ## What it costs in quality
 
-GRU4Rec, steps of 64 sessions, on the latest {n:,} sessions of Diginetica, of a catalogue of {items:,}
-items; 10,000 beginnings of later sessions, every item ranked, ± a standard error clustered by
-session. One run each.
+GRU4Rec, steps of 64 sessions, on the latest {n:,} sessions of Diginetica, of {items:,} items;
+10,000 beginnings of later sessions, every item ranked, ± a standard error clustered by session.
+One run each.
 
 | loss | epochs | CPU s | mrr@20 | recall@20 |
 |---|---|---|---|---|"""
