@@ -39,7 +39,13 @@ CASES = {
     "and the ratings": ("item", "user", "context"),
 }
 TRAINING = {
-    "ml-100k": {"epochs": 10, "batch_size": 128, "learning_rate": 4e-3},
+    "ml-100k": {
+        "embedding_dim": 32,
+        "hidden_dim": 64,
+        "epochs": 10,
+        "batch_size": 128,
+        "learning_rate": 5e-3,
+    },
     "ml-1m": {"epochs": 5, "batch_size": 128, "learning_rate": 3e-3},
 }
 
@@ -56,7 +62,9 @@ def values_of(name, model, case, seed, data):
     wanted = {f"{side}_features": sides[side] for side in CASES[case]}
     train, test = whence.split_last(data, 1)
     started = time.process_time()
-    fitted = getattr(whence, model)(seed=seed, **TRAINING[name], **wanted).fit(train)
+    kind = getattr(whence, model)
+    own = {key: one for key, one in TRAINING[name].items() if key in kind.parameter_types()}
+    fitted = kind(seed=seed, **own, **wanted).fit(train)
     seconds = time.process_time() - started
     found = whence.evaluate(fitted, test, METRICS, threads=1)
     return np.column_stack([found.values(metric) for metric in METRICS]), seconds
