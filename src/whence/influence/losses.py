@@ -178,7 +178,7 @@ class InformationGain(TrainingLoss, name="information-gain", title="Information 
 
     def _losses(self, model: Any, train: Interactions, run: Run) -> FloatArray:
         examples = model.examples_
-        if getattr(model, "loss", None) != "cross_entropy":
+        if getattr(model, "loss_", None) != "cross_entropy":
             raise UnsupportedError(
                 f"The loss of this {type(model).__name__} is not the logarithm of a probability "
                 "among all items; take a model of sequences with loss='cross_entropy', or "
