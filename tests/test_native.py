@@ -4,9 +4,10 @@ import subprocess
 import sys
 
 import numpy as np
+import polars as pl
 import pytest
 
-from whence import _native
+from whence import Recommender, _native
 from whence.evaluation.queries import QueryArrays
 from whence.evaluation.utility import Utility
 from whence.influence.functions.outcome_blocks import Factors, OutcomeTerms, TrainingTerms
@@ -98,3 +99,23 @@ def test_parts_of_larger_arrays_are_written():
 def test_what_does_not_fit_into_memory_is_an_error(length):
     with pytest.raises(MemoryError):
         _native.padded_windows(ITEMS, STARTS, ENDS, length, -1)
+
+
+class Falling(Recommender):
+    """Scores fall with the number of the item, as an array of another type and layout."""
+
+    def _fit(self, train, run):
+        """Nothing to learn."""
+
+    def score_codes(self, queries, *, threads=None):
+        scores = np.tile(np.arange(self.n_items, 0, -1), (len(queries), 1))
+        return np.asarray(scores, self.of_type, order="F")
+
+
+@pytest.mark.parametrize("of_type", [np.int64, np.float16, np.float32, np.float64])
+def test_scores_of_any_type_and_layout_are_ranked(of_type):
+    model = Falling().fit(pl.DataFrame({"session_id": [1, 1, 1], "item_id": ["a", "b", "c"]}))
+    model.of_type = of_type
+    lists, scores = model.recommend([["a"], ["b"]], k=2)
+    assert [row.tolist() for row in lists] == [["a", "b"]] * 2
+    assert [row.tolist() for row in scores] == [[3.0, 2.0]] * 2

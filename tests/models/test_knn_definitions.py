@@ -37,6 +37,17 @@ def test_vmis_is_the_definition(seed, k, more, n_items, length):
     )
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_similarities_to_long_histories_are_ranked_as_those_to_short_ones(seed):
+    rng = np.random.default_rng(seed)
+    train = Interactions.from_frame(random_sessions(rng, 40, 8, n_times=4))
+    history = [int(i) for i in rng.integers(8, size=3000)]
+    items, scores = VMISKNN(k=7, m=30).fit(train).recommend(history, k=train.n_items)
+    want = naive_vmis(train, history, 7, 30, train.n_items)
+    assert items.tolist() == [item for item, _ in want]
+    np.testing.assert_allclose(scores, [score for _, score in want], rtol=1e-12)
+
+
 @QUIET
 @given(
     seed=st.integers(0, 10**6),
