@@ -48,11 +48,11 @@ WIDE void add_multiple(int64_t* sums, const int64_t* numbers, const int64_t* ste
     for (int64_t i = 0; i < n; ++i) sums[i] = numbers[i] + times * steps[i];
 }
 
-// Room of items that may rise (sign 1), or fall (-1), up to a target's key.
-WIDE void narrow(int64_t* room, const int64_t* keys, int64_t key, int64_t sign, int64_t n) {
+// Room of items that may rise up to a target's key, or fall to it, at most what it was.
+WIDE void narrow(int64_t* room, const int64_t* keys, int64_t key, bool rising, int64_t n) {
     for (int64_t i = 0; i < n; ++i) {
-        const int64_t left = sign * key - sign * keys[i], counted = left > 0 ? left : MOST;
-        const int64_t before = room[i];
+        const int64_t left = rising ? key - keys[i] : keys[i] - key;
+        const int64_t counted = left > 0 ? left : MOST, before = room[i];
         room[i] = counted < before ? counted : before;
     }
 }
@@ -370,7 +370,7 @@ void Reader::make_room(int state) {
     for (int64_t t = 0; t < n_targets_; ++t) {
         const int64_t key = target_keys_[state][t];
         if (key == MOST || (state == JOIN && above_[state][t] >= length_)) continue;
-        narrow(room, keys, key, state == JOIN ? 1 : -1, width_);
+        narrow(room, keys, key, state == JOIN, width_);
     }
 }
 
@@ -388,11 +388,17 @@ Reader::Comparison Reader::compare(int64_t size, int64_t worst, bool quietly) {
     std::vector<int64_t>&join = state_keys_[JOIN], &leave = state_keys_[LEAVE];
     for (int state : {JOIN, LEAVE})
         std::fill(last_keys_[state].begin(), last_keys_[state].end(), -1);
-    add_multiple(leave.data(), keys_.data(), shared_.data(), std::min(size, k_), width_);
+    const auto add_shared = [this](auto& sums, const auto& keys, int64_t times) {
+        if (even_ || times == 0)
+            std::copy(keys.begin(), keys.end(), sums.begin());
+        else
+            add_multiple(sums.data(), keys.data(), shared_.data(), times, width_);
+    };
+    add_shared(leave, keys_, std::min(size, k_));
     Comparison found{empty_value_, 0.0, empty_value_};
     if (size > 0) found.value = quietly ? 0.0 : settle(LEAVE, -1);
     if (size < n_) {
-        add_multiple(join.data(), leave.data(), shared_.data(), size < k_, width_);
+        add_shared(join, leave, size < k_);
         if (size >= k_) add_row(worst, -1, join);
         if (even_ && 0 < size && size < k_ && !quietly) {
             found.joined = found.value;
@@ -409,7 +415,7 @@ Reader::Comparison Reader::compare(int64_t size, int64_t worst, bool quietly) {
             int64_t after = worst + 1;
             while (!present_[after]) ++after;
             add_row(after, 1, leave);
-        } else if (size > 1) {
+        } else if (size > 1 && !even_) {
             add_multiple(leave.data(), leave.data(), shared_.data(), -1, width_);
         }
         if (size > 1) found.left = size > k_ || !even_ ? settle(LEAVE, LEAVE) : found.value;

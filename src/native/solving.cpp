@@ -85,6 +85,7 @@ void bind_valuation(nb::module_& module) {
     note_layout<Plan>("Plan");
     note_layout<Weights>("Weights");
     module.attr("READINGS") = READINGS;
+    kernel(module, "add_to_cells", add_to_cells<double>);
     nb::class_<Sums>(module, "Sums", "What a block of queries adds up, and finds out.")
         .def(nb::init<int64_t, int64_t>(), nb::arg("first"), nb::arg("last"))
         .def("note_status",

@@ -113,4 +113,10 @@ class Sums {
     }
 };
 
+// Add values to some cells of a table.
+template <class T>
+void add_to_cells(Vector<T> table, Vector<const int64_t> cells, Vector<const T> values) {
+    for (int64_t i = 0; i < cells.size; ++i) table[cells[i]] += values[i];
+}
+
 }  // namespace whence

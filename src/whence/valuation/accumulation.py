@@ -118,7 +118,7 @@ class Accumulation(Job[Block, Part, Totals]):
     def add(self, total: Totals, part: Part) -> Totals:
         """Add a block."""
         for name, sums in part.by_cell.items():
-            getattr(total, name).reshape(-1)[part.cells] += sums
+            _native.add_to_cells(getattr(total, name).reshape(-1), part.cells, sums)
         first = part.cells % 2 == 0
         total.appearances[part.cells[first] // 2] += part.appearances[first]
         for name, values in part.by_query.items():
