@@ -51,7 +51,8 @@ def tell(record):
 
 run = whence.Run(folder=folder, callbacks=[tell])
 whence.GRU4Rec(**options).fit(
-    data.train, validation=data.validation, metric="mrr@5", checkpoints=2, run=run
+    data.train, validation=data.validation, metric="mrr@5", checkpoints=2, checkpoint_every=3,
+    run=run,
 )
 """
 
