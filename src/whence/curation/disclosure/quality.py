@@ -48,5 +48,6 @@ def _name_of(model: Any) -> str:
     if loss == "logistic":
         return "bce"
     if loss is None and hasattr(model, "n_negatives"):
-        return "bce"  # of NeuMF and WideDeep, which have no other
+        # NeuMF and WideDeep have no other; a sequence model chooses when it is fitted.
+        return "cross_entropy" if hasattr(model, "loss") else "bce"
     return str(loss)
