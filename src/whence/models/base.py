@@ -554,7 +554,8 @@ def require(model: Any, level: str, method: str) -> None:
         why = getattr(model, "lacking", {}).get(level)
         raise UnsupportedError(
             f"{method} needs a model that {LEVELS[level]}, which {type(model).__name__} does not"
-            f"{f' here: {why}' if why else ''}; choose another model or method."
+            f"{f' here: {why}' if why else ''}; choose another model"
+            f"{', such as BiasedMF or NeuMF,' if level == 'differentiable' else ''} or method."
         )
 
 

@@ -114,11 +114,15 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def fitted():
+def fitted_cases():
     kinds = pl.DataFrame({"item": range(100, 106), "kind": ["x", "y", "x|y", "", "z", "z"]})
     train = Interactions.from_frame(ratings(n_users=6, n_items=6)[0]).with_tables(items=kinds)
     return {name: make().fit(train) for name, (make, _, _) in CASES.items()}
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return fitted_cases()
 
 
 def explicit(model, scores_of, bend):

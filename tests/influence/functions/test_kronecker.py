@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from small_ratings import ratings
-from test_gauss_newton import CASES, FIT, product
+from test_gauss_newton import FIT, fitted_cases, product
 
 from whence.errors import UnsupportedError
 from whence.influence.functions import InfluenceFunction, objective_of
@@ -153,8 +153,7 @@ def test_moments_are_those_of_the_gradients_of_examples(name, fitted_networks):
 
 @pytest.fixture(scope="module")
 def fitted_networks():
-    train = ratings(n_users=6, n_items=6)[0]
-    return {name: make().fit(train) for name, (make, _, _) in CASES.items()}
+    return fitted_cases()
 
 
 @pytest.mark.parametrize("name", losses.CONVEX)

@@ -328,6 +328,8 @@ class Training:
 
 def _is_same(one: Any, other: Any) -> bool:
     """Whether two parameters are equal; an array, as a damaged file may hold, is none."""
+    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
+        one, other = list(one), list(other)  # a configuration has lists
     try:
         return bool(one == other)
     except (RuntimeError, ValueError):
