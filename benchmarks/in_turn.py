@@ -36,6 +36,14 @@ def clicks(n=None):
 def films():
     rows = whence.read_interactions(data + "/ml-100k/ml-100k.inter")
     return whence.split_leave_one_out(rows)[:2]
+def baskets():
+    folder = data + "/tafeng-1k/"
+    return [whence.read_interactions(folder + name) for name in ("train.csv", "valid.csv")]
+def listed(train):
+    with open(data + "/rsc15-100k/sustainable.csv") as file:
+        wanted = set(file.read().split()[1:])
+    return [item for item in train.vocabulary.items.to_list() if str(item) in wanted]
+FIXED = dict(tolerance=0, max_permutations=100, allocation="uniform", threads=1)
 """
 MEASURE = """
 work()
@@ -46,7 +54,43 @@ for _ in range(repeats):
     times.append(time.process_time() - began)
 print(min(times))
 """
+VALUES = """
+train, valid = clicks()
+model = whence.VMISKNN(k=100, m=500).fit(train)
+queries = whence.make_queries(model, valid)
+method = {method}
+def work(): method.attribute(model, queries)
+"""
+SHAPLEY = "whence.Shapley('{metric}@20', **FIXED)"
+SUSTAINABLE = "whence.Shapley('{metric}@20', sustainable_items=listed(train), **FIXED)"
 TASKS = {
+    **{
+        f"100 permutations of RSC15, {metric}": VALUES.format(
+            method=(SUSTAINABLE if metric[:2] in ("st", "su") else SHAPLEY).format(metric=metric)
+        )
+        for metric in (
+            "mrr",
+            "hitrate",
+            "precision",
+            "recall",
+            "f1",
+            "ndcg",
+            "map",
+            "st",
+            "sustainablemrr",
+            "sustainablendcg",
+        )
+    },
+    "leave-one-out of RSC15, mrr": VALUES.format(method="whence.LeaveOneOut('mrr@20', threads=1)"),
+    **{
+        f"{name} of Ta-Feng, ndcg": VALUES.replace("clicks()", "baskets()")
+        .replace("VMISKNN(k=100, m=500)", "TIFUKNN()")
+        .format(method=method)
+        for name, method in (
+            ("100 permutations", SHAPLEY.format(metric="ndcg")),
+            ("leave-one-out", "whence.LeaveOneOut('ndcg@20', threads=1)"),
+        )
+    },
     "read and index RSC15": "def work(): whence.VMISKNN(k=100, m=500).fit(clicks()[0])",
     "evaluate VMIS": """
 train, valid = clicks()
