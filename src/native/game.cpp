@@ -1,5 +1,7 @@
 #include "game.h"
 
+#include "counting.h"
+
 namespace whence {
 
 void Draft::clear() {
@@ -174,9 +176,7 @@ void Game::recount(int64_t t) {
     const int64_t key = keys_[tracked_items[t]];
     tracked_keys_[t] = key;
     if (key < step) return;
-    int64_t count = 0;
-    for (const int64_t other : keys_) count += other > key;
-    above_[t] = count;
+    above_[t] = count_above(keys_.data(), n_local(), key);
 }
 
 // Count afresh for the tracked items that a row touches.
@@ -208,16 +208,16 @@ int64_t Game::add_row_past_one(int64_t element, int64_t sign, int64_t key) {
 // The same where several items are tracked, which need a recount after if the row touches them.
 void Game::add_row_past_many(int64_t element, int64_t sign) {
     int64_t* const keys = keys_.data();
-    int64_t* const above = above_.data();
-    const int64_t* const tracked_keys = tracked_keys_.data();
-    const int64_t n_tracked = this->n_tracked();
-    for (int64_t e = offsets[element]; e < offsets[element + 1]; ++e) {
-        const int64_t old = keys[row_items[e]], now = old + sign * row_values[e];
-        keys[row_items[e]] = now;
-        n_positive_ += (now >= step) - (old >= step);
-        for (int64_t t = 0; t < n_tracked; ++t)
-            above[t] += int64_t{now > tracked_keys[t]} - int64_t{old > tracked_keys[t]};
+    const int64_t start = offsets[element], n_entries = offsets[element + 1] - start;
+    before_.resize(n_entries), after_.resize(n_entries);
+    for (int64_t e = 0; e < n_entries; ++e) {
+        int64_t& key = keys[row_items[start + e]];
+        before_[e] = key;
+        after_[e] = key += sign * row_values[start + e];
     }
+    n_positive_ += count_passing(before_.data(), after_.data(), n_entries, step - 1);
+    for (int64_t t = 0; t < n_tracked(); ++t)
+        above_[t] += count_passing(before_.data(), after_.data(), n_entries, tracked_keys_[t]);
 }
 
 // One element becomes a neighbour and one stops being one; -1 for none.

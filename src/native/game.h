@@ -94,6 +94,7 @@ class Game {
     std::vector<int32_t> present_, in_time_, by_age_, age_;
     std::vector<int64_t> keys_;                  // by local item
     std::vector<int64_t> tracked_keys_, above_;  // by tracked item
+    std::vector<int64_t> before_, after_;        // keys of the row that is added
     // In the pool: how many, the worst neighbour, the oldest (by age); items with a score above 0.
     int64_t n_pool_ = 0, worst_ = -1, oldest_ = -1, n_positive_ = 0;
 

@@ -1,5 +1,7 @@
 #include "reading.h"
 
+#include "counting.h"
+
 namespace whence {
 namespace {
 
@@ -9,14 +11,6 @@ constexpr int64_t UNLISTED = int64_t{1} << 24;
 // Of the arrays by state, that of what is tried.
 constexpr int TRIED = 2;
 
-WIDE int64_t count_above(const int64_t* keys, int64_t n, int64_t key) {
-    int64_t count = 0;
-    for (int64_t i = 0; i < n; ++i) count += keys[i] > key;
-    return count;
-}
-
-// The largest key below a bound, or -1; and the smallest from a bound on, or MOST. Keys on the
-// wrong side have the largest distances, as these are unsigned.
 WIDE int64_t largest_below(const int64_t* keys, int64_t n, int64_t bound) {
     uint64_t nearest = static_cast<uint64_t>(MOST);
     for (int64_t i = 0; i < n; ++i) {
