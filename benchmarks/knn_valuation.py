@@ -1,7 +1,7 @@
 """Time and precision of the valuation of training data in sequential kNN recommenders.
 
 Run ``python benchmarks/knn_valuation.py`` with the data sets at ``WHENCE_DATA`` or
-``../shared/data``; it prints a table and, with ``--write``, puts it into ``benchmarks/RESULTS.md``.
+``../shared/data``; it prints tables, of which ``benchmarks/RESULTS.md`` is put together.
 ``--illoominate PYTHON`` names an interpreter that has Illoominate installed, which is then timed
 beside Whence. Wall and CPU seconds are medians; on a busy machine trust CPU seconds and ratios.
 """
@@ -263,7 +263,6 @@ def machine():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--write", action="store_true", help="write benchmarks/RESULTS.md")
     parser.add_argument("--illoominate", metavar="PYTHON", help="interpreter with Illoominate")
     parser.add_argument(
         "--only", nargs="*", choices=["speed", "precision", "diginetica", "cold", "peer"]
@@ -285,10 +284,7 @@ def main():
         cold_start(lines)
     if "peer" in chosen and arguments.illoominate:
         peer(lines, arguments.illoominate)
-    text = "\n".join(lines) + "\n"
-    print(text)
-    if arguments.write:
-        (Path(__file__).parent / "RESULTS.md").write_text(text)
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":
