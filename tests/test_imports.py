@@ -40,3 +40,10 @@ def test_names_load_what_they_need(name):
         "rich",
     }
     assert not loaded & heavy
+
+
+def test_experiments_on_neighbour_models_load_no_torch():
+    names = ("Removal", "Prune", "Scaling", "Corruption")
+    each = "; ".join(f"whence.{name}Experiment" for name in names)
+    chosen = "whence.CorruptionExperiment()._chosen(whence.VMISKNN())"
+    assert "torch" not in loaded_by(f"import whence; {each}; {chosen}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -54,6 +55,8 @@ def demo(
     say("  detection.png     how soon the corrupted sessions turn up")
     say("  removal.png       the metric as more and more sessions are removed")
     say(f"or at all of it in one page, to hand on: whence report {output}")
+    if find_spec("jinja2") is None or find_spec("plotly") is None:
+        say("  (after pip install 'whence[report]')")
     say("Then change something, or take your own data:")
     say(f"  whence value {output / 'config.yaml'} --method loo")
     fewer = output / "pruned.csv"

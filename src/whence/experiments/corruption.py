@@ -10,6 +10,7 @@ everything and the one that learned from nothing planted.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -40,11 +41,11 @@ from whence.models.identity import model_identity
 from whence.parameters import Configurable, NonNegative, PositiveInt, Seed, Share
 
 _EITHER_WAY = ("length", "popularity")
-_OF_NETWORKS = (
+_OF_NETWORKS: tuple[str, ...] = (
     *CONTROLS, "trimmed-loss", "information-gain", "order-gain", "self-influence", "tracin",
 )  # fmt: skip
-_OF_NEIGHBOURS = ("random", "length", "popularity", "loo", "shapley")
-_CLEANING = ("random", "loss", "trimmed-loss")
+_OF_NEIGHBOURS: tuple[str, ...] = ("random", "length", "popularity", "loo", "shapley")
+_CLEANING: tuple[str, ...] = ("random", "loss", "trimmed-loss")
 _VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "self-influence": ("tracin", {}),
     "tracin-cosine": ("tracin", {"normalise": "cosine"}),
@@ -197,12 +198,13 @@ class CorruptionExperiment(Configurable):
 
     def _chosen(self, model: Any) -> tuple[Sequence[str], Sequence[str]]:
         """The methods that value, and those that clean; by default what the model allows."""
-        try:
-            _method("loss", "user", self).check_model(model)
-            usual: Sequence[str] = _OF_NETWORKS
-            cleaning = _CLEANING
-        except UnsupportedError:
-            usual, cleaning = _OF_NEIGHBOURS, ("random", "loo", "shapley")
+        usual: tuple[str, ...] = _OF_NEIGHBOURS
+        cleaning: tuple[str, ...] = ("random", "loo", "shapley")
+        # Asked first: values by losses need torch, which a neighbour model does not.
+        if hasattr(model, "example_loss"):
+            with suppress(UnsupportedError):
+                _method("loss", "user", self).check_model(model)
+                usual, cleaning = _OF_NETWORKS, _CLEANING
         methods = usual if self.methods is None else self.methods
         if self.by == "item" and self.methods is None:
             methods = [name for name in methods if name != "order-gain"]

@@ -75,8 +75,10 @@ def build_method(
 
 def fitted(model: Any, train: Interactions, methods: Iterable[str], checkpoints: int = 3) -> Any:
     """Fit a model, with so many checkpoints where one of the methods sums over them."""
-    wanted = any("checkpoints" in METHODS[name].parameter_types() for name in methods)
-    if wanted and hasattr(model, "epochs"):
+    # Models without epochs are asked first: methods with checkpoints need torch.
+    if hasattr(model, "epochs") and any(
+        "checkpoints" in METHODS[name].parameter_types() for name in methods
+    ):
         return model.fit(train, checkpoints=-(-model.epochs // checkpoints))
     return model.fit(train)
 
