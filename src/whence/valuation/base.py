@@ -50,7 +50,8 @@ def _not_shared_out(metric: Metric) -> MetricError:
         )
     return MetricError(
         f"Metric {metric.name} is of the lists of all queries together, not a mean over them; it "
-        "is shared out by refitting, with RetrainingShapley or RetrainingLeaveOneOut."
+        "is shared out by refitting, with the methods retraining-shapley (RetrainingShapley) or "
+        "retraining-leave-one-out (RetrainingLeaveOneOut)."
     )
 
 
