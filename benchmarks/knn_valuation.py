@@ -195,6 +195,76 @@ def diginetica_part(n_sessions):
     return facts
 
 
+def error_by_work(lines):
+    """Mean error and CPU seconds of small samples, on one thread, against a long run."""
+    model, valid, _ = rsc15()
+    options = {"tolerance": 0, "threads": 1}
+    long = whence.Shapley("mrr@20", max_permutations=10_000, seed=1, **options)
+    reference = long.attribute(model, valid).scores
+    size = np.abs(reference).mean()
+    lines += [
+        "",
+        "## Error by work",
+        "",
+        "RSC15, mrr@20, one thread, against 10,000 permutations; mean of 4 seeds.",
+        "",
+        "| permutations of a query, on average | mean error / mean abs. value | RMS error / mean "
+        "abs. value | CPU s |",
+        "|---|---|---|---|",
+    ]
+    for most in (16, 32, 64, 100):
+        off, cpus = [], []
+        for seed in range(11, 15):
+            cpu = time.process_time()
+            method = whence.Shapley("mrr@20", max_permutations=most, seed=seed, **options)
+            values = method.attribute(model, valid)
+            cpus.append(time.process_time() - cpu)
+            off.append((values.scores - reference) / size)
+        mean = np.mean(np.abs(off), axis=1).mean()
+        root = np.sqrt(np.mean(np.square(off), axis=1)).mean()
+        lines.append(
+            f"| {values.metadata['mean_permutations']:.0f} | {mean:.3f} | {root:.3f} | "
+            f"{np.median(cpus):.2f} |"
+        )
+
+
+def memory_of_threads(lines):
+    """Peak memory and CPU seconds of values on 1 and on 32 threads, each in its own process."""
+    lines += [
+        "",
+        "## Memory by threads",
+        "",
+        "A million generated clicks like Diginetica's, 20,000 more for the queries; the most "
+        "that the process holds while it values, data and index included.",
+        "",
+        "| values | threads | MB | CPU s |",
+        "|---|---|---|---|",
+    ]
+    for name in ("LeaveOneOut", "Shapley"):
+        for threads in (1, 32):
+            facts = in_own_process("memory_part", f"{name}:{threads}")
+            lines.append(f"| {name} | {threads} | {facts['memory']:.0f} | {facts['cpu']:.2f} |")
+
+
+def memory_part(asked):
+    name, threads = asked.split(":")
+    clicks = whence.generate("diginetica", 1_020_000, seed=1).frame
+    late = clicks[1_000_000:]["session_id"].unique().implode()
+    is_late = clicks["session_id"].is_in(late)
+    model = whence.VMISKNN(k=100, m=500).fit(clicks.filter(~is_late))
+    queries = whence.make_queries(model, clicks.filter(is_late))
+    options = {"tolerance": 0, "max_permutations": 20} if name == "Shapley" else {}
+    method = getattr(whence, name)("mrr@20", threads=int(threads), **options)
+    method.attribute(model, queries.take(np.arange(10)))
+    del clicks, is_late
+    Path("/proc/self/clear_refs").write_text("5")  # what was held before does not count
+    cpu = time.process_time()
+    method.attribute(model, queries)
+    cpu = time.process_time() - cpu
+    status = Path("/proc/self/status").read_text()
+    return {"memory": int(status.split("VmHWM:")[1].split()[0]) / 1024, "cpu": cpu}
+
+
 def cold_start(lines):
     """First and second process on the RSC15 sample, imports and reading included."""
     code = (
@@ -264,11 +334,10 @@ def machine():
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--illoominate", metavar="PYTHON", help="interpreter with Illoominate")
-    parser.add_argument(
-        "--only", nargs="*", choices=["speed", "precision", "diginetica", "cold", "peer"]
-    )
+    parts = ["speed", "precision", "error", "memory", "diginetica", "cold", "peer"]
+    parser.add_argument("--only", nargs="*", choices=parts)
     arguments = parser.parse_args()
-    chosen = arguments.only or ["speed", "precision", "diginetica", "cold", "peer"]
+    chosen = arguments.only or parts
     lines = ["# Results", "", machine(), ""]
     if "speed" in chosen:
         rows: list = []
@@ -278,6 +347,10 @@ def main():
         lines += [f"| {w} | {m} | {a:.3f} | {b:.3f} | {n} |" for w, m, a, b, n in rows]
     if "precision" in chosen:
         precision(lines)
+    if "error" in chosen:
+        error_by_work(lines)
+    if "memory" in chosen:
+        memory_of_threads(lines)
     if "diginetica" in chosen:
         diginetica(lines)
     if "cold" in chosen:
